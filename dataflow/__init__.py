@@ -1,0 +1,76 @@
+"""dataflow: plain functions become tasks and flows, mapped over a Dask cluster.
+
+The public names; each is imported from its module on first use, so that
+``import dataflow`` stays cheap.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOME_OF = {
+    "task": "dataflow.tasks",
+    "Task": "dataflow.tasks",
+    "exponential_backoff": "dataflow.retry",
+    "flow": "dataflow.flows",
+    "Flow": "dataflow.flows",
+    "State": "dataflow.states",
+    "unmapped": "dataflow.annotations",
+    "allow_failure": "dataflow.annotations",
+    "quote": "dataflow.annotations",
+    "opaque": "dataflow.annotations",
+    "flatten": "dataflow.annotations",
+    "wait": "dataflow.futures",
+    "as_completed": "dataflow.futures",
+    "get_run_logger": "dataflow.logging",
+    "tags": "dataflow.context",
+    "runtime": "dataflow.runtime",
+}
+
+__all__ = [
+    "Flow",
+    "State",
+    "Task",
+    "__version__",
+    "allow_failure",
+    "as_completed",
+    "exponential_backoff",
+    "flatten",
+    "flow",
+    "get_run_logger",
+    "opaque",
+    "quote",
+    "runtime",
+    "tags",
+    "task",
+    "unmapped",
+    "wait",
+]
+
+if TYPE_CHECKING:
+    from dataflow import runtime
+    from dataflow.annotations import allow_failure, flatten, opaque, quote, unmapped
+    from dataflow.context import tags
+    from dataflow.flows import Flow, flow
+    from dataflow.futures import as_completed, wait
+    from dataflow.logging import get_run_logger
+    from dataflow.retry import exponential_backoff
+    from dataflow.states import State
+    from dataflow.tasks import Task, task
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module 'dataflow' has no attribute {name!r}")
+    module = import_module(home)
+    value = module if name == "runtime" else getattr(module, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,258 @@
+"""``dataflow task-run``: ls, inspect, logs.
+
+Lives here: which element is meant, what is asked of the store, what of it is
+shown. Does not live here: keys of JSON and log lines (``records.py``), layout
+(``rendering.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import click
+
+from dataflow.cli.options import (
+    TASK_RUN_STATES,
+    Output,
+    element_options,
+    limit_option,
+    output_option,
+    state_option,
+)
+from dataflow.cli.records import (
+    attempt_fields,
+    log_fields,
+    moment_of,
+    opened_store,
+    print_logs,
+    task_run_fields,
+)
+from dataflow.cli.rendering import (
+    duration,
+    local_time,
+    print_fields,
+    print_json,
+    print_section,
+    print_table,
+    printable,
+)
+from dataflow.exceptions import RunNotFound
+from dataflow.outcomes import STATE_OF, Attempt, Code, LogLine
+from dataflow.store import FlowRunRow, Store, TaskRunRow
+
+
+@click.group()
+def task_run() -> None:
+    """Look at task runs: the elements of maps, and single calls."""
+
+
+@task_run.command()
+@limit_option(50, "task runs")
+@state_option(TASK_RUN_STATES)
+@element_options
+@output_option
+def ls(
+    limit: int, state: str | None, flow_run: str | None, map_index: int | None, task: str | None,
+    output: Output,
+) -> None:
+    """List task runs by call and map index, the newest flow run's first.
+
+    With --task and no --flow-run: those of the last flow run.
+    """
+    with opened_store() as store:
+        run = store.find_flow_run(flow_run or "last") if flow_run or task else None
+        rows = _listed(store, run, task, state, map_index, limit)
+    if output == "json":
+        print_json([task_run_fields(row) for row in rows])
+        return
+    print_table(
+        ("id", "name", "state", "started", "took", "runs", "error"),
+        [
+            (
+                row.id[:13], row.name, row.state_name, local_time(row.start_time),
+                duration(row.start_time, row.end_time), str(row.run_count), _why(row)[:120],
+            )
+            for row in rows
+        ],
+        states=[row.state_type for row in rows],
+    )
+
+
+@task_run.command()
+@click.argument("ref", required=False)
+@element_options
+@output_option
+def inspect(
+    ref: str | None, flow_run: str | None, map_index: int | None, task: str | None, output: Output
+) -> None:
+    """Show all that is known of one task run: attempts, times, error, worker, logs.
+
+    REF is an id, the front of one, a name, or `last`. In its place, --map-index
+    names an element of a map of --flow-run (the last one by default); --task
+    says of which, where several maps have it.
+    """
+    with opened_store() as store:
+        story = _story(store, _chosen(store, ref, flow_run, map_index, task))
+        if output == "json":
+            _print_story_json(store, story)
+        else:
+            _print_story(store, story)
+
+
+@task_run.command()
+@click.argument("ref", required=False)
+@element_options
+@limit_option(None, "lines")
+@output_option
+def logs(
+    ref: str | None, flow_run: str | None, map_index: int | None, task: str | None,
+    limit: int | None, output: Output,
+) -> None:
+    """Show the log lines of one task run, named as for `inspect`."""
+    with opened_store() as store:
+        row = _chosen(store, ref, flow_run, map_index, task)
+        run = store.find_flow_run(row.flow_run_id)
+        lines = store.logs(run.id, call=row.call, index=row.map_index or 0, limit=limit)
+        print_logs(store, run, lines, output)
+
+
+class _Story(NamedTuple):
+    row: TaskRunRow
+    run: FlowRunRow
+    attempts: Sequence[Attempt]
+    lines: list[LogLine]
+
+
+def _story(store: Store, row: TaskRunRow) -> _Story:
+    index = row.map_index or 0
+    return _Story(
+        row,
+        store.find_flow_run(row.flow_run_id),
+        store.attempts(row.flow_run_id, row.call, index),
+        list(store.logs(row.flow_run_id, call=row.call, index=index)),
+    )
+
+
+def _listed(
+    store: Store, run: FlowRunRow | None, task: str | None, state: str | None,
+    map_index: int | None, limit: int,
+) -> list[TaskRunRow]:
+    if run is None:
+        return store.task_runs(state=state, map_index=map_index, limit=limit)
+    if task is None:
+        return store.task_runs(run.id, state=state, map_index=map_index, limit=limit)
+    rows: list[TaskRunRow] = []
+    for call in _calls_of(store, run, task):
+        if len(rows) < limit:
+            rows += store.task_runs(
+                run.id, state=state, call=call, map_index=map_index, limit=limit - len(rows)
+            )
+    return rows
+
+
+def _calls_of(store: Store, run: FlowRunRow, task: str) -> list[int]:
+    calls = store.calls(run.id)
+    found = [call.call for call in calls if call.task_name == task]
+    if not found:
+        names = ", ".join(sorted({call.task_name for call in calls})) or "none"
+        raise RunNotFound(
+            f"Flow run {run.name} called no task {task!r}; it called: {names}.",
+            ref=task, matches=[],
+        )
+    return found
+
+
+def _chosen(
+    store: Store, ref: str | None, flow_run: str | None, map_index: int | None, task: str | None
+) -> TaskRunRow:
+    """Return the one task run that the arguments mean."""
+    if ref is not None:
+        if map_index is not None or task is not None:
+            raise click.UsageError("Give either REF or --map-index and --task, not both.")
+        run_id = None if flow_run is None else store.find_flow_run(flow_run).id
+        return store.find_task_run(ref, run_id)
+    if map_index is None and task is None:
+        raise click.UsageError("Name a task run: by REF, or by --flow-run with --map-index.")
+    run = store.find_flow_run(flow_run or "last")
+    rows = _listed(store, run, task, None, map_index, limit=20)
+    if len(rows) == 1:
+        return rows[0]
+    asked = " ".join(
+        part
+        for part in (
+            f"of task {task!r}" if task is not None else "",
+            f"with map index {map_index}" if map_index is not None else "",
+        )
+        if part
+    )
+    if not rows:
+        raise RunNotFound(
+            f"Flow run {run.name} has no task run {asked} with an outcome.", ref=asked, matches=[]
+        )
+    listed = "\n".join(f"  {row.id}  {row.name}" for row in rows)
+    raise RunNotFound(
+        f"Flow run {run.name} has several task runs {asked}; give an id, or more of "
+        f"--task and --map-index:\n{listed}",
+        ref=asked, matches=[row.id for row in rows],
+    )
+
+
+def _print_story_json(store: Store, story: _Story) -> None:
+    calls = {call.call: call for call in store.calls(story.run.id)}
+    print_json({
+        **task_run_fields(story.row),
+        "flow_run_name": story.run.name,
+        "flow_name": story.run.flow_name,
+        "traceback": story.row.traceback,
+        "attempts": [attempt_fields(attempt) for attempt in story.attempts],
+        "logs": [log_fields(story.run, calls, line) for line in story.lines],
+    })
+
+
+def _print_story(store: Store, story: _Story) -> None:
+    row, run = story.row, story.run
+    print_fields({
+        "task run": row.name,
+        "state": row.state_name,
+        "message": row.message,
+        "id": row.id,
+        "task": f"{row.task_name} ({row.task_key})",
+        "map index": row.map_index,
+        "flow run": f"{run.name} ({run.id})",
+        "started": local_time(row.start_time),
+        "ended": local_time(row.end_time),
+        "took": duration(row.start_time, row.end_time),
+        "executions": row.run_count,
+        "worker": row.worker,
+        "failed first": row.cause,
+        "error": _error(row.error_type, row.error_message),
+    })
+    if story.attempts:
+        print_section("Executions before the last")
+        print_table(
+            ("n", "state", "started", "took", "error"),
+            [_attempt_cells(attempt) for attempt in story.attempts],
+        )
+    if row.traceback:
+        print_section("Traceback")
+        click.echo(printable(row.traceback.rstrip()))
+    if story.lines:
+        print_section("Logs")
+        print_logs(store, run, story.lines, "table")
+
+
+def _attempt_cells(attempt: Attempt) -> tuple[str, ...]:
+    started, ended = moment_of(attempt.started_s), moment_of(attempt.started_s + attempt.elapsed_s)
+    return (
+        str(attempt.attempt), STATE_OF[Code(attempt.code)][1], local_time(started),
+        duration(started, ended), _error(attempt.error.type_name, attempt.error.message),
+    )
+
+
+def _why(row: TaskRunRow) -> str:
+    return _error(row.error_type, row.error_message) or row.message or ""
+
+
+def _error(type_name: str | None, message: str | None) -> str:
+    return ": ".join(part for part in (type_name, message) if part)

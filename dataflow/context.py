@@ -1,0 +1,164 @@
+"""Where the running code is: which flow run, which task run, which tags.
+
+Lives here: the context variables and the small objects in them. Does not live
+here: what users read from them (``runtime.py``, ``logging.py``), nor the driver
+itself: :class:`RunDriver` is what the flow's side asks of one.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Protocol
+
+from dataflow.batch import CallCode, RunInfo
+from dataflow.graph import CallSpec, CallView
+from dataflow.ids import task_run_id
+from dataflow.names import element_name
+from dataflow.outcomes import ErrorRecord, LogLine
+
+
+class LogSink:
+    """Where log lines of the running code go; a batch's buffer or the driver's recorder."""
+
+    __slots__ = ()
+
+    def add(self, call: int, index: int, attempt: int, time_s: float, level: int,
+            logger: str, message: str) -> None:
+        """Take one line; never blocks, never raises."""
+        raise NotImplementedError
+
+
+class TaskRunContext:
+    """The task run that the current code belongs to. Cheap to make: a million are made."""
+
+    __slots__ = ("args", "attempt", "chosen_name", "code", "index", "kwargs", "logs", "run")
+
+    def __init__(self, run: RunInfo | None, code: CallCode, index: int, attempt: int,
+                 logs: LogSink | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.run = run
+        self.code = code
+        self.index = index
+        self.attempt = attempt
+        self.logs = logs
+        self.args = args
+        self.kwargs = kwargs
+        self.chosen_name: str | None = None
+
+    @property
+    def id(self) -> str | None:
+        """Task run id, or None outside a flow run."""
+        if self.run is None:
+            return None
+        return task_run_id(self.run.flow_run_id, self.code.call, self.index)
+
+    @property
+    def name(self) -> str:
+        """Task run name."""
+        if self.chosen_name is not None:
+            return self.chosen_name
+        if self.run is None:
+            return self.code.task.name
+        return element_name(self.run.flow_run_id, self.code.call, self.index,
+                            self.code.task.name, self.code.mapped)
+
+    def parameters(self) -> dict[str, Any]:
+        """Return all call parameters by name, defaults included."""
+        bound = inspect.signature(self.code.task.fn).bind(*self.args, **self.kwargs)
+        bound.apply_defaults()
+        return dict(bound.arguments)
+
+
+class RunDriver(Protocol):
+    """What the flow's side asks of the driver of one flow run."""
+
+    run: RunInfo
+
+    def start(self) -> None:
+        """Begin to take calls; the runner starts at first need."""
+
+    def next_call(self) -> int:
+        """Return the id for the next call of this run."""
+
+    def add(self, spec: CallSpec) -> CallView:
+        """Add a call to the graph; never blocks."""
+
+    def direct(self, code: CallCode, args: tuple[Any, ...], kwargs: dict[str, Any],
+               task_key: str) -> tuple[CallView, Any]:
+        """Run a call here and now; the value is None when it did not complete."""
+
+    def view(self, call: int) -> CallView:
+        """Return the live columns of a call."""
+
+    def wait(self, done: Callable[[], bool], timeout_s: float | None = None) -> bool:
+        """Block until ``done()``; return False when the time is up first."""
+
+    def values(self, call: int, indexes: Sequence[int],
+               timeout_s: float | None = None) -> list[Any]:
+        """Bring the values of completed elements here, in the order asked for."""
+
+    def subscribe(self, call: int, index: int, fn: Callable[[], None]) -> None:
+        """Call ``fn()`` once, when the element is final (at once if it is)."""
+
+    def cancel(self, call: int, index: int | None = None) -> bool:
+        """Cancel what has not begun of a call or an element."""
+
+    def release(self, call: int) -> None:
+        """Say that nobody holds a future of the call any more."""
+
+    def record_state(self, state_type: str, state_name: str, message: str | None = None,
+                     error: ErrorRecord | None = None) -> None:
+        """Record a state of the flow run."""
+
+    def log(self, line: LogLine) -> None:
+        """Record a log line."""
+
+    def failures(self) -> list[tuple[CallView, int]]:
+        """Return the first failed elements of each call."""
+
+    def finish(self, *, cancel: bool, stop_generators: bool = False) -> None:
+        """Return when every element is final, after cancelling what can be if asked to."""
+
+    def close(self, *, cancelled: bool = False) -> None:
+        """Write what is left, let go of values and runner."""
+
+
+class FlowRunContext:
+    """The flow run that the current code belongs to."""
+
+    __slots__ = (
+        "consumed", "driver", "ended", "flow", "log_prints", "logs", "root_flow_run_id", "run",
+        "runner",
+    )
+
+    def __init__(self, run: RunInfo, driver: RunDriver, flow: Any, log_prints: bool,
+                 logs: LogSink | None, runner: Any = None,
+                 root_flow_run_id: str | None = None) -> None:
+        self.run = run
+        self.driver = driver
+        self.flow = flow
+        self.log_prints = log_prints
+        self.logs = logs
+        self.runner = runner  # shared with flows called inside this one
+        self.root_flow_run_id = root_flow_run_id or run.flow_run_id
+        self.ended = False  # the driver is closed: nothing can be fetched any more
+        self.consumed: set[tuple[int, int | None]] = set()
+        """Failures that somebody has looked at: (call, index), None for all of a call."""
+
+
+current_task: ContextVar[TaskRunContext | None] = ContextVar("dataflow_task", default=None)
+current_flow: ContextVar[FlowRunContext | None] = ContextVar("dataflow_flow", default=None)
+current_tags: ContextVar[frozenset[str]] = ContextVar("dataflow_tags", default=frozenset())
+
+
+@contextmanager
+def tags(*names: str) -> Iterator[set[str]]:
+    """Add tags to every task and flow run made inside the block; blocks nest."""
+    together = current_tags.get() | frozenset(names)
+    token = current_tags.set(together)
+    try:
+        yield set(together)
+    finally:
+        current_tags.reset(token)

@@ -1,0 +1,155 @@
+"""A task called like a function: it runs here and now, in the calling thread.
+
+Lives here: direct calls inside a flow (recorded) and outside of one. Does not
+live here: the attempts themselves (``worker/attempt.py``).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dataflow.annotations import Annotation, allow_failure, opaque, quote
+from dataflow.arguments import Extraction, wait_for_deps
+from dataflow.batch import CallCode
+from dataflow.context import FlowRunContext, current_task
+from dataflow.failures import describe, exception_of
+from dataflow.futures import Future, FutureList
+from dataflow.graph import CallSpec
+from dataflow.handles import CallHandle
+from dataflow.outcomes import STATE_OF, SUCCEEDED, Code
+from dataflow.resolve import has_marker, substitute
+from dataflow.states import State
+
+
+def call_in_flow(
+    flow_run: FlowRunContext, code: CallCode, args: tuple[Any, ...], kwargs: dict[str, Any],
+    task_key: str, return_state: bool, wait_for: Any,
+) -> Any:
+    """Run a direct call of a flow; return its value or state."""
+    if wait_for is not None or has_marker(args) or has_marker(kwargs):
+        found = Inputs(flow_run)
+        args, kwargs = found.values(args), found.values(kwargs)
+        found.values(wait_for)
+        if found.failed:
+            return _not_ready(flow_run, code, found, task_key, return_state)
+    view, value = flow_run.driver.direct(code, args, kwargs, task_key)
+    handle = CallHandle(flow_run, view)
+    if return_state:
+        state = handle.state(0, None)
+        handle.consume(0)
+        state.keep(value if handle.succeeded(0) else handle.error(0))
+        return state
+    if handle.succeeded(0):
+        return value
+    raise handle.error(0)
+
+
+class Inputs:
+    """Waits for the futures among the arguments of a call and takes their values.
+
+    Attributes
+    ----------
+    failed
+        Futures and states that did not complete where that is not allowed.
+    """
+
+    def __init__(self, flow_run: FlowRunContext) -> None:
+        self._flow_run = flow_run
+        self.failed: list[Any] = []
+
+    def values(self, value: Any) -> Any:
+        """Return ``value`` with values in the place of futures, states and annotations."""
+        return substitute(value, lambda marker: self._value(marker))
+
+    def _value(self, marker: Any, allow: bool = False) -> Any:
+        match marker:
+            case Future():
+                return self._future(marker, allow)
+            case FutureList():
+                return self._list(marker, allow)
+            case State():
+                if not marker.is_completed() and not allow:
+                    self.failed.append(marker)
+                    return None
+                return marker.result(raise_on_failure=False)
+            case allow_failure():
+                return substitute(marker.value, lambda inner: self._value(inner, allow=True))
+            case quote():
+                return marker.value
+            case opaque():
+                inner = marker.value
+                return self._value(inner) if has_marker(inner) and not isinstance(
+                    inner, (list, tuple, set, dict)) else inner
+            case Annotation():
+                return self.values(marker.value)
+            case _:
+                return marker
+
+    def _future(self, future: Future[Any], allow: bool) -> Any:
+        if future.handle.flow_run is not self._flow_run:
+            Extraction(self._flow_run, allow).one(future)  # raises where it is of no use here
+        future.wait()
+        if not allow and not future.handle.succeeded(future.index):
+            self.failed.append(future)
+            return None
+        result = future.result(raise_on_failure=False)
+        if allow and future.state.name == "NotReady":
+            return None
+        return result
+
+    def _list(self, futures: FutureList[Any], allow: bool) -> Any:
+        futures.wait()
+        if allow or futures.handle.min_success_ratio >= 1.0:
+            if not allow and all(map(futures.handle.succeeded, range(len(futures)))):
+                return futures.result()
+            return [self._future(future, allow) for future in futures]
+        return futures.result()
+
+
+def _not_ready(
+    flow_run: FlowRunContext, code: CallCode, found: Inputs, task_key: str, return_state: bool
+) -> Any:
+    """Let the graph record that the call does not run, and why."""
+    deps = wait_for_deps(flow_run, found.failed)  # raises for a state of another run
+    spec = CallSpec(code, "direct", task_key, deps=tuple(deps))
+    future: Future[Any] = Future(CallHandle(flow_run, flow_run.driver.add(spec)))
+    future.wait()
+    return future.state if return_state else future.result()
+
+
+def call_outside(
+    code: CallCode, args: tuple[Any, ...], kwargs: dict[str, Any], return_state: bool
+) -> Any:
+    """Run a call that belongs to no flow, or to a task that is running; nothing is recorded.
+
+    Inside a task it passes for the task run around it: its logs are found there.
+    """
+    from dataflow.worker.attempt import run_here
+
+    around = current_task.get()
+    run = around.run if around is not None else None
+    logs = around.logs if around is not None else None
+    index = around.index if around is not None else 0
+    outcome = run_here(code, *resolved(args, kwargs), run, logs, index=index)
+    kind, name = STATE_OF[Code(outcome.code)]
+    if outcome.code in SUCCEEDED:
+        return State(kind, name, data=outcome.value) if return_state else outcome.value
+    assert outcome.error is not None  # what did not complete raised
+    error = exception_of(outcome.error)
+    if return_state:
+        text = f"Task run encountered an exception {describe(outcome.error)}"
+        return State(kind, name, text, error)
+    raise error
+
+
+def resolved(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
+    """Take the results of states and futures where no flow run is around."""
+    if not (has_marker(args) or has_marker(kwargs)):
+        return args, kwargs
+
+    def value(marker: Any) -> Any:
+        if isinstance(marker, (Future, FutureList, State)):
+            return marker.result()
+        return substitute(getattr(marker, "value", marker), value)
+
+    return substitute(args, value), substitute(kwargs, value)

@@ -1,0 +1,545 @@
+"""The loop of one flow run: performs what the engine commands.
+
+Lives here: the thread that feeds the engine and performs its commands, and
+what the public face asks of a run (add a call, wait, bring values, cancel).
+Does not live here: decisions (``engine/``), writing (``recorder.py``), running
+batches (``runners``).
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from dataflow.batch import CallCode, RunInfo
+from dataflow.callbacks import Callbacks
+from dataflow.engine import Engine
+from dataflow.engine.messages import (
+    CallAdded,
+    CancelAll,
+    CancelAsked,
+    Commands,
+    Event,
+    GeneratorsStopped,
+    HandleDropped,
+    Pull,
+    Tick,
+    ValueLost,
+)
+from dataflow.exceptions import BlockLost, MissingResult
+from dataflow.fetching import Fetcher, Wanted
+from dataflow.graph import CallSpec, CallView
+from dataflow.ids import task_run_id
+from dataflow.logging import relay
+from dataflow.names import element_name
+from dataflow.outcomes import Attempt, ErrorRecord, LogLine
+from dataflow.run_record import RunRecord
+from dataflow.runner import BatchDone, Capacity, CapacityChanged, Handle, RunnerSession, TaskRunner
+from dataflow.sources import Source
+from dataflow.store import FlowRunRecord, Store
+from dataflow.worker.attempt import run_here
+
+GATHER_S = 0.005
+"""What a flow adds is gathered for so long before it is cut into batches, in seconds."""
+
+_FETCH_TRIES = 3
+_GLANCE_S = 0.001
+_LONGEST_SLEEP_S = 3600.0  # then it is looked again: a platform's own waits have a limit
+_PATIENCE_S = 10.0  # at the end of a flow, before it says what it waits for
+
+logger = logging.getLogger("dataflow.driver")
+
+_starting = threading.Lock()
+
+
+class Driver:
+    """One flow run under way.
+
+    Parameters
+    ----------
+    record
+        The flow run's row.
+    run
+        What tasks may ask about the run.
+    runner
+        Where batches run; started at the first ``submit`` or ``map``.
+    store
+        Where records go, None to keep none.
+    owns_runner
+        Close the runner at the end.
+    """
+
+    def __init__(self, *, record: FlowRunRecord, run: RunInfo, runner: TaskRunner,
+                 store: Store | None, owns_runner: bool) -> None:
+        self.run = run
+        self.runner = runner
+        self.record = RunRecord(record, run, store)
+        self._owns_runner = owns_runner
+        self._engine = Engine(Capacity(0, 0), run.flow_run_id)
+        self._events: deque[Event] = deque()
+        self._signal: SimpleQueue[None] = SimpleQueue()  # put() is safe also inside __del__
+        self._lock = threading.RLock()  # held while the engine is at work
+        self._settled = threading.Condition(threading.Lock())
+        self._thread: threading.Thread | None = None
+        self._session: RunnerSession | None = None
+        self._handles: dict[int, Handle] = {}
+        self._views: dict[int, CallView] = {}
+        self._sources: dict[int, Source] = {}
+        self._callbacks = Callbacks(self._views, self._notify)
+        self._fetcher = Fetcher()
+        self._wake_at: float | None = None
+        self._gather_until: float | None = None
+        self._calls = 0
+        self._added = self._heard = 0  # calls posted to, and heard by the engine
+        self._asked = self._asked_heard = 0
+        self._deferred: list[Pull] = []
+        self._stopping = False
+        self._pumping = False
+        self.fatal: BaseException | None = None
+        """What ended the loop itself; raised by whoever waits."""
+
+    # life
+
+    def start(self) -> None:
+        """Begin to record; the loop starts with the first call."""
+        self.record.start()
+
+    def finish(self, *, cancel: bool, stop_generators: bool = False) -> None:
+        """Wait until every element is final, or cancel those that are not.
+
+        Values can still be fetched afterwards.
+
+        Parameters
+        ----------
+        cancel
+            Cancel instead of waiting.
+        stop_generators
+            Mapped generators that have not ended are not consumed any further.
+        """
+        if cancel:
+            if self.fatal is not None:
+                return
+            self._asked += 1
+            self._post(CancelAll("the flow run ended"), now=True)
+        elif stop_generators and self._sources:
+            self._post(GeneratorsStopped(), now=True)
+        if not self.wait(self._all_final, _PATIENCE_S):
+            for view in list(self._views.values()):
+                if view.width is None and view.call in self._sources:
+                    logger.warning(
+                        "The flow function has returned; its map of task %r goes on consuming a "
+                        "generator (%d items so far). Call .cancel() on a map over an endless "
+                        "generator, or use @flow(on_exit='cancel').",
+                        view.task_name, len(view.codes),
+                    )
+            self.wait(self._all_final)
+
+    def close(self, *, cancelled: bool = False) -> None:
+        """Release what is held, write the last records, close the runner if it is ours.
+
+        Raises
+        ------
+        StoreError
+            Records could not be written.
+        """
+        self._stopping = True
+        self._signal.put(None)
+        if self._thread is not None:
+            self._thread.join()
+        for source in self._sources.values():
+            source.stop()
+        self._callbacks.close()
+        try:
+            self._close_runner(cancelled)
+        finally:
+            self.record.close(self._engine.take_gulp())
+
+    def _close_runner(self, cancelled: bool) -> None:
+        if self._session is not None:
+            self._session.close(cancelled=cancelled)
+            self._session = None
+        if self._owns_runner:
+            self.runner.close(cancelled=cancelled)
+
+    def _all_final(self) -> bool:
+        with self._lock:
+            return (self._heard == self._added and self._asked_heard == self._asked
+                    and self._engine.open_calls == 0)
+
+    # what a flow asks
+
+    def next_call(self) -> int:
+        """Return the number of the next call."""
+        call = self._calls
+        self._calls += 1
+        return call
+
+    def view(self, call: int) -> CallView:
+        """Return the columns of a call."""
+        return self._views[call]
+
+    def add(self, spec: CallSpec) -> CallView:
+        """Add a call to the graph; returns at once.
+
+        Returns
+        -------
+        CallView
+            The call's columns, which change as it runs.
+        """
+        code = spec.code
+        view = CallView(code.call, code.task.name, spec.kind, None, bytearray())
+        if not spec.mapped:
+            view.width = 1
+            view.codes = bytearray(1)
+        self._views[code.call] = view
+        generators = [m for m in spec.mapped if m.iterator is not None]
+        if generators:
+            self._sources[code.call] = Source(code.call, generators, self._post)
+        self._added += 1
+        self._post(CallAdded(spec, view))
+        return view
+
+    def direct(self, code: CallCode, args: tuple[Any, ...], kwargs: dict[str, Any],
+               task_key: str) -> tuple[CallView, Any]:
+        """Run a task here and now, retries included, and record it.
+
+        Returns
+        -------
+        CallView, value
+            The value is None unless the code is COMPLETED.
+        """
+        began = time.time()
+        history: list[Attempt] = []
+        clock = time.perf_counter()
+        outcome = run_here(code, args, kwargs, self.run, self.record, history=history)
+        ended = began + (time.perf_counter() - clock)
+        view = CallView(code.call, code.task.name, "direct", 1, bytearray([outcome.code]))
+        view.final = 1
+        if outcome.error is not None:
+            view.errors[0] = outcome.error
+            view.failed_order.append(0)
+        if outcome.name is not None:
+            view.names[0] = outcome.name
+        self._views[code.call] = view
+        self.record.direct(code, task_key, began, ended, outcome, history)
+        return view, outcome.value
+
+    def wait(self, done: Callable[[], bool], timeout_s: float | None = None) -> bool:
+        """Block until ``done()`` or the timeout; return whether it is done.
+
+        Raises
+        ------
+        BaseException
+            What ended the run's loop: a runner that could not be started, above all.
+        """
+        if done():
+            return True
+        until = None if timeout_s is None else time.monotonic() + timeout_s
+        self._flush()
+        if self.runner.synchronous:
+            return self._wait_here(done, until)
+        with self._settled:
+            while not done():
+                if self.fatal is not None:
+                    raise self.fatal
+                left = None if until is None else until - time.monotonic()
+                if left is not None and left <= 0:
+                    return False
+                self._settled.wait(None if left is None else min(left, _LONGEST_SLEEP_S))
+        return True
+
+    def subscribe(self, call: int, index: int, fn: Callable[[], None]) -> None:
+        """Call ``fn`` once when an element is final, on a thread of its own; at once if it is."""
+        self._callbacks.add(call, index, fn)
+
+    def cancel(self, call: int, index: int | None = None) -> bool:
+        """Cancel an element or a call; return False when it was final already."""
+        if self._views[call].is_done(index):
+            return False
+        self._post(CancelAsked(call, index, "cancelled by the flow"), now=True)
+        self.wait(lambda: self._views[call].is_done(index))
+        return True
+
+    def release(self, call: int) -> None:
+        """Nobody holds a future of this call any more."""
+        if not self._stopping:  # called from __del__, in any thread: nothing here takes a lock
+            self._events.append(HandleDropped(call))
+            if not self.runner.synchronous:
+                self._signal.put(None)
+
+    def failures(self, limit: int = 100) -> list[tuple[CallView, int]]:
+        """Return failed elements, some of each call, for messages."""
+        out: list[tuple[CallView, int]] = []
+        for view in list(self._views.values()):
+            out += [(view, i) for i in view.failed_order[:10]]
+            if view.fault is not None:
+                out.append((view, len(view.codes)))
+            if len(out) >= limit:
+                break
+        return out[:limit]
+
+    # records of the flow itself
+
+    def record_state(self, state_type: str, state_name: str, message: str | None = None,
+                     error: ErrorRecord | None = None) -> None:
+        """Record a state of the flow run; start and end times follow from it."""
+        self.record.state(state_type, state_name, message, error)
+
+    def log(self, line: LogLine) -> None:
+        """Record a log line of the flow or of a direct call."""
+        self.record.line(line)
+
+    # values
+
+    def values(self, call: int, indexes: Sequence[int],
+               timeout_s: float | None = None) -> list[Any]:
+        """Bring the values of COMPLETED elements, in the order asked for.
+
+        Raises
+        ------
+        TimeoutError
+            They did not arrive in time.
+        MissingResult
+            An element has no value (any more).
+        """
+        until = None if timeout_s is None else time.monotonic() + timeout_s
+        for _ in range(_FETCH_TRIES):
+            wanted = self._where(call, indexes)
+            if wanted is not None:
+                try:
+                    return self._fetcher.bring(wanted, self._session, until)
+                except BlockLost:
+                    pass
+            self._restore(call, indexes, until)
+            if self._engine.world.lost is not None:
+                raise MissingResult(
+                    f"the values of task {self._views[call].task_name!r} were lost with the "
+                    f"runner: {self._engine.world.lost}", call=call,
+                )
+        raise MissingResult(
+            f"the values of task {self._views[call].task_name!r} were lost with the workers that "
+            f"held them, {_FETCH_TRIES} times", call=call,
+        )
+
+    def _where(self, call: int, indexes: Sequence[int]) -> Wanted | None:
+        """Return where values lie, None where some lie nowhere."""
+        with self._lock:
+            node = self._engine.world.nodes.get(call)
+            if node is None:
+                raise MissingResult(f"call {call} keeps no values", call=call)
+            if node.places.losses and any(node.places.of(i) is None for i in indexes):
+                return None
+            batches = node.places.over(indexes)
+            return Wanted(call, indexes, node.succeeded == node.width
+                          and isinstance(indexes, range) and indexes == range(node.width),
+                          {b: self._handles[b] for b in batches if b in self._handles})
+
+    def _restore(self, call: int, indexes: Sequence[int], until: float | None) -> None:
+        """Have values computed again that no worker holds any more."""
+        lost = self._lost(call, indexes)
+        self._asked += 1
+        self._post(ValueLost(tuple((call, i) for i in lost)), now=True)
+        node = self._engine.world.nodes[call]
+
+        def back() -> bool:
+            return self._asked_heard == self._asked and not node.restoring
+
+        left = None if until is None else max(0.0, until - time.monotonic())
+        if not self.wait(back, left):
+            raise TimeoutError("lost values were not computed again in time")
+
+    def _lost(self, call: int, indexes: Sequence[int]) -> list[int]:
+        """Return the elements whose block cannot be had; one lost block costs its own alone."""
+        with self._lock:
+            places = self._engine.world.nodes[call].places
+            place_of = {i: places.of(i) for i in indexes}
+            handles = {b: self._handles.get(b) for b in {*place_of.values()} if b is not None}
+            session = self._session
+        there = set()
+        for batch, handle in handles.items():
+            try:
+                if handle is not None and session is not None:
+                    session.fetch([handle])
+                    there.add(batch)
+            except BlockLost:
+                continue
+        return [i for i, place in place_of.items() if place not in there]
+
+    # the loop
+
+    def _post(self, event: Event, now: bool = False) -> None:
+        self._events.append(event)
+        if self.runner.synchronous:
+            self._pump()
+            return
+        if now or not isinstance(event, CallAdded):
+            self._gather_until = None
+            self._signal.put(None)
+        elif self._gather_until is None:
+            self._gather_until = time.monotonic() + GATHER_S
+            self._signal.put(None)
+        if self._thread is None:
+            self._start_thread()
+
+    def _start_thread(self) -> None:
+        with self._lock:
+            if self._thread is None and not self._stopping:
+                self._thread = threading.Thread(
+                    target=self._loop, name=f"dataflow-driver-{self.run.flow_run_id[:8]}",
+                    daemon=True,
+                )
+                self._thread.start()
+
+    def _flush(self) -> None:
+        """The flow blocks: what it added goes out now."""
+        self._gather_until = None
+        if self._events:
+            self._signal.put(None)
+
+    def _loop(self) -> None:
+        while not self._stopping:
+            self._sleep()
+            gather = self._gather_until
+            if gather is not None and gather > time.monotonic():
+                continue
+            try:
+                self._step()
+            except BaseException as error:  # a fault of ours must not leave anybody waiting
+                logger.exception("the driver of flow run %s failed", self.run.flow_run_id)
+                self.fatal = error
+                self._notify()
+                return
+
+    def _sleep(self) -> None:
+        """Wait for a signal or for the time to look again; take all signals that are there."""
+        try:
+            self._signal.get(timeout=self._sleep_s())
+            while True:
+                self._signal.get_nowait()
+        except Empty:
+            return
+
+    def _sleep_s(self) -> float | None:
+        now = time.monotonic()
+        until = [t - now for t in (self._gather_until,) if t is not None]
+        if self._wake_at is not None:
+            until.append(self._wake_at - time.time())
+        return max(0.0, min(*until, _LONGEST_SLEEP_S)) if until else None
+
+    def _step(self) -> None:
+        """Hear what happened, decide, perform, record, tell."""
+        self._gather_until = None
+        with self._lock:
+            if self._session is None and self._added:
+                self._open_session()
+            heard = False
+            while self._events:
+                event = self._events.popleft()
+                self._remember(event)
+                self._engine.hear(event, time.time())
+                heard = True
+            if not heard:
+                self._engine.hear(Tick(), time.time())
+            self._engine.decide(time.time())
+            commands = self._engine.take_commands()
+            self._wake_at = commands.wake_at
+            self._perform(commands)
+            # taken last: Ctrl-C in a synchronous runner leaves them for the clean-up
+            gulp = self._engine.take_gulp()
+            settled = self._engine.take_settled()
+        self.record.put(gulp)
+        if commands.settled:
+            self._notify()
+            self._callbacks.settled(call for call, _, _ in settled)
+
+    def _open_session(self) -> None:
+        with _starting:
+            if not self.runner.started:
+                self.runner.start()
+                self.runner.started = True
+        self._session = self.runner.session(self.run, self._post)
+        self._events.appendleft(CapacityChanged(self._session.capacity()))
+        self.record.change(runner=self.runner.name, dashboard_link=self.runner.dashboard_link)
+
+    def _remember(self, event: Event) -> None:
+        if isinstance(event, BatchDone):
+            if event.handle is not None:
+                self._handles[event.batch] = event.handle
+            if event.report.remote:
+                for line in event.report.logs:
+                    self._relay(line)
+        elif isinstance(event, CallAdded):
+            self._heard += 1
+        elif isinstance(event, (CancelAll, ValueLost)):
+            self._asked_heard += 1
+
+    def _relay(self, line: LogLine) -> None:
+        """Show a worker's log line where the flow's own lines are shown."""
+        view, run = self._views[line.call], self.run
+        name = view.names.get(line.index) or element_name(
+            run.flow_run_id, line.call, line.index, view.task_name, view.kind == "map")
+        relay(line, task_run_id=task_run_id(run.flow_run_id, line.call, line.index),
+              task_run_name=name, flow_run_id=run.flow_run_id, flow_run_name=run.flow_run_name)
+
+    def _perform(self, commands: Commands) -> None:
+        session = self._session
+        if session is None:
+            return
+        if commands.release:
+            for batch in commands.release:
+                self._fetcher.forget(batch)
+            handles = [self._handles.pop(b) for b in commands.release if b in self._handles]
+            session.release(handles)
+        if commands.stop:
+            session.cancel(commands.stop)
+        for pull in commands.pull:
+            if self.runner.synchronous:
+                self._deferred.append(pull)  # a generator may be endless: taken while waited for
+            else:
+                self._sources[pull.call].pull(pull.count)
+        for made in commands.send:
+            session.submit(made, [self._handles.get(b) for b in made.inputs])
+
+    def _notify(self) -> None:
+        """Wake who waits."""
+        with self._settled:
+            self._settled.notify_all()
+
+    # a synchronous runner: the loop is the caller
+
+    def _pump(self) -> None:
+        if self._pumping:
+            return
+        self._pumping = True
+        try:
+            while self._events:
+                self._step()
+        finally:
+            self._pumping = False
+
+    def _wait_here(self, done: Callable[[], bool], until: float | None) -> bool:
+        while not done():
+            self._pump()
+            if done():
+                return True
+            now = time.monotonic()
+            if until is not None and now >= until:
+                return False
+            pulls, self._deferred = self._deferred, []
+            for pull in pulls:
+                self._sources[pull.call].pull_now(pull.count)
+            if pulls:
+                continue
+            if self._wake_at is not None:
+                pause = max(0.0, self._wake_at - time.time())
+                time.sleep(min(pause, _LONGEST_SLEEP_S, math.inf if until is None else until - now))
+            else:
+                time.sleep(_GLANCE_S)  # somebody else makes it true: a callback, a drain
+            self._events.append(Tick())
+        return True

@@ -1,0 +1,387 @@
+"""Which elements go next, and with what: the graph is cut into batches.
+
+Lives here: the choice of a node, of a chain of maps or a subtree of submits to
+send as one batch, and the list of blocks it needs. Does not live here: how
+many elements (``pacing.py``), what follows from the outcome (``settle.py``).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from dataflow.batch import (
+    Batch,
+    Group,
+    Part,
+)
+from dataflow.engine.inputs import Inputs, has_items, is_flat, items_of, taken_from
+from dataflow.engine.messages import Pull
+from dataflow.engine.node import Edge, Node
+from dataflow.engine.pacing import BLOCK_BYTES, STALL_S, TARGET_S
+from dataflow.engine.widths import Widths
+from dataflow.engine.world import Flight, Suspect, World, wake_at
+from dataflow.outcomes import SUCCEEDED, Code, Report
+
+_SUBTREE_LIMIT = 4096  # submits in one batch
+_AHEAD_LIMIT = 4096  # items taken from a generator ahead of those sent
+_BLOCKED_LIMIT = 32  # calls looked at that may not send now
+
+
+class Cutter:
+    """Cuts batches while the window allows."""
+
+    def __init__(self, world: World, widths: Widths) -> None:
+        self.world = world
+        self.widths = widths
+
+    def pump(self) -> None:
+        """Send what can be sent now."""
+        world = self.world
+        if world.lost is not None:
+            return
+        if world.suspects or any(f.suspect for f in world.flights.values()):
+            self._next_suspect()
+            return
+        blocked: list[Node] = []
+        while len(blocked) < _BLOCKED_LIMIT and (node := world.next_node()) is not None:
+            if self._window_open(node):
+                if self._lane_open(node):
+                    self._send(node)
+                    world.enqueue(node)
+            else:
+                blocked.append(node)
+        for node in blocked:
+            world.enqueue(node)
+
+    def _window_open(self, node: Node) -> bool:
+        world, pacing = self.world, self.world.pacing
+        in_all = len(world.flights)
+        window = pacing.window(node.token, world.now_s)
+        if in_all < window:
+            return True
+        capacity = pacing.capacity
+        if capacity.ceiling > capacity.slots:
+            if not pacing.of(node.token).known:
+                wake_at(world.commands, world.now_s + STALL_S)
+            return world.in_flight[node.token] < capacity.slots
+        return False
+
+    def _lane_open(self, node: Node) -> bool:
+        limit = node.spec.options.max_in_flight
+        return limit is None or node.batches < limit
+
+    def _send(self, node: Node) -> None:
+        if node.single:
+            self._send_subtree(node)
+        else:
+            self._send_chain(node)
+
+    # maps
+
+    def _send_chain(self, node: Node) -> None:
+        """Send elements of a map, with the maps that follow it element by element."""
+        chain = [node] if node.restoring else self._chain(node)
+        hints = [h for n in chain if (h := n.spec.options.batch_size) is not None]
+        hint = min(hints, default=None)
+        tokens = [n.token for n in chain]
+        left = math.inf if not node.exhausted else node.ready.count
+        size = self.world.pacing.size(tokens, left, hint, node.spec.options.max_in_flight)
+        if left == math.inf:
+            size = min(size, _AHEAD_LIMIT // 2)
+        indexes = self._available(node, node.ready.take(size))
+        if not len(indexes):
+            return
+        going = {node.id}
+        for kid in chain[1:]:
+            if kid.aligned[0][0].id in going and _all_pending(kid, indexes):
+                going.add(kid.id)
+        parts = [(n, indexes) for n in chain if n.id in going]
+        self._launch(parts, hint, one_group=True)
+
+    def _chain(self, node: Node) -> list[Node]:
+        """Return a map and the maps that can run in the same breath, parents first."""
+        chain, at = [node], 0
+        known = self.world.pacing.of
+        while at < len(chain):
+            for edge in chain[at].kids_aligned:
+                kid = edge.node
+                if (
+                    kid.need is None and len(kid.aligned) == 1 and kid.blockers == 0
+                    and not kid.closed and kid.doomed is None and not kid.restoring
+                    and kid.spec.options.max_in_flight is None
+                    and kid.spec.options.placement == node.spec.options.placement
+                    and not kid.iterators() and (kid.width is not None or kid.codes)
+                    and (known(kid.token).known or not known(node.token).known)
+                ):
+                    chain.append(kid)
+            at += 1
+        return chain
+
+    def pull(self) -> None:
+        """Ask generators for the items that the next batches will want."""
+        world = self.world
+        for node in world.growing():
+            if node.pulling or node.exhausted or node.closed or node.doomed or node.blockers:
+                continue
+            size = world.pacing.size([node.token], math.inf, node.spec.options.batch_size,
+                                     node.spec.options.max_in_flight)
+            lanes = world.pacing.lanes(node.spec.options.max_in_flight)
+            ahead = min(max(2 * size * lanes, 4), _AHEAD_LIMIT)
+            if len(node.codes) > self.widths.limit(node):
+                continue  # one more than what it is mapped beside has shown already
+            if node.ready.count <= ahead // 2:
+                node.pulling = True
+                world.commands.pull.append(Pull(node.id, ahead - node.ready.count))
+
+    # submits
+
+    def _send_subtree(self, node: Node) -> None:
+        """Send a submit with what depends on nothing else, and its neighbours, as one batch."""
+        pacing = self.world.pacing
+        if not len(self._available(node, node.ready.take(1))):
+            return
+        chosen: dict[int, Node] = {node.id: node}
+        order = [node]
+        estimate = pacing.of(node.token)
+        if estimate.known and not node.restoring:
+            room_s = self._share_s()
+            waiting: dict[int, int] = {}
+            room_s = self._take_kids(node, chosen, order, waiting, room_s - estimate.mean_s)
+            while room_s > 0 and len(order) < _SUBTREE_LIMIT:
+                neighbour = self._neighbour(node)
+                if neighbour is None:
+                    break
+                chosen[neighbour.id] = neighbour
+                order.append(neighbour)
+                room_s -= pacing.of(neighbour.token).mean_s
+                room_s = self._take_kids(neighbour, chosen, order, waiting, room_s)
+        self._launch([(n, range(1)) for n in order], None, one_group=False)
+
+    def _share_s(self) -> float:
+        """Return how much work a batch of submits gets: its fair share of what is ready."""
+        world = self.world
+        ready_s = sum(
+            world.pacing.of(n.token).mean_s for n in world.queued_singles(256)
+            if world.pacing.of(n.token).known
+        )
+        lanes = world.pacing.lanes(None)
+        share = ready_s / (2 * lanes) if world.queue_length() < 256 else TARGET_S
+        return min(TARGET_S, max(share, TARGET_S / 10))
+
+    def _neighbour(self, node: Node) -> Node | None:
+        """Take another ready submit that may share the batch."""
+        found = self.world.next_node()
+        if found is None:
+            return None
+        if (
+            found.single and self.world.pacing.of(found.token).known and not found.restoring
+            and found.spec.options == node.spec.options and self._growth_allows(found)
+            and len(self._available(found, found.ready.take(1)))
+        ):
+            return found
+        self.world.enqueue(found)
+        return None
+
+    def _growth_allows(self, node: Node) -> bool:
+        return self.world.pacing.of(node.token).bytes_each < BLOCK_BYTES / 8
+
+    def _take_kids(self, node: Node, chosen: dict[int, Node], order: list[Node],
+                   waiting: dict[int, int], room_s: float) -> float:
+        """Add what depends on chosen submits alone, depth first."""
+        stack = [node]
+        while stack and room_s > 0 and len(order) < _SUBTREE_LIMIT:
+            for edge in _waiting_kids(stack.pop()):
+                kid = edge.node
+                if kid.id in chosen or not kid.single:
+                    continue
+                waiting[kid.id] = waiting.get(kid.id, kid.blockers) - 1
+                estimate = self.world.pacing.of(kid.token)
+                if (
+                    waiting[kid.id] == 0 and estimate.known and not kid.closed
+                    and kid.doomed is None and kid.ready.count
+                    and kid.spec.options == node.spec.options
+                ):
+                    kid.ready.take(1)
+                    chosen[kid.id] = kid
+                    order.append(kid)
+                    room_s -= estimate.mean_s
+                    stack.append(kid)
+        return room_s
+
+    # suspects
+
+    def _next_suspect(self) -> None:
+        """Try elements under which a worker died alone, one batch at a time."""
+        world = self.world
+        if any(f.suspect for f in world.flights.values()):
+            return
+        while world.suspects:
+            suspect = world.suspects.popleft()
+            node = suspect.node
+            indexes = [i for i in suspect.indexes
+                       if node.codes[i] == Code.PENDING or i in node.restoring]
+            indexes_left = self._available(node, indexes)
+            if len(indexes_left) and (not node.closed or node.restoring):
+                self._launch([(node, indexes_left)], None, one_group=True, suspect=True)
+                return
+        self.pump()
+
+    def suspect(self, node: Node, indexes: Sequence[int]) -> None:
+        """Put elements on trial, in pieces small enough to find the one at fault."""
+        size = max(1, -(-len(indexes) // 32))
+        for at in range(0, len(indexes), size):
+            self.world.suspects.append(Suspect(node, indexes[at : at + size]))
+
+    # lengths
+
+    def ask_lengths(self, node: Node) -> None:
+        """Send a "lengths" batch beside each block that holds values mapped over."""
+        by_block: dict[int, tuple[list[tuple[int, int]], list[tuple[int, int]]]] = {}
+        for (call, index), inner in self.widths.due_elements(node):
+            parent = self.world.nodes[call]
+            place = parent.places.of(index)
+            if place is None:
+                self.restore(parent, index)
+            else:
+                by_block.setdefault(place, ([], []))[inner].append((call, index))
+        asked = {
+            key for f in self.world.flights.values()
+            for key in (*f.batch.lengths_of, *f.batch.inner_lengths_of)
+        }
+        for place, (plain, inner_keys) in by_block.items():
+            plain = [k for k in plain if k not in asked]
+            inner_keys = [k for k in inner_keys if k not in asked]
+            if plain or inner_keys:
+                batch = Batch(
+                    self.world.next_batch_id(), f"{node.spec.code.task.name}-plan", [], [place],
+                    lengths_of=tuple(plain), inner_lengths_of=tuple(inner_keys),
+                    placement=node.spec.options.placement,
+                )
+                self.world.flights[batch.id] = Flight(batch, [])
+                self.world.commands.send.append(batch)
+
+    # what outlasts its batch
+
+    def collect(self, flight: Flight, report: Report, running: list[tuple[Node, int]]) -> None:
+        """Send for elements that run on, to the worker they run on."""
+        world = self.world
+        origin = flight.batch
+        batch = Batch(
+            world.next_batch_id(), origin.label, [], [], collect=origin.id,
+            placement=replace(origin.placement, prefer=report.worker,
+                              priority=origin.placement.priority + 1),
+        )
+        parts: list[tuple[Node, Sequence[int]]] = [(node, [index]) for node, index in running]
+        world.flights[batch.id] = Flight(batch, parts, flight.suspect)
+        world.in_flight[parts[0][0].token] += 1
+        for node, _ in parts:
+            node.batches += 1
+        world.commands.send.append(batch)
+
+    # the batch itself
+
+    def _available(self, node: Node, indexes: Sequence[int]) -> Sequence[int]:
+        """Return the elements whose input values can be had; the others wait to be restored."""
+        if not any(self.world.nodes[c].places.losses for c in node.parents):
+            return indexes
+        out = []
+        for index in indexes:
+            lost = self.lost_inputs(node, index)
+            if not lost:
+                out.append(index)
+            for parent, at in lost:
+                parent.waiting.setdefault(at, []).append((node, index))
+                self.restore(parent, at)
+        return out
+
+    def lost_inputs(self, node: Node, index: int) -> list[tuple[Node, int]]:
+        """Return the completed elements whose values an element takes and that are nowhere."""
+        out = []
+        for call in node.parents:
+            parent = self.world.nodes[call]
+            if parent.places.losses:
+                taken = taken_from(node, call, index)
+                for at in range(len(parent.codes)) if taken is None else taken:
+                    if parent.codes[at] in SUCCEEDED and parent.places.of(at) is None:
+                        out.append((parent, at))
+        return out
+
+    def restore(self, node: Node, index: int) -> None:
+        """Compute a completed element again, for its value only."""
+        if index not in node.restoring:
+            node.restored = True
+            node.restoring.add(index)
+            node.ready.push_front([index])
+            self.world.enqueue(node)
+
+    def _launch(self, parts: list[tuple[Node, Sequence[int]]], hint: int | None, *,
+                one_group: bool, suspect: bool = False) -> None:
+        world = self.world
+        head = parts[0][0]
+        together = {n.id for n, _ in parts}
+        made = [self._part(n, indexes, together) for n, indexes in parts]
+        if one_group:
+            groups = [Group(made, parts[0][1])]
+        else:
+            groups = [Group([p], indexes) for p, (_, indexes) in zip(made, parts, strict=True)]
+        names = dict.fromkeys(n.spec.code.task.name for n, _ in parts)
+        batch = Batch(
+            world.next_batch_id(), "-".join(names)[:80], groups, [],
+            budget_s=world.pacing.budget_s(sum(len(g.indexes) for g in groups), hint),
+            placement=head.spec.options.placement,
+        )
+        Inputs(world, batch, together).collect(parts, made)
+        world.flights[batch.id] = Flight(batch, parts, suspect)
+        world.in_flight[head.token] += 1
+        estimate = world.pacing.of(head.token)
+        if not estimate.known and estimate.first_sent is None:
+            estimate.first_sent = world.now_s
+        for node, indexes in parts:
+            node.batches += 1
+            self._mark_running(node, indexes)
+        world.commands.send.append(batch)
+
+    def _mark_running(self, node: Node, indexes: Sequence[int]) -> None:
+        if isinstance(indexes, range) and not node.restoring:
+            node.codes[indexes.start : indexes.stop] = bytes([Code.RUNNING]) * len(indexes)
+        else:
+            for index in indexes:
+                if index not in node.restoring:
+                    node.codes[index] = Code.RUNNING
+        self.world.touched(node)
+
+    def _part(self, node: Node, indexes: Sequence[int], together: set[int]) -> Part:
+        inside = sum(1 for e in _all_kids(node) if e.node.id in together)
+        limit = node.spec.options.max_failures
+        seen = node.view.attempts
+        items = {m.key: items_of(node, m, indexes) for m in node.spec.mapped if has_items(m)}
+        return Part(
+            node.spec.code,
+            items,
+            {i: seen[i] for i in indexes if i in seen and i not in node.restoring}
+            if seen else {},
+            keep=not node.dropped or node.kids_open > inside or bool(node.restoring),
+            max_failures=None if limit is None else max(0, limit - node.failures),
+            item_sources=node.spec.item_deps is not None
+            or any(is_flat(m) for m in node.spec.mapped),
+        )
+
+
+def _waiting_kids(node: Node) -> list[Edge]:
+    """Return the edges to calls that wait for a submit."""
+    return [*node.kids_item.get(0, ()), *node.kids_whole]
+
+
+def _all_kids(node: Node) -> Iterable[Edge]:
+    if node.single:
+        return [e for e in _waiting_kids(node) if e.index is None]
+    return node.kids_aligned
+
+
+def _all_pending(node: Node, indexes: Sequence[int]) -> bool:
+    if isinstance(indexes, range):
+        codes = node.codes[indexes.start : indexes.stop]
+        return len(codes) == len(indexes) and codes.count(Code.PENDING) == len(codes)
+    return all(i < len(node.codes) and node.codes[i] == Code.PENDING for i in indexes)

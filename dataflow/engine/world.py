@@ -1,0 +1,195 @@
+"""The engine's data: nodes, flights, timers, and what is to be commanded and recorded.
+
+Lives here: one object that the rooms of the engine share, and the bookkeeping
+that every room needs. Does not live here: any decision.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter, deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dataflow.batch import Batch
+from dataflow.engine.messages import Commands
+from dataflow.engine.node import Node
+from dataflow.engine.pacing import Pacing
+from dataflow.failures import describe
+from dataflow.names import element_name
+from dataflow.outcomes import Code
+from dataflow.runner import Capacity
+from dataflow.store import CallRecord, ElementRecord, Gulp, RangeRecord
+
+
+@dataclass(slots=True)
+class Flight:
+    """A batch on its way."""
+
+    batch: Batch
+    parts: list[tuple[Node, Sequence[int]]]  # each part's node and elements
+    suspect: bool = False  # tried alone, since a worker died under it
+
+
+@dataclass(slots=True)
+class Suspect:
+    """Elements under which a worker died, to be tried alone."""
+
+    node: Node
+    indexes: Sequence[int]
+
+
+class World:
+    """Shared by the rooms of one engine."""
+
+    def __init__(self, capacity: Capacity, flow_run_id: str) -> None:
+        self.flow_run_id = flow_run_id
+        self.nodes: dict[int, Node] = {}
+        self.pacing = Pacing(capacity)
+        self.flights: dict[int, Flight] = {}
+        self.in_flight: Counter[str] = Counter()  # batches by function
+        self.holders: dict[int, set[int]] = {}  # block's batch → calls that may need it
+        self.timers: list[tuple[float, int, int]] = []  # (due, call, index)
+        self.suspects: deque[Suspect] = deque()
+        self.length_waiters: dict[tuple[int, int, bool], list[Node]] = {}  # (call, index, inner)
+        self.asking: list[Node] = []  # flattened maps, whose lengths are asked for
+        self.open_calls = 0
+        self.now_s = 0.0  # of the event at hand, seconds since the epoch
+        self.lost: str | None = None  # the runner is gone: why
+        self.commands = Commands()
+        self.gulp = Gulp()
+        self.settled: list[tuple[Node, int, int]] = []  # spans that became final, for callbacks
+        self._queue: list[tuple[int, int, int]] = []
+        self._generators: list[Node] = []
+        self._next_batch = 0
+        self._changed: set[int] = set()
+
+    def name_of(self, node: Node, index: int) -> str:
+        """Return how an element is called."""
+        return node.view.names.get(index) or element_name(
+            self.flow_run_id, node.id, index, node.spec.code.task.name, not node.single
+        )
+
+    def next_batch_id(self) -> int:
+        """Return a fresh batch id."""
+        self._next_batch += 1
+        return self._next_batch
+
+    def enqueue(self, node: Node) -> None:
+        """Note that a node may have something to send."""
+        if not node.queued and node.runnable():
+            node.queued = True
+            priority = node.spec.options.placement.priority
+            heapq.heappush(self._queue, (-priority, -node.depth, node.id))
+
+    def next_node(self) -> Node | None:
+        """Take the node whose turn it is: by priority, then deepest, then first made."""
+        while self._queue:
+            _, _, call = heapq.heappop(self._queue)
+            node = self.nodes[call]
+            node.queued = False
+            if node.runnable():
+                return node
+        return None
+
+    def queue_length(self) -> int:
+        """Return how many nodes may have something to send."""
+        return len(self._queue)
+
+    def queued_singles(self, limit: int) -> list[Node]:
+        """Return up to ``limit`` submits that may have something to send."""
+        some = [self.nodes[call] for _, _, call in self._queue[:limit]]
+        return [node for node in some if node.single]
+
+    def growing(self) -> list[Node]:
+        """Return the maps over generators that have not ended."""
+        self._generators = [n for n in self._generators if not n.exhausted]
+        return self._generators
+
+    def watch_generator(self, node: Node) -> None:
+        """Note a map over a generator."""
+        self._generators.append(node)
+
+    def ready_push(self, node: Node, start: int, stop: int) -> None:
+        """Elements of a node can run as soon as the node can."""
+        node.ready.push(start, stop)
+        self.enqueue(node)
+
+    def touched(self, node: Node) -> None:
+        """Note that a node's counts changed."""
+        self._changed.add(node.id)
+
+    def final(self, node: Node, start: int, stop: int) -> None:
+        """Note that [start, stop) of a node became final."""
+        node.view.final += stop - start
+        self._changed.add(node.id)
+        self.commands.settled = True
+        self.settled.append((node, start, stop))
+
+    def record_call(self, node: Node) -> None:
+        """Record that a call was made."""
+        code = node.spec.code
+        self.gulp.calls.append(CallRecord(
+            call=code.call, task_name=code.task.name, task_key=node.spec.task_key,
+            kind=node.spec.kind, width=node.width, tags=tuple(sorted(code.tags)),
+            upstream=tuple(sorted({d.call for d in node.spec.deps} | node.parents)),
+            created_s=self.now_s,
+        ))
+
+    def record_width(self, node: Node) -> None:
+        """Record a width that became known."""
+        if node.width is not None:
+            self.gulp.widths[node.id] = node.width
+
+    def record_fault(self, node: Node) -> None:
+        """Record why a call failed as a whole or was given up."""
+        fault = node.view.fault
+        text = node.view.given_up if fault is None else describe(fault)
+        if text is not None:
+            self.gulp.faults[node.id] = text
+
+    def record_range(self, node: Node, start: int, stop: int, code: Code,
+                     message: str | None, cause: tuple[int, int] | None) -> None:
+        """Record elements that ended alike without having run."""
+        if stop - start == 1:
+            self.gulp.elements.append(ElementRecord(
+                node.id, start, code, None, self.now_s, node.view.attempts.get(start, 0), None,
+                node.view.names.get(start), None, message, cause,
+            ))
+        else:
+            self.gulp.ranges.append(
+                RangeRecord(node.id, start, stop, code, self.now_s, message, cause)
+            )
+
+    def take_gulp(self) -> Gulp:
+        """Return what is to be recorded, with counts, and begin anew."""
+        gulp, self.gulp = self.gulp, Gulp()
+        for call in self._changed:
+            gulp.counts[call] = counts_of(self.nodes[call])
+        self._changed.clear()
+        return gulp
+
+    def take_commands(self) -> Commands:
+        """Return what is to be done, and begin anew."""
+        commands, self.commands = self.commands, Commands()
+        return commands
+
+
+def counts_of(node: Node) -> dict[int, int]:
+    """Return how many elements stand in each code."""
+    codes = node.codes
+    counts = {int(Code.COMPLETED): node.succeeded} if node.succeeded else {}
+    if node.succeeded == len(codes):
+        return counts
+    for code in Code:
+        if code not in (Code.COMPLETED, Code.LEFT):
+            number = codes.count(code)
+            if number:
+                counts[int(code)] = number
+    return counts
+
+
+def wake_at(commands: Commands, when: float) -> None:
+    """Ask for a Tick at a time, or earlier."""
+    if commands.wake_at is None or when < commands.wake_at:
+        commands.wake_at = when

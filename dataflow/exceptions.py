@@ -1,0 +1,206 @@
+"""The errors of dataflow, one tree::
+
+    DataflowError
+    ├── DefinitionError (ValueError)         a task or flow is declared wrongly; nothing exists
+    │   ├── DefinitionTypeError (TypeError)
+    │   └── ReservedArgumentError (TypeError)
+    ├── CallError                            a call cannot be made; nothing was submitted
+    │   ├── ParameterBindError (TypeError)
+    │   ├── ParameterTypeError (TypeError)   flow parameters fail validation: the run is FAILED
+    │   ├── MappingMissingIterable (TypeError)
+    │   ├── MappingLengthMismatch (ValueError)
+    │   ├── ForeignFuture (ValueError)       a future of another run that has ended
+    │   ├── GraphCycle (ValueError)
+    │   └── MissingContextError (RuntimeError)   outside a run
+    ├── RunError                             a run did not give a result
+    │   ├── FailedRun
+    │   │   └── MapGivenUp                   more failures than max_failures
+    │   ├── CrashedRun                       the infrastructure failed
+    │   │   ├── WorkerLost
+    │   │   └── SchedulerLost
+    │   ├── CancelledRun
+    │   ├── PausedRun
+    │   ├── UnfinishedRun (RuntimeError)
+    │   │   └── UpstreamTaskError            did not run: names the task that failed first
+    │   ├── MissingResult
+    │   ├── TaskRunTimeoutError (TimeoutError)
+    │   └── RemoteError                      stands for an exception that cannot be unpickled
+    ├── TransportError                       something cannot cross a process border
+    │   ├── UnpicklableArgument (TypeError)
+    │   ├── UnpicklableResult (TypeError)
+    │   ├── UnpicklableTask (TypeError)
+    │   ├── MissingModule (ImportError)
+    │   └── BlockLost (LookupError)          values that no worker holds any more
+    ├── StoreError (OSError)                 the run store failed; what was to be written was not
+    │   └── StoreVersionError
+    ├── RunNotFound (LookupError)
+    └── SettingsError (ValueError)
+
+Each carries its fields as attributes and survives pickle and cloudpickle.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+
+class DataflowError(Exception):
+    """Base of every error this package raises by itself.
+
+    Parameters
+    ----------
+    message
+        What went wrong, where, and what to do.
+    fields
+        Kept as attributes, for programs to read.
+    """
+
+    def __init__(self, message: str = "", **fields: Any) -> None:
+        super().__init__(message)
+        self.__dict__.update(fields)
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""
+
+    if TYPE_CHECKING:  # fields are set at run time; this only tells the type checker so
+
+        def __getattr__(self, name: str) -> Any: ...
+
+
+class DefinitionError(DataflowError, ValueError):
+    """A task or flow is declared wrongly; the text names the option."""
+
+
+class DefinitionTypeError(DefinitionError, TypeError):
+    """An option has a value of the wrong type."""
+
+
+class ReservedArgumentError(DefinitionError, TypeError):
+    """A parameter has a name that belongs to the framework (``wait_for``, ``return_state``)."""
+
+
+class CallError(DataflowError):
+    """A call cannot be made; nothing was submitted."""
+
+
+class ParameterBindError(CallError, TypeError):
+    """The arguments do not fit the signature."""
+
+
+class ParameterTypeError(CallError, TypeError):
+    """Flow parameters fail validation; the flow run is recorded as FAILED."""
+
+
+class MappingMissingIterable(CallError, TypeError):
+    """``map`` got nothing to map over."""
+
+
+class MappingLengthMismatch(CallError, ValueError):
+    """The mapped arguments differ in length; the text names them all."""
+
+
+class ForeignFuture(CallError, ValueError):
+    """A future belongs to another flow run."""
+
+
+class GraphCycle(CallError, ValueError):
+    """A call would have to wait for itself."""
+
+
+class MissingContextError(CallError, RuntimeError):
+    """Asked for a run outside of one."""
+
+
+class RunError(DataflowError):
+    """A run did not give a result."""
+
+
+class FailedRun(RunError):
+    """The run FAILED and left no exception to raise."""
+
+
+class MapGivenUp(FailedRun):
+    """More elements of a map failed than ``max_failures`` allows; the rest was cancelled."""
+
+
+class CrashedRun(RunError):
+    """The infrastructure under the run failed."""
+
+
+class WorkerLost(CrashedRun):
+    """The worker died while it ran the task, more often than the limit of crashes allows."""
+
+
+class SchedulerLost(CrashedRun):
+    """The connection to the Dask scheduler is gone and with it all that was in flight."""
+
+
+class CancelledRun(RunError):
+    """The run was cancelled."""
+
+
+class PausedRun(RunError):
+    """The run is paused."""
+
+
+class UnfinishedRun(RunError, RuntimeError):
+    """The run is not in a final state."""
+
+
+class UpstreamTaskError(UnfinishedRun):
+    """The task did not run since one upstream of it failed; that one's exception is chained."""
+
+
+class MissingResult(RunError):
+    """The run completed but its value is not there any more."""
+
+
+class TaskRunTimeoutError(RunError, TimeoutError):
+    """The task took longer than ``timeout_seconds``."""
+
+
+class RemoteError(RunError):
+    """Stands for an exception that could not cross a process border.
+
+    Its text and traceback are those of the original.
+    """
+
+
+class TransportError(DataflowError):
+    """Something cannot cross a process border."""
+
+
+class UnpicklableArgument(TransportError, TypeError):
+    """An argument cannot be pickled; the text names the task and the argument."""
+
+
+class UnpicklableResult(TransportError, TypeError):
+    """A result cannot be pickled; the text names the task."""
+
+
+class UnpicklableTask(TransportError, TypeError):
+    """A task's function cannot be pickled."""
+
+
+class MissingModule(TransportError, ImportError):
+    """A module that the task needs is not installed on the worker."""
+
+
+class BlockLost(TransportError, LookupError):
+    """Values that no worker holds any more."""
+
+
+class StoreError(DataflowError, OSError):
+    """The run store failed; what was to be written was not."""
+
+
+class StoreVersionError(StoreError):
+    """The store was written by a newer version."""
+
+
+class RunNotFound(DataflowError, LookupError):
+    """No run answers to that name, or several do."""
+
+
+class SettingsError(DataflowError, ValueError):
+    """A setting has a value that cannot be used."""

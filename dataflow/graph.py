@@ -1,0 +1,132 @@
+"""What a flow adds to its graph: one call, and the view of it that futures read.
+
+Lives here: :class:`CallSpec`, made by ``tasks.py`` from a ``submit`` or ``map``
+and given to the driver, and :class:`CallView`, the columns that the engine
+writes and futures only read. Does not live here: any decision (``engine/``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dataflow.batch import CallCode, One, Placement
+from dataflow.outcomes import FIRST_FINAL, Code, ErrorRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Dep:
+    """A dependency of a call on an element (``index``) or on a whole call (``index=None``).
+
+    ``aligned``: element i depends on element i. ``allow_failure``: it is
+    satisfied by any final state. ``value``: the value is needed, not only the end.
+    """
+
+    call: int
+    index: int | None = None
+    aligned: bool = False
+    allow_failure: bool = False
+    value: bool = True
+
+
+@dataclass(slots=True)
+class Mapped:
+    """One mapped parameter and how its length becomes known.
+
+    Exactly one of the fields after ``key`` is set.
+    """
+
+    name: str  # of the parameter, for messages
+    key: int | str  # position in CallCode.args, or keyword
+    items: Sequence[Any] | None = None  # values (or sources) the flow's process has
+    iterator: Iterator[Any] | None = None  # a generator: consumed a bounded way ahead
+    aligned: int | None = None  # another call, element by element
+    item_of: One | None = None  # items of the value of one future
+    flat_of: int | None = None  # flatten over the elements' values of a call
+    flat_in: One | None = None  # flatten over the items of the value of one future
+    flat_items: Sequence[Any] | None = None  # flatten over a list of futures (One) and sequences
+
+
+@dataclass(frozen=True, slots=True)
+class CallOptions:
+    """The options of a call that the engine acts on. All checked at definition."""
+
+    batch_size: int | None = None
+    max_in_flight: int | None = None
+    max_failures: int | None = None
+    min_success_ratio: float = 1.0
+    placement: Placement = Placement()
+
+
+@dataclass(slots=True)
+class CallSpec:
+    """A ``submit`` (``mapped`` empty, width 1) or a ``map``."""
+
+    code: CallCode
+    kind: str  # "submit" or "map"
+    task_key: str
+    mapped: tuple[Mapped, ...] = ()
+    deps: tuple[Dep, ...] = ()  # of every element alike, from arguments and wait_for
+    item_deps: Sequence[tuple[Dep, ...]] | None = None  # per element, where items hold futures
+    options: CallOptions = CallOptions()
+
+
+@dataclass(slots=True)
+class CallView:
+    """Columns of a call. Written by the engine alone; any thread may read.
+
+    ``codes`` holds a :class:`Code` per element; it grows while the width is
+    not final (``width`` is None until then).
+    """
+
+    call: int
+    task_name: str
+    kind: str
+    width: int | None
+    codes: bytearray
+    errors: dict[int, ErrorRecord] = field(default_factory=dict)
+    names: dict[int, str] = field(default_factory=dict)  # task run names that tasks chose
+    attempts: dict[int, int] = field(default_factory=dict)  # executions, where more than one
+    messages: dict[int, str] = field(default_factory=dict)
+    causes: list[tuple[int, int, tuple[int, int]]] = field(default_factory=list)
+    """(start, stop, root): elements that did not run because ``root`` = (call, index) failed."""
+    alike: list[tuple[int, int, str, ErrorRecord | None]] = field(default_factory=list)
+    """(start, stop, message, error): neighbours that ended alike without having run."""
+    fault: ErrorRecord | None = None  # the call as a whole failed: lengths, a generator raised
+    final: int = 0  # elements in a final state
+    failed_order: list[int] = field(default_factory=list)  # indexes in the order they failed
+    given_up: str | None = None  # max_failures exceeded: what to say
+
+    def is_done(self, index: int | None = None) -> bool:
+        """Tell whether an element (or with None the whole call) is final."""
+        if index is None:
+            return self.width is not None and self.final >= self.width
+        if index < len(self.codes):
+            return self.codes[index] >= FIRST_FINAL
+        return self.fault is not None
+
+    def code(self, index: int) -> Code:
+        """Return an element's code, PENDING where it is not known yet."""
+        return Code(self.codes[index]) if index < len(self.codes) else Code.PENDING
+
+    def message_of(self, index: int) -> str | None:
+        """Return what was said of an element's end, None where nothing was."""
+        message = self.messages.get(index)
+        if message is None:
+            message = next((m for start, stop, m, _ in self.alike if start <= index < stop), None)
+        return message
+
+    def error_of(self, index: int) -> ErrorRecord | None:
+        """Return the error that an element ended with, None where there is none."""
+        error = self.errors.get(index)
+        if error is None:
+            error = next((e for start, stop, _, e in self.alike if start <= index < stop), None)
+        return error
+
+    def cause_of(self, index: int) -> tuple[int, int] | None:
+        """Return the (call, index) that failed first upstream of a NOT_READY element."""
+        for start, stop, root in self.causes:
+            if start <= index < stop:
+                return root
+        return None

@@ -1,0 +1,302 @@
+"""The keywords of ``@task``: which there are, and what is wrong with a value.
+
+Lives here: checking at definition, so that the engine and the workers get
+values they need not doubt. Does not live here: what an option does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn, TypedDict
+
+from dataflow.annotations import NotSet
+from dataflow.batch import Placement
+from dataflow.exceptions import DefinitionError, DefinitionTypeError
+from dataflow.graph import CallOptions
+from dataflow.retry import RetryPolicy
+
+MAX_DELAYS = 50
+_FOR_EVER_S = 1e9  # 31 years; a platform's own waits overflow at some 290
+RESERVED = ("wait_for", "return_state")
+
+
+class TaskKeywords(TypedDict, total=False):
+    """Keywords of ``@task``, ``Task`` and ``with_options``."""
+
+    name: str | None
+    description: str | None
+    tags: Iterable[str] | None
+    version: str | None
+    task_run_name: str | Callable[..., str] | None
+    retries: int | None
+    retry_delay_seconds: float | Sequence[float] | Callable[[int], Sequence[float]] | None
+    retry_jitter_factor: float | None
+    retry_condition_fn: Callable[..., Any] | None
+    timeout_seconds: float | None
+    log_prints: bool | None
+    batch_size: int | None
+    max_in_flight: int | None
+    max_failures: int | None
+    min_success_ratio: float | None
+    isolation: str | None
+    resources: Mapping[str, float] | None
+    priority: int | None
+    workers: str | Sequence[str] | None
+    cache_policy: Any
+    cache_key_fn: Any
+    cache_expiration: Any
+    persist_result: Any
+    result_storage: Any
+    result_storage_key: Any
+    result_serializer: Any
+    cache_result_in_memory: Any
+    refresh_cache: Any
+    on_completion: Any
+    on_failure: Any
+    on_running: Any
+    on_rollback: Any
+    on_commit: Any
+    viz_return_value: Any
+    asset_deps: Any
+
+
+NOT_YET: dict[str, tuple[Any, ...]] = {
+    "cache_policy": (), "cache_key_fn": (), "cache_expiration": (), "persist_result": (False,),
+    "result_storage": (), "result_storage_key": (), "result_serializer": (),
+    "cache_result_in_memory": (True,), "refresh_cache": (False,), "on_completion": (),
+    "on_failure": (), "on_running": (), "on_rollback": (), "on_commit": (),
+    "viz_return_value": (), "asset_deps": (),
+}
+"""Keywords that do not act yet, each with the values that ask for what happens anyway."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskSettings:
+    """The options of a task, checked."""
+
+    name: str
+    description: str | None
+    tags: frozenset[str]
+    version: str | None
+    task_run_name: str | Callable[..., str] | None
+    retries: int
+    retry_policy: RetryPolicy
+    retry_condition_fn: Callable[..., Any] | None
+    timeout_seconds: float | None
+    log_prints: bool | None  # None: as the flow says
+    isolation: str
+    call: CallOptions
+
+
+class Check:
+    """Reads options one by one; each error names the option and its owner."""
+
+    def __init__(self, owner: str, given: Mapping[str, Any]) -> None:
+        self._owner = owner
+        self._given = given
+
+    def get(self, option: str) -> Any:
+        """Return what was given, None where nothing was."""
+        value = self._given.get(option)
+        return None if value is NotSet else value
+
+    def wrong(self, option: str, rule: str) -> NoReturn:
+        """Raise for a value that is out of bounds."""
+        raise DefinitionError(
+            f"{option} of {self._owner} must be {rule}, got {self.get(option)!r}", option=option)
+
+    def wrong_type(self, option: str, rule: str) -> NoReturn:
+        """Raise for a value of the wrong type."""
+        raise DefinitionTypeError(
+            f"{option} of {self._owner} must be {rule}, got "
+            f"{type(self.get(option)).__name__} {self.get(option)!r}", option=option)
+
+    def not_yet(self, acting: Mapping[str, tuple[Any, ...]]) -> None:
+        """Refuse keywords that would be without effect.
+
+        Raises
+        ------
+        NotImplementedError
+            One was given; the text names it.
+        """
+        for option, harmless in acting.items():
+            value = self.get(option)
+            if value is not None and not any(value is same for same in harmless):
+                raise NotImplementedError(
+                    f"{option} of {self._owner} is not implemented yet; leave it out")
+
+    def text(self, option: str) -> str | None:
+        """Return a str or None."""
+        value = self.get(option)
+        if value is not None and not isinstance(value, str):
+            self.wrong_type(option, "a str")
+        return value
+
+    def flag(self, option: str) -> bool | None:
+        """Return a bool or None."""
+        value = self.get(option)
+        if value is not None and not isinstance(value, bool):
+            self.wrong_type(option, "a bool")
+        return value
+
+    def function(self, option: str) -> Callable[..., Any] | None:
+        """Return a callable or None."""
+        value = self.get(option)
+        if value is not None and not callable(value):
+            self.wrong_type(option, "callable")
+        return value  # type: ignore[no-any-return]  # callable, as just checked
+
+    def names(self, option: str) -> tuple[str, ...]:
+        """Return several texts."""
+        value = self.get(option)
+        if value is None:
+            return ()
+        if isinstance(value, str) or not isinstance(value, Iterable):
+            self.wrong_type(option, "an iterable of str")
+        found = tuple(value)
+        if not all(isinstance(name, str) for name in found):
+            self.wrong_type(option, "an iterable of str")
+        return found
+
+    def number(self, option: str, value: Any, *, above_zero: bool = False) -> float:
+        """Return a finite number >= 0 (> 0)."""
+        if isinstance(value, bool) or not hasattr(value, "__float__") or isinstance(value, str):
+            self.wrong_type(option, "a number")
+        try:
+            number = float(value)
+        except OverflowError:  # a whole number beyond all bounds
+            number = math.inf
+        if not math.isfinite(number) or number < 0 or (above_zero and number == 0):
+            self.wrong(option, "a finite number " + ("> 0" if above_zero else ">= 0"))
+        return number
+
+    def whole(self, option: str, least: int | None) -> int | None:
+        """Return an int that is at least ``least``, or None."""
+        value = self.get(option)
+        if value is None:
+            return None
+        if isinstance(value, float) and not math.isfinite(value):
+            self.wrong(option, "a finite int")
+        if isinstance(value, bool) or not hasattr(value, "__index__"):
+            self.wrong_type(option, "an int")
+        if least is not None and value < least:
+            self.wrong(option, f"at least {least}")
+        return int(value)
+
+
+def check_task(given: Mapping[str, Any], default_name: str, doc: str | None) -> TaskSettings:
+    """Check a task's options.
+
+    Raises
+    ------
+    DefinitionError, DefinitionTypeError
+        A value cannot be meant; the text names the option.
+    NotImplementedError
+        An option does not act yet.
+    TypeError
+        There is no such option.
+    """
+    check = Check(f"task {given.get('name') or default_name!r}", given)
+    refuse_unknown(given, TaskKeywords.__annotations__, "task")
+    check.not_yet(NOT_YET)
+    retries = check.whole("retries", 0) or 0
+    timeout = check.get("timeout_seconds")
+    if timeout is not None:
+        timeout = min(check.number("timeout_seconds", timeout, above_zero=True), _FOR_EVER_S)
+    name = check.text("name") or default_name
+    return TaskSettings(
+        name=name,
+        description=check.text("description") or doc,
+        tags=frozenset(check.names("tags")),
+        version=check.text("version"),
+        task_run_name=_run_name(check),
+        retries=retries,
+        retry_policy=RetryPolicy(_delays(check, retries), _jitter(check)),
+        retry_condition_fn=check.function("retry_condition_fn"),
+        timeout_seconds=timeout,
+        log_prints=check.flag("log_prints"),
+        isolation=_isolation(check),
+        call=_call_options(check),
+    )
+
+
+def refuse_unknown(given: Iterable[str], known: Iterable[str], owner: str) -> None:
+    """Raise TypeError for an option that does not exist, with the nearest that does."""
+    from difflib import get_close_matches
+
+    for option in given:
+        if option not in known:
+            near = get_close_matches(option, list(known), 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise TypeError(f"{owner} has no option {option!r}{hint}")
+
+
+def _run_name(check: Check) -> str | Callable[..., str] | None:
+    value = check.get("task_run_name")
+    if value is not None and not isinstance(value, str) and not callable(value):
+        check.wrong_type("task_run_name", "a str or a callable that returns one")
+    return value  # type: ignore[no-any-return]  # as just checked
+
+
+def _delays(check: Check, retries: int) -> tuple[float, ...]:
+    value = check.get("retry_delay_seconds")
+    if value is None:
+        return ()
+    if callable(value):
+        value = value(min(retries, MAX_DELAYS))  # the last one holds for the rest
+    if isinstance(value, (list, tuple)):
+        if len(value) > MAX_DELAYS:
+            raise DefinitionError(
+                f"retry_delay_seconds has {len(value)} delays, at most {MAX_DELAYS} can be given",
+                option="retry_delay_seconds")
+        return tuple(check.number("retry_delay_seconds", delay) for delay in value)
+    return (check.number("retry_delay_seconds", value),)
+
+
+def _jitter(check: Check) -> float | None:
+    value = check.get("retry_jitter_factor")
+    return None if value is None else check.number("retry_jitter_factor", value)
+
+
+def _isolation(check: Check) -> str:
+    value = check.get("isolation")
+    if value is None:
+        return "thread"
+    if value not in ("thread", "process"):
+        check.wrong("isolation", "'thread' or 'process'")
+    return str(value)
+
+
+def _call_options(check: Check) -> CallOptions:
+    ratio = check.get("min_success_ratio")
+    if ratio is not None:
+        ratio = check.number("min_success_ratio", ratio)
+        if ratio > 1:
+            check.wrong("min_success_ratio", "between 0 and 1")
+    return CallOptions(
+        batch_size=check.whole("batch_size", 1),
+        max_in_flight=check.whole("max_in_flight", 1),
+        max_failures=check.whole("max_failures", 0),
+        min_success_ratio=1.0 if ratio is None else ratio,
+        placement=Placement(_resources(check), check.whole("priority", None) or 0,
+                            _workers(check)),
+    )
+
+
+def _resources(check: Check) -> tuple[tuple[str, float], ...]:
+    value = check.get("resources")
+    if value is None:
+        return ()
+    if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
+        check.wrong_type("resources", "a dict of names to positive numbers")
+    return tuple(sorted(
+        (name, check.number("resources", amount, above_zero=True))
+        for name, amount in value.items()
+    ))
+
+
+def _workers(check: Check) -> tuple[str, ...]:
+    value = check.get("workers")
+    return (value,) if isinstance(value, str) else check.names("workers")

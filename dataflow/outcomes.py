@@ -1,0 +1,170 @@
+"""What happened to an element: the codes, the errors and the report of one batch.
+
+Lives here: frozen or packed values that travel from the worker to the engine
+and from the engine to the store. Does not live here: any decision about them
+(``engine/``), any I/O (``stores/``), Prefect-style ``State`` objects
+(``states.py``, which are made from these on demand).
+
+An *element* is one task run. It is named by ``(call, index)``: the call is the
+n-th ``submit``/``map``/direct call of a flow run, the index is the element's
+position in the map (0 for a single call).
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import NamedTuple
+
+
+class Code(IntEnum):
+    """State of an element in one byte. Codes from ``COMPLETED`` on never change again."""
+
+    PENDING = 0
+    RUNNING = 1
+    AWAITING_RETRY = 2
+    LEFT = 3  # in a report only: handed back by the worker without having been started
+    COMPLETED = 8
+    CACHED = 9
+    FAILED = 10
+    TIMED_OUT = 11
+    CRASHED = 12
+    CANCELLED = 13
+    NOT_READY = 14  # an upstream did not complete: will never run
+
+
+FIRST_FINAL = Code.COMPLETED
+SUCCEEDED = frozenset({Code.COMPLETED, Code.CACHED})
+
+STATE_OF: dict[Code, tuple[str, str]] = {
+    Code.PENDING: ("PENDING", "Pending"),
+    Code.RUNNING: ("RUNNING", "Running"),
+    Code.AWAITING_RETRY: ("SCHEDULED", "AwaitingRetry"),
+    Code.LEFT: ("PENDING", "Pending"),
+    Code.COMPLETED: ("COMPLETED", "Completed"),
+    Code.CACHED: ("COMPLETED", "Cached"),
+    Code.FAILED: ("FAILED", "Failed"),
+    Code.TIMED_OUT: ("FAILED", "TimedOut"),
+    Code.CRASHED: ("CRASHED", "Crashed"),
+    Code.CANCELLED: ("CANCELLED", "Cancelled"),
+    Code.NOT_READY: ("PENDING", "NotReady"),
+}
+"""Code → (state type, state name), the names that Prefect's users read."""
+
+
+_ENDS = frozenset({
+    Code.COMPLETED, Code.CACHED, Code.FAILED, Code.TIMED_OUT, Code.CRASHED, Code.CANCELLED,
+    Code.NOT_READY,
+})
+
+MOVES: dict[Code, frozenset[Code]] = {
+    Code.PENDING: frozenset({
+        Code.RUNNING, Code.FAILED, Code.CRASHED, Code.CANCELLED, Code.NOT_READY,
+    }),
+    Code.RUNNING: _ENDS | {Code.PENDING, Code.AWAITING_RETRY},
+    Code.AWAITING_RETRY: frozenset({Code.PENDING, Code.CRASHED, Code.CANCELLED}),
+    **{code: frozenset() for code in sorted(_ENDS)},
+}
+"""The legal moves of an element. PENDING → FAILED: its arguments could not be sent. RUNNING →
+PENDING: handed back, or its worker died. From a final code nothing leads anywhere."""
+
+
+def diagram() -> str:
+    """Return the moves as a Mermaid state diagram."""
+    lines = ["stateDiagram-v2", "    [*] --> Pending"]
+    for code, targets in MOVES.items():
+        name = STATE_OF[code][1]
+        lines += [f"    {name} --> {STATE_OF[to][1]}" for to in sorted(targets)]
+        if not targets:
+            lines.append(f"    {name} --> [*]")
+    return "\n".join(lines)
+
+
+@dataclass(slots=True)
+class ErrorRecord:
+    """An exception as it survives a process border.
+
+    ``exception`` is the very object on local runners and is never pickled;
+    ``pickled`` is how it crosses a border (``None`` when it could not be
+    pickled, in which case type name, message and traceback text remain).
+    """
+
+    type_name: str  # "builtins.ValueError" is written "ValueError"; others carry their module
+    message: str
+    traceback: str
+    pickled: bytes | None = None
+    exception: BaseException | None = None
+
+    def __getstate__(self) -> tuple[str, str, str, bytes | None]:
+        return (self.type_name, self.message, self.traceback, self.pickled)
+
+    def __setstate__(self, state: tuple[str, str, str, bytes | None]) -> None:
+        self.type_name, self.message, self.traceback, self.pickled = state
+        self.exception = None
+
+
+class LogLine(NamedTuple):
+    """One log record of a task or a flow (``call`` is -1 for the flow itself)."""
+
+    call: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody calls
+    attempt: int
+    time_s: float  # seconds since the epoch
+    level: int
+    logger: str
+    message: str
+
+
+class Attempt(NamedTuple):
+    """One execution of an element that did not end it (a retry followed)."""
+
+    call: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody calls
+    attempt: int  # 1 for the first execution
+    started_s: float  # seconds since the epoch
+    elapsed_s: float
+    code: int  # FAILED or TIMED_OUT
+    error: ErrorRecord
+
+
+@dataclass(slots=True)
+class Detail:
+    """What is known of one element beyond its code and its times; kept for few elements."""
+
+    attempts: int = 1  # executions so far, this batch included
+    error: ErrorRecord | None = None
+    retry_in_s: float | None = None  # with AWAITING_RETRY: not before so many seconds
+    name: str | None = None  # task run name when the task names its runs
+    length: int | None = None  # len(value) of a single call's value, where it has one
+    message: str | None = None
+
+
+@dataclass(slots=True)
+class Span:
+    """Outcomes of elements of one call within one batch, column by column."""
+
+    call: int
+    indexes: Sequence[int]  # a range wherever the elements are neighbours
+    codes: bytearray  # a Code per element, in the order of ``indexes``
+    started: array[float]  # 'f', seconds after the report's ``started_s``
+    elapsed: array[float]  # 'f', seconds
+    details: dict[int, Detail] = field(default_factory=dict)  # by index
+
+
+@dataclass(slots=True)
+class Report:
+    """What a worker says of one batch. The records in it are the truth."""
+
+    batch: int
+    worker: str  # address or thread name
+    started_s: float  # seconds since the epoch
+    spans: list[Span]
+    logs: list[LogLine] = field(default_factory=list)
+    attempts: list[Attempt] = field(default_factory=list)
+    lengths: dict[tuple[int, int], int] = field(default_factory=dict)  # of a "lengths" batch
+    inner_lengths: dict[tuple[int, int], list[int]] = field(default_factory=dict)
+    missing: list[tuple[int, int]] = field(default_factory=list)  # inputs that the blocks lack
+    size_bytes: int = 0  # of the kept values, estimated
+    remote: bool = False  # made in another process

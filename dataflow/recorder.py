@@ -1,0 +1,156 @@
+"""The one writer of a flow run's records: a thread that writes in gulps.
+
+Lives here: gathering gulps, writing them about four times a second, and
+holding on to them while the store cannot be written. Does not live here: what
+a record says (``store.py``, ``engine/``).
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+
+from dataflow.exceptions import StoreError
+from dataflow.outcomes import FIRST_FINAL
+from dataflow.store import Gulp, Store
+
+GULP_S = 0.25
+"""Seconds between writes: what a killed process may lose."""
+
+_PATIENCE_S = 5.0  # at the end: how long a store that fails is tried again
+_BACKOFF_S = 0.5
+_PRESSURE = 200_000  # rows waiting: the caller is held back until they are written
+
+logger = logging.getLogger("dataflow.recorder")
+
+
+class Recorder:
+    """Writes what it is given, in order, in the background."""
+
+    def __init__(self, store: Store, flow_run_id: str) -> None:
+        self._store = store
+        self._run = flow_run_id
+        self._pending: list[Gulp] = []
+        self._rows = 0
+        self._wake = threading.Event()
+        self._lock = threading.Lock()
+        self._relief = threading.Event()
+        self._relief.set()
+        self._closing = False
+        self._failing: StoreError | None = None
+        self._thread = threading.Thread(target=self._run_loop, name="dataflow-recorder",
+                                        daemon=True)
+        self._thread.start()
+
+    def put(self, gulp: Gulp) -> None:
+        """Take a gulp; it is written within :data:`GULP_S` seconds or so."""
+        if not gulp:
+            return
+        with self._lock:
+            self._pending.append(gulp)
+            self._rows += len(gulp.spans) + len(gulp.elements) + len(gulp.logs)
+            if self._rows > _PRESSURE and self._failing is None:
+                self._relief.clear()
+                self._wake.set()
+        self._relief.wait()
+
+    def flush(self) -> None:
+        """Ask that what was put be written soon."""
+        self._wake.set()
+
+    def close(self) -> None:
+        """Write everything and stop.
+
+        Raises
+        ------
+        StoreError
+            The store could not be written for some seconds; says how many records are missing.
+        """
+        self._closing = True
+        self._wake.set()
+        self._thread.join()
+        if self._failing is not None:
+            with self._lock:
+                missing = sum(elements_in(gulp) for gulp in self._pending)
+            raise StoreError(
+                f"{missing} task run records and the end of flow run {self._run} could not be "
+                f"written: {self._failing}", missing=missing,
+            ) from self._failing
+
+    def _run_loop(self) -> None:
+        give_up_at: float | None = None
+        while True:
+            self._wake.wait(GULP_S if self._failing is None else _BACKOFF_S)
+            self._wake.clear()
+            written = self._write()
+            if self._closing:
+                give_up_at = give_up_at or time.monotonic() + _PATIENCE_S
+                if written or time.monotonic() > give_up_at:
+                    with self._lock:
+                        if written and self._pending:
+                            continue
+                    return
+
+    def _write(self) -> bool:
+        """Write what is pending in one transaction; keep it when that fails."""
+        with self._lock:
+            gulps, self._pending = self._pending, []
+            rows, self._rows = self._rows, 0
+        if not gulps:
+            return True
+        whole = merged(gulps)
+        try:
+            self._store.write(self._run, whole)
+        except Exception as cause:  # whatever a store raises: what was not written is kept
+            error = cause if isinstance(cause, StoreError) else _unexpected(cause)
+            with self._lock:
+                self._pending.insert(0, whole)
+                self._rows += rows
+            if self._failing is None:
+                logger.error("records of flow run %s cannot be written and are kept in memory "
+                             "until they can: %s", self._run, error)
+            self._failing = error
+            self._relief.set()
+            return False
+        if self._failing is not None:
+            logger.warning("records of flow run %s are written again", self._run)
+            self._failing = None
+        self._relief.set()
+        return True
+
+
+def elements_in(gulp: Gulp) -> int:
+    """Count the elements whose outcome a gulp tells; a failure stands in a span and in a row."""
+    ended = {(row.call, row.index) for row in gulp.elements if row.code >= FIRST_FINAL}
+    for record in gulp.spans:
+        span = record.span
+        ended.update((span.call, index)
+                     for index, code in zip(span.indexes, span.codes, strict=True)
+                     if code >= FIRST_FINAL)
+    return len(ended) + sum(each.stop - each.start for each in gulp.ranges)
+
+
+def _unexpected(cause: Exception) -> StoreError:
+    error = StoreError(f"the run store raised {type(cause).__name__}: {cause}")
+    error.__cause__ = cause
+    return error
+
+
+def merged(gulps: list[Gulp]) -> Gulp:
+    """Return one gulp that says what several said one after another."""
+    if len(gulps) == 1:
+        return gulps[0]
+    whole = Gulp()
+    for gulp in gulps:
+        whole.flow_run = gulp.flow_run or whole.flow_run
+        whole.calls += gulp.calls
+        whole.spans += gulp.spans
+        whole.ranges += gulp.ranges
+        whole.elements += gulp.elements
+        whole.attempts += gulp.attempts
+        whole.logs += gulp.logs
+        whole.counts.update(gulp.counts)
+        whole.widths.update(gulp.widths)
+        whole.faults.update(gulp.faults)
+    return whole

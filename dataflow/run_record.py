@@ -1,0 +1,105 @@
+"""What is recorded of one flow run: its row, its own log lines, its direct calls.
+
+Lives here: making these records and handing them to the writer. Does not live
+here: the records of submitted and mapped elements (``engine/``), the writing
+(``recorder.py``).
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Any
+
+from dataflow.batch import CallCode, RunInfo
+from dataflow.context import LogSink
+from dataflow.outcomes import Attempt, ErrorRecord, LogLine
+from dataflow.recorder import Recorder
+from dataflow.store import CallRecord, ElementRecord, FlowRunRecord, Gulp, Store
+from dataflow.worker.attempt import Outcome
+from dataflow.worker.logs import LogBound
+
+_FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+
+
+class RunRecord(LogSink):
+    """The record of one flow run while it grows.
+
+    Parameters
+    ----------
+    row
+        The flow run's row.
+    run
+        What tasks may ask about the run.
+    store
+        Where records go, None to keep none.
+    """
+
+    __slots__ = ("_bound", "_recorder", "_row", "_run", "_store")
+
+    def __init__(self, row: FlowRunRecord, run: RunInfo, store: Store | None) -> None:
+        self._row = row
+        self._run = run
+        self._store = store
+        self._recorder: Recorder | None = None
+        self._bound = LogBound(run.log_limit)
+
+    def start(self) -> None:
+        """Write the row, so that a store that cannot be written is known at once."""
+        if self._store is not None:
+            self._store.write(self._run.flow_run_id, Gulp(flow_run=self._row))
+            self._recorder = Recorder(self._store, self._run.flow_run_id)
+
+    def put(self, gulp: Gulp) -> None:
+        """Hand records to the writer."""
+        if self._recorder is not None:
+            self._recorder.put(gulp)
+
+    def change(self, **changes: Any) -> None:
+        """Change fields of the row."""
+        self._row = replace(self._row, **changes)
+        self.put(Gulp(flow_run=self._row))
+
+    def state(self, state_type: str, state_name: str, message: str | None,
+              error: ErrorRecord | None) -> None:
+        """Record a state of the flow run; start and end times follow from it."""
+        now = time.time()
+        times: dict[str, Any] = {}
+        if state_type == "RUNNING":
+            times["start_time_s"] = self._row.start_time_s or now
+            times["run_count"] = self._run.run_count
+        elif state_type in _FINAL:
+            times["end_time_s"] = now
+        self.change(state_type=state_type, state_name=state_name, message=message, error=error,
+                    **times)
+
+    def line(self, line: LogLine) -> None:
+        """Record a log line of the flow or of a direct call, up to a bound."""
+        kept = self._bound.admit(line)
+        if kept is not None:
+            self.put(Gulp(logs=[kept]))
+
+    def add(self, call: int, index: int, attempt: int, time_s: float, level: int,
+            logger: str, message: str) -> None:
+        """As :meth:`line`, for code that logs."""
+        self.line(LogLine(call, index, attempt, time_s, level, logger, message))
+
+    def direct(self, code: CallCode, task_key: str, began_s: float, ended_s: float,
+               outcome: Outcome, history: list[Attempt]) -> None:
+        """Record a direct call that has ended."""
+        self.put(Gulp(
+            calls=[CallRecord(call=code.call, task_name=code.task.name, task_key=task_key,
+                              kind="direct", width=1, tags=tuple(sorted(code.tags)),
+                              created_s=began_s)],
+            elements=[ElementRecord(code.call, 0, outcome.code, began_s, ended_s,
+                                    outcome.attempts, "flow", outcome.name, outcome.error)],
+            attempts=history,
+            counts={code.call: {int(outcome.code): 1}},
+        ))
+
+    def close(self, last: Gulp) -> None:
+        """Write what is left and stop. Raises StoreError when that cannot be done."""
+        if self._recorder is not None:
+            self._recorder.put(last)
+            self._recorder.put(Gulp(logs=self._bound.close()))
+            self._recorder.close()

@@ -1,0 +1,161 @@
+"""The port between the driver and whatever executes batches.
+
+Lives here: the contract of a task runner. Its adapters live in the top-level
+package ``runners`` and are found by name through the entry-point group
+``dataflow.runners``; nothing in ``dataflow`` imports them, and only they import
+Dask.
+
+A runner is a description until :meth:`TaskRunner.start`. A started runner
+serves any number of sessions, one per flow run (a subflow shares its parent's
+runner). A session reports through one callable, the *sink*, which is safe to
+call from any thread and only enqueues.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dataflow.batch import Batch, Block, RunInfo
+from dataflow.outcomes import ErrorRecord, Report
+
+Handle = Any
+"""A runner's own reference to a block that lies where it was made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """How much a runner can do at once.
+
+    ``slots`` elements can compute at the same time (threads of all workers);
+    ``ceiling`` elements can be in flight if they mostly wait (equal to
+    ``slots`` where every element occupies a worker thread for good).
+    """
+
+    slots: int
+    ceiling: int
+
+
+@dataclass(frozen=True, slots=True)
+class BatchDone:
+    """A batch ran. ``handle`` is None when no value was to be kept."""
+
+    batch: int
+    report: Report
+    handle: Handle | None
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLost:
+    """The infrastructure lost a batch (worker died); its elements may or may not have run."""
+
+    batch: int
+    reason: str
+    blame: bool = True  # False: certainly not the batch's doing (a lost input, a restart)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRefused:
+    """A batch could not be sent.
+
+    ``errors`` names the calls at fault; the others may go again. Where a call
+    stands in ``elements`` too, only those of its elements are at fault.
+    """
+
+    batch: int
+    errors: dict[int, ErrorRecord] = field(default_factory=dict)
+    elements: dict[int, dict[int, ErrorRecord]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CapacityChanged:
+    """Workers came or went."""
+
+    capacity: Capacity
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerLost:
+    """Nothing submitted will come back (scheduler gone, client closed)."""
+
+    reason: str
+
+
+RunnerEvent = BatchDone | BatchLost | BatchRefused | CapacityChanged | RunnerLost
+Sink = Callable[[RunnerEvent], None]
+
+
+class RunnerSession(abc.ABC):
+    """One flow run's use of a started runner."""
+
+    @abc.abstractmethod
+    def capacity(self) -> Capacity:
+        """Return the capacity now; changes follow as :class:`CapacityChanged`."""
+
+    @abc.abstractmethod
+    def submit(self, batch: Batch, inputs: Sequence[Handle]) -> None:
+        """Send a batch. Never blocks for the batch and never raises for its content.
+
+        ``inputs`` are the handles of ``batch.inputs``, in that order; None for a
+        block that is gone: the batch then reports what it lacks. Exactly
+        one of BatchDone, BatchLost, BatchRefused or RunnerLost follows.
+        """
+
+    @abc.abstractmethod
+    def fetch(self, handles: Sequence[Handle], timeout_s: float | None = None) -> list[Block]:
+        """Bring blocks to the caller's process. Blocks the calling thread.
+
+        Raises
+        ------
+        TimeoutError
+            The blocks did not arrive in time; nothing changed.
+        BlockLost
+            A block cannot be had any more (``dataflow.exceptions``).
+        """
+
+    @abc.abstractmethod
+    def release(self, handles: Iterable[Handle]) -> None:
+        """Let go of blocks that nobody will ask for again."""
+
+    @abc.abstractmethod
+    def cancel(self, batches: Sequence[int]) -> None:
+        """Stop batches before their next element, best effort; each still reports."""
+
+    def close(self, *, cancelled: bool = False) -> None:
+        """End the session: what it still holds is released, nothing is reported any more."""
+
+
+class TaskRunner(abc.ABC):
+    """A task runner as the user writes it: ``@flow(task_runner=DaskTaskRunner(...))``."""
+
+    name: str = "runner"
+    synchronous: bool = False
+    """True: ``submit`` runs the batch in the calling thread before it returns."""
+    started: bool = False
+    """Set by the driver that started it; a subflow shares its parent's runner."""
+
+    @abc.abstractmethod
+    def duplicate(self) -> TaskRunner:
+        """Return an unstarted runner with the same settings; each flow run gets its own."""
+
+    @abc.abstractmethod
+    def start(self) -> None:
+        """Acquire what is needed (cluster, client, threads). Called once, lazily."""
+
+    @abc.abstractmethod
+    def session(self, run: RunInfo, sink: Sink) -> RunnerSession:
+        """Open a session for one flow run."""
+
+    @abc.abstractmethod
+    def close(self, *, cancelled: bool = False) -> None:
+        """Give back what :meth:`start` acquired and nothing else.
+
+        With ``cancelled`` (Ctrl-C), what still runs is ended within 5 s.
+        """
+
+    @property
+    def dashboard_link(self) -> str | None:
+        """Address of a page to watch the runner in, where it has one."""
+        return None

@@ -1,0 +1,88 @@
+"""Which task runner a flow run gets.
+
+Lives here: an instance, a class or a name turned into a runner; names go
+through the entry-point group ``dataflow.runners``. Does not live here: any
+runner.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+
+from dataflow.exceptions import DefinitionTypeError, SettingsError
+from dataflow.runner import TaskRunner
+
+GROUP = "dataflow.runners"
+DEFAULT = "threads"
+
+RunnerOption = TaskRunner | type[TaskRunner] | str
+
+
+def check_runner(option: object, owner: str) -> RunnerOption | None:
+    """Return the option where it can be meant.
+
+    Raises
+    ------
+    DefinitionTypeError
+        It is neither a runner, nor a class of one, nor a name.
+    """
+    if option is None or isinstance(option, (TaskRunner, str)):
+        return option
+    if isinstance(option, type) and issubclass(option, TaskRunner):
+        return option
+    raise DefinitionTypeError(
+        f"task_runner of {owner} must be a task runner, a class of one or a name like 'dask', "
+        f"got {option!r}", option="task_runner")
+
+
+def new_runner(option: RunnerOption) -> TaskRunner:
+    """Return a runner that has not started, for one flow run.
+
+    Raises
+    ------
+    SettingsError
+        No runner has that name, or it cannot be imported; the text says why.
+    """
+    if isinstance(option, TaskRunner):
+        return option.duplicate()
+    if isinstance(option, str):
+        option = _by_name(option)
+    return option()
+
+
+def _by_name(name: str) -> type[TaskRunner]:
+    known = {point.name: point for point in entry_points(group=GROUP)}
+    if name not in known:
+        raise SettingsError(
+            f"There is no task runner {name!r}; known are {', '.join(sorted(known)) or 'none'}. "
+            "Runners are found by the entry-point group dataflow.runners of installed packages.")
+    point = known[name]
+    try:
+        found: type[TaskRunner] = point.load()
+    except (ImportError, AttributeError) as error:
+        raise SettingsError(_why_not(point, error)) from error
+    return found
+
+
+def _why_not(point: EntryPoint, error: Exception) -> str:
+    """Say why a runner cannot be imported, above all when another folder is in its place."""
+    package = point.module.partition(".")[0]
+    other = _file_of(package)
+    ours = Path(__file__).parent.parent / package
+    if package == "runners" and other is not None and ours not in (other, other.parent):
+        return (
+            f"Task runner {point.name!r} is {point.value} of dataflow, but {str(other)!r} is found "
+            f"first under the name {package!r}: rename it, or start Python from another folder")
+    return f"Task runner {point.name!r} ({point.value}) cannot be imported: {error}"
+
+
+def _file_of(package: str) -> Path | None:
+    module = sys.modules.get(package)
+    if module is None:
+        return None
+    if getattr(module, "__file__", None):
+        return Path(str(module.__file__))
+    paths = list(getattr(module, "__path__", ()))
+    return Path(paths[0]) if paths else None

@@ -1,0 +1,149 @@
+"""Signatures of user functions: names of arguments, and whether arguments fit.
+
+Lives here: what is asked of a signature at each call, prepared once. Does not
+live here: types of parameters (``parameters.py``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+from dataflow.exceptions import DefinitionTypeError, ParameterBindError, ReservedArgumentError
+from dataflow.options import RESERVED
+
+
+class Arguments:
+    """The parameters of a function.
+
+    Parameters
+    ----------
+    fn
+        The function; one without a readable signature takes anything.
+    label
+        How the function is called in errors, e.g. ``task 'load'``.
+    """
+
+    __slots__ = ("_keyword_only", "_least", "_most", "_names", "label", "signature")
+
+    def __init__(self, fn: Callable[..., Any], label: str) -> None:
+        self.label = label
+        self.signature: inspect.Signature | None = None
+        self._names: tuple[str, ...] = ()
+        self._least, self._most, self._keyword_only = 0, 0, False
+        try:
+            self.signature = inspect.signature(fn)
+        except (ValueError, TypeError):  # some builtins have none
+            self._most = 1 << 30
+            return
+        self._read(self.signature)
+
+    def _read(self, signature: inspect.Signature) -> None:
+        names = []
+        for name, parameter in signature.parameters.items():
+            needed = parameter.default is parameter.empty
+            match parameter.kind:
+                case parameter.POSITIONAL_ONLY | parameter.POSITIONAL_OR_KEYWORD:
+                    names.append(name)
+                    self._least += needed
+                    self._most += 1
+                case parameter.VAR_POSITIONAL:
+                    self._most = 1 << 30
+                case parameter.KEYWORD_ONLY:
+                    self._keyword_only |= needed
+        self._names = tuple(names)
+
+    def refuse_reserved(self) -> None:
+        """Raise where a parameter has a name that belongs to the framework.
+
+        Raises
+        ------
+        ReservedArgumentError
+            The text names the parameter.
+        """
+        for name in RESERVED:
+            if self.signature is not None and name in self.signature.parameters:
+                raise ReservedArgumentError(
+                    f"{self.label} has a parameter {name!r}: that name is taken by the framework, "
+                    "choose another", parameter=name)
+
+    def check(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Raise where the arguments do not fit.
+
+        Raises
+        ------
+        ParameterBindError
+            As the call itself would raise a TypeError.
+        """
+        if not kwargs and not self._keyword_only and self._least <= len(args) <= self._most:
+            return
+        if self.signature is None:
+            return
+        try:
+            self.signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise ParameterBindError(
+                f"{self.label} takes {self.signature}: {error}") from None
+
+    def names(self, count: int) -> tuple[str, ...]:
+        """Return the names of the first positional arguments; ``*args`` counted on."""
+        if count <= len(self._names):
+            return self._names[:count]
+        extra = tuple(f"args[{n}]" for n in range(count - len(self._names)))
+        return self._names + extra
+
+
+def parts_of(fn: Callable[..., Any]) -> Iterator[Any]:
+    """Yield a callable and what it wraps or calls, the plain function last."""
+    while True:
+        yield fn
+        if isinstance(fn, partial):
+            fn = fn.func
+        elif not inspect.isroutine(fn) and not isinstance(fn, type):
+            yield getattr(type(fn), "__call__", None)  # noqa: B004  # the method itself is wanted
+            return
+        else:
+            return
+
+
+def refuse_not_yet(fn: Callable[..., Any], label: str) -> None:
+    """Raise for kinds of functions that cannot be run so far.
+
+    Raises
+    ------
+    NotImplementedError
+        An async function or a generator function.
+    DefinitionTypeError
+        Not callable at all.
+    """
+    if not callable(fn):
+        raise DefinitionTypeError(f"{label}: expected a function, got {type(fn).__name__} {fn!r}")
+    for part in parts_of(fn):
+        if inspect.iscoroutinefunction(part) or inspect.isasyncgenfunction(part):
+            raise NotImplementedError(f"{label} is an async function: not implemented yet")
+        if inspect.isgeneratorfunction(part):
+            raise NotImplementedError(
+                f"{label} is a generator function: not implemented yet; return a list")
+
+
+def name_of(fn: Callable[..., Any]) -> str:
+    """Return the name of a function, of a partial's function, or of a callable's class."""
+    while isinstance(fn, partial):
+        fn = fn.func
+    return getattr(fn, "__name__", None) or type(fn).__name__
+
+
+def key_of(fn: Callable[..., Any]) -> str:
+    """Return ``"{qualified name}-{8 hex digits of the source}"``, the same in every process."""
+    *_, plain = (part for part in parts_of(fn) if part is not None)
+    plain = getattr(plain, "__func__", plain)
+    name = getattr(plain, "__qualname__", None) or name_of(fn)
+    try:
+        text = inspect.getsource(plain).encode()
+    except (OSError, TypeError):  # no source: typed at a prompt, a builtin
+        code = getattr(plain, "__code__", None)
+        text = code.co_code + repr(code.co_names).encode() if code else name.encode()
+    return f"{name.replace('.<locals>', '')}-{hashlib.blake2b(text, digest_size=4).hexdigest()}"

@@ -1,0 +1,255 @@
+"""The port between a flow run and the place where its records are kept.
+
+Lives here: what is written (a :class:`Gulp`), what can be asked, and the
+contract of a store. Adapters live in ``stores/``. Does not live here: when a
+gulp is written (``recorder.py``), or any decision about states.
+
+Ordinary elements of a map are kept in packed columns, a span per row; singles
+(``submit``, direct calls), failures, retried and named elements also as rows of their own.
+Counts by state are kept per call, so that no count reads elements.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from dataflow.outcomes import Attempt, ErrorRecord, LogLine, Span
+
+
+@dataclass(slots=True, kw_only=True)
+class FlowRunRecord:
+    """A flow run's row; written whole each time something in it changes."""
+
+    id: str  # canonical uuid text
+    name: str
+    flow_name: str
+    flow_version: str | None = None
+    state_type: str = "PENDING"
+    state_name: str = "Pending"
+    message: str | None = None
+    parameters: str = "{}"  # JSON, values that are not JSON as their repr, cut to 64 KiB in all
+    tags: tuple[str, ...] = ()
+    created_s: float = 0.0
+    start_time_s: float | None = None  # epoch seconds of the first RUNNING
+    end_time_s: float | None = None
+    run_count: int = 0
+    parent_flow_run_id: str | None = None
+    runner: str | None = None
+    dashboard_link: str | None = None
+    host: str | None = None
+    pid: int | None = None
+    error: ErrorRecord | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class CallRecord:
+    """A ``submit``, ``map`` or direct call of a flow run."""
+
+    call: int
+    task_name: str
+    task_key: str
+    kind: str  # "submit", "map" or "direct"
+    width: int | None  # None while unknown
+    tags: tuple[str, ...] = ()
+    upstream: tuple[int, ...] = ()  # calls it takes values from or waits for
+    created_s: float = 0.0
+
+
+@dataclass(slots=True)
+class SpanRecord:
+    """A span of a report with what it needs to stand alone."""
+
+    span: Span
+    started_s: float  # the report's: what the span's ``started`` counts from
+    worker: str
+
+
+@dataclass(slots=True)
+class ElementRecord:
+    """One element's row: singles, failures, and whatever is looked up singly."""
+
+    call: int
+    index: int
+    code: int
+    started_s: float | None  # epoch seconds; None when it never ran
+    ended_s: float | None
+    attempts: int
+    worker: str | None
+    name: str | None = None
+    error: ErrorRecord | None = None
+    message: str | None = None
+    cause: tuple[int, int] | None = None  # NOT_READY: the element that failed first
+
+
+@dataclass(slots=True)
+class RangeRecord:
+    """Neighbouring elements that ended alike without having run (CANCELLED, NOT_READY)."""
+
+    call: int
+    start: int
+    stop: int
+    code: int
+    time_s: float
+    message: str | None = None
+    cause: tuple[int, int] | None = None
+
+
+@dataclass(slots=True)
+class Gulp:
+    """What one transaction writes. Writing the same gulp twice changes nothing."""
+
+    flow_run: FlowRunRecord | None = None
+    calls: list[CallRecord] = field(default_factory=list)
+    spans: list[SpanRecord] = field(default_factory=list)
+    ranges: list[RangeRecord] = field(default_factory=list)
+    elements: list[ElementRecord] = field(default_factory=list)
+    attempts: list[Attempt] = field(default_factory=list)
+    logs: list[LogLine] = field(default_factory=list)
+    counts: dict[int, dict[int, int]] = field(default_factory=dict)  # call → code → elements, now
+    widths: dict[int, int] = field(default_factory=dict)  # call → width, since it became known
+    faults: dict[int, str] = field(default_factory=dict)  # call → why it failed as a whole
+
+    def __bool__(self) -> bool:
+        return bool(
+            self.flow_run or self.calls or self.spans or self.ranges or self.elements
+            or self.attempts or self.logs or self.counts or self.widths or self.faults
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlowRunRow:
+    """A flow run as it is read back."""
+
+    id: str
+    name: str
+    flow_name: str
+    flow_version: str | None
+    state_type: str
+    state_name: str
+    message: str | None
+    parameters: str
+    tags: tuple[str, ...]
+    created: datetime
+    start_time: datetime | None
+    end_time: datetime | None
+    run_count: int
+    parent_flow_run_id: str | None
+    runner: str | None
+    dashboard_link: str | None
+    host: str | None
+    pid: int | None
+    error_type: str | None
+    error_message: str | None
+    traceback: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallRow:
+    """A call as it is read back, with its counts by state name."""
+
+    call: int
+    task_name: str
+    task_key: str
+    kind: str
+    width: int | None
+    tags: tuple[str, ...]
+    upstream: tuple[int, ...]
+    created: datetime
+    counts: dict[str, int]  # state name → elements, e.g. {"Completed": 990, "Failed": 10}
+    fault: str | None = None  # why the map failed as a whole, where it did
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskRunRow:
+    """An element as it is read back, wherever it was kept."""
+
+    id: str
+    name: str
+    flow_run_id: str
+    task_name: str
+    task_key: str
+    call: int
+    map_index: int | None  # None for a single call
+    state_type: str
+    state_name: str
+    message: str | None
+    start_time: datetime | None
+    end_time: datetime | None
+    run_count: int
+    worker: str | None
+    error_type: str | None
+    error_message: str | None
+    traceback: str | None
+    cause: str | None  # id of the task run that failed first
+
+
+class Store(abc.ABC):
+    """A place where records are kept. One writer at a time per flow run; any number of readers.
+
+    Every method raises :class:`dataflow.exceptions.StoreError` (or a subclass)
+    and nothing else when the store fails; the text names the path, what
+    happened and what to do, and nothing was written.
+    """
+
+    @abc.abstractmethod
+    def write(self, flow_run_id: str, gulp: Gulp) -> None:
+        """Write a gulp in one transaction; on return it survives ``kill -9``.
+
+        Idempotent: rows are keyed by (flow run, call, index, attempt), spans by
+        (flow run, call, first index, worker start), so a repeated gulp changes nothing.
+        """
+
+    @abc.abstractmethod
+    def flow_runs(
+        self, *, limit: int = 50, state: str | None = None, flow: str | None = None
+    ) -> list[FlowRunRow]:
+        """Newest first. ``state`` is a state type or name, in any case."""
+
+    @abc.abstractmethod
+    def find_flow_run(self, ref: str) -> FlowRunRow:
+        """Find by id, unique id prefix (4 characters at least), name, or ``"last"``.
+
+        Raises
+        ------
+        RunNotFound
+            Nothing matches (a LookupError), or several do: the text lists them.
+        """
+
+    @abc.abstractmethod
+    def calls(self, flow_run_id: str) -> list[CallRow]:
+        """Return the calls of a run in the order they were made, with counts."""
+
+    @abc.abstractmethod
+    def task_runs(
+        self,
+        flow_run_id: str | None = None,
+        *,
+        state: str | None = None,
+        call: int | None = None,
+        map_index: int | None = None,
+        limit: int | None = 50,
+    ) -> list[TaskRunRow]:
+        """Elements of a run (of all runs when None) in call and index order; cost grows with
+        ``limit``, not with the width of the maps, unless ``state`` is rare in packed spans."""
+
+    @abc.abstractmethod
+    def find_task_run(self, ref: str, flow_run_id: str | None = None) -> TaskRunRow:
+        """Find by id, unique id prefix, name, or ``"last"``. Raises RunNotFound."""
+
+    @abc.abstractmethod
+    def attempts(self, flow_run_id: str, call: int, index: int) -> Sequence[Attempt]:
+        """Return the executions of an element that were followed by a retry."""
+
+    @abc.abstractmethod
+    def logs(
+        self, flow_run_id: str, *, call: int | None = None, index: int | None = None,
+        limit: int | None = None,
+    ) -> Iterable[LogLine]:
+        """Log lines of a run, or of one element, in time order."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Give the connections back."""

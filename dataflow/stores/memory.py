@@ -1,0 +1,313 @@
+"""A store in memory: for tests, and the model that the real ones are held against.
+
+Lives here: the plainest way to keep the port's promises; an element is an
+entry in a dict. Does not live here: anything that has to be fast.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from dataflow.exceptions import StoreError
+from dataflow.outcomes import FIRST_FINAL, Attempt, ErrorRecord, LogLine
+from dataflow.store import (
+    CallRecord,
+    CallRow,
+    ElementRecord,
+    FlowRunRecord,
+    FlowRunRow,
+    Gulp,
+    RangeRecord,
+    SpanRecord,
+    Store,
+    TaskRunRow,
+)
+from dataflow.stores import refs
+from dataflow.stores.packing import codes_of, pack_span
+from dataflow.stores.rows import CallHead, Element, counts_by_name, moment, task_run_row
+
+Place = tuple[int, int]
+
+
+@dataclass(slots=True)
+class _Run:
+    record: FlowRunRecord
+    calls: dict[int, CallRecord] = field(default_factory=dict)
+    widths: dict[int, int] = field(default_factory=dict)
+    faults: dict[int, str] = field(default_factory=dict)
+    counts: dict[int, dict[int, int]] = field(default_factory=dict)
+    rows: dict[Place, Element] = field(default_factory=dict)
+    spans: dict[Place, Element] = field(default_factory=dict)
+    ranges: dict[Place, Element] = field(default_factory=dict)
+    attempts: dict[tuple[int, int, int], Attempt] = field(default_factory=dict)
+    logs: dict[tuple[LogLine, int], LogLine] = field(default_factory=dict)
+
+    def elements(self) -> dict[Place, Element]:
+        """Return each element's last word: its row, else a span, else a range."""
+        return {**self.ranges, **self.spans, **self.rows}
+
+
+class MemoryStore(Store):
+    """Records that end with the process."""
+
+    def __init__(self) -> None:
+        self._runs: dict[str, _Run] = {}
+        self._turn = threading.RLock()
+
+    def write(self, flow_run_id: str, gulp: Gulp) -> None:
+        with self._turn:
+            if gulp.flow_run is not None:
+                if flow_run_id in self._runs:
+                    self._runs[flow_run_id].record = gulp.flow_run
+                else:
+                    self._runs[flow_run_id] = _Run(gulp.flow_run)
+            run = self._runs.get(flow_run_id)
+            if run is None:
+                raise StoreError(
+                    f"Flow run {flow_run_id} is not in the run store; its first gulp must carry "
+                    "the flow run's record. Nothing was written.",
+                    path="memory:", reason="unknown run",
+                )
+            _write_calls(run, gulp)
+            _write_elements(run, gulp)
+            _write_logs(run, gulp.logs)
+
+    def flow_runs(
+        self, *, limit: int = 50, state: str | None = None, flow: str | None = None
+    ) -> list[FlowRunRow]:
+        with self._turn:
+            found = [
+                _flow_run_row(run.record)
+                for run in self._newest_first()
+                if flow is None or run.record.flow_name == flow
+                if state is None or state.casefold() in (
+                    run.record.state_type.casefold(), run.record.state_name.casefold()
+                )
+            ]
+            return found[:limit]
+
+    def find_flow_run(self, ref: str) -> FlowRunRow:
+        with self._turn:
+            rows = [_flow_run_row(run.record) for run in self._newest_first()]
+            if ref == refs.LAST:
+                rows = rows[:1]
+            else:
+                id = refs.full_id(ref) or refs.id_prefix(ref)
+                rows = [r for r in rows if r.name == ref or (id and r.id.startswith(id))]
+            chosen = refs.only("flow run", ref, [(row.id, row.name) for row in rows])
+            return next(row for row in rows if row.id == chosen)
+
+    def calls(self, flow_run_id: str) -> list[CallRow]:
+        with self._turn:
+            run = self._runs.get(flow_run_id)
+            return [] if run is None else [_call_row(run, call) for call in sorted(run.calls)]
+
+    def task_runs(
+        self,
+        flow_run_id: str | None = None,
+        *,
+        state: str | None = None,
+        call: int | None = None,
+        map_index: int | None = None,
+        limit: int | None = 50,
+    ) -> list[TaskRunRow]:
+        codes = None if state is None else codes_of(state)
+        with self._turn:
+            found = [
+                row
+                for element, row in self._elements(flow_run_id)
+                if codes is None or element.code in codes
+                if call is None or row.call == call
+                if map_index is None or row.map_index == map_index
+            ]
+        return found[:limit]
+
+    def find_task_run(self, ref: str, flow_run_id: str | None = None) -> TaskRunRow:
+        with self._turn:
+            rows = [row for _, row in self._elements(flow_run_id)]
+            if ref == refs.LAST:
+                rows = self._last_started(flow_run_id)
+            elif (whole := refs.full_id(ref)) is not None:
+                rows = [row for row in rows if row.id == whole]
+            else:
+                prefix = refs.id_prefix(ref)
+                named = [row for row in rows if row.name == ref]
+                rows = named or [r for r in rows if prefix and r.id.startswith(prefix)]
+            chosen = refs.only("task run", ref, [(row.id, row.name) for row in rows])
+            return next(row for row in rows if row.id == chosen)
+
+    def attempts(self, flow_run_id: str, call: int, index: int) -> Sequence[Attempt]:
+        with self._turn:
+            run = self._runs.get(flow_run_id)
+            kept = sorted(run.attempts.items()) if run is not None else []
+            return [attempt for place, attempt in kept if place[:2] == (call, index)]
+
+    def logs(
+        self,
+        flow_run_id: str,
+        *,
+        call: int | None = None,
+        index: int | None = None,
+        limit: int | None = None,
+    ) -> Iterable[LogLine]:
+        with self._turn:
+            run = self._runs.get(flow_run_id)
+            lines = [] if run is None else [
+                line
+                for line in run.logs.values()
+                if call is None or line.call == call
+                if index is None or line.index == index
+            ]
+        return sorted(lines, key=lambda line: line.time_s)[:limit]
+
+    def close(self) -> None:
+        """Do nothing: there is nothing to give back."""
+
+    def _newest_first(self) -> list[_Run]:
+        runs = reversed(self._runs.values())
+        return sorted(runs, key=lambda run: run.record.created_s, reverse=True)
+
+    def _elements(self, flow_run_id: str | None) -> list[tuple[Element, TaskRunRow]]:
+        return [
+            (element, task_run_row(_head(run, element.call), element))
+            for run in self._newest_first()
+            if flow_run_id is None or run.record.id == flow_run_id
+            for place, element in sorted(run.elements().items())
+            if place[0] in run.calls
+        ]
+
+    def _last_started(self, flow_run_id: str | None) -> list[TaskRunRow]:
+        for run in self._newest_first():
+            if flow_run_id is None or run.record.id == flow_run_id:
+                started = [
+                    element
+                    for element in run.elements().values()
+                    if element.started_s is not None and element.call in run.calls
+                ]
+                if started:
+                    element = max(started, key=lambda element: element.started_s or 0.0)
+                    return [task_run_row(_head(run, element.call), element)]
+        return []
+
+
+def _write_calls(run: _Run, gulp: Gulp) -> None:
+    for call in gulp.calls:
+        run.calls.setdefault(call.call, call)
+    run.widths.update(gulp.widths)
+    run.faults.update(gulp.faults)
+    for number, counts in gulp.counts.items():
+        run.counts[number] = dict(counts)
+
+
+def _write_elements(run: _Run, gulp: Gulp) -> None:
+    for span in gulp.spans:
+        for element in _unpacked(span):
+            run.spans.setdefault((element.call, element.index), element)
+    for stretch in gulp.ranges:
+        for element in _of_range(stretch):
+            run.ranges.setdefault((element.call, element.index), element)
+    for record in gulp.elements:
+        place = record.call, record.index
+        there = run.rows.get(place)
+        if there is None or there.code < FIRST_FINAL:
+            run.rows[place] = _element(record)
+    for attempt in gulp.attempts:
+        kept = attempt._replace(error=_text_only(attempt.error))
+        run.attempts.setdefault((attempt.call, attempt.index, attempt.attempt), kept)
+
+
+def _write_logs(run: _Run, lines: Iterable[LogLine]) -> None:
+    repeated: dict[LogLine, int] = {}
+    for line in lines:
+        n = repeated[line] = repeated.get(line, 0) + 1
+        run.logs.setdefault((line, n), line)
+
+
+def _unpacked(record: SpanRecord) -> list[Element]:
+    packed = pack_span(record.span, record.started_s)
+    call = record.span.call
+    return [] if packed is None else [
+        Element(call, e.index, e.code, e.started_s, e.ended_s, 1, record.worker)
+        for e in packed.elements()
+    ]
+
+
+def _of_range(record: RangeRecord) -> list[Element]:
+    return [
+        Element(
+            record.call, index, record.code, None, record.time_s, 0, None,
+            message=record.message, cause=record.cause,
+        )
+        for index in range(record.start, record.stop)
+    ]
+
+
+def _element(record: ElementRecord) -> Element:
+    error = record.error
+    return Element(
+        record.call, record.index, record.code, record.started_s, record.ended_s,
+        record.attempts, record.worker, record.name,
+        error.type_name if error else None,
+        error.message if error else None,
+        error.traceback if error else None,
+        record.message, record.cause,
+    )
+
+
+def _text_only(error: ErrorRecord) -> ErrorRecord:
+    return ErrorRecord(error.type_name, error.message, error.traceback)
+
+
+def _head(run: _Run, call: int) -> CallHead:
+    record = run.calls[call]
+    return CallHead(
+        run.record.id, 0, call, record.task_name, record.task_key, record.kind
+    )
+
+
+def _call_row(run: _Run, call: int) -> CallRow:
+    record = run.calls[call]
+    created = moment(record.created_s)
+    assert created is not None
+    return CallRow(
+        call=call,
+        task_name=record.task_name,
+        task_key=record.task_key,
+        kind=record.kind,
+        width=run.widths.get(call, record.width),
+        tags=record.tags,
+        upstream=record.upstream,
+        created=created,
+        counts=counts_by_name(run.counts.get(call, {})),
+        fault=run.faults.get(call),
+    )
+
+
+def _flow_run_row(record: FlowRunRecord) -> FlowRunRow:
+    created = moment(record.created_s)
+    assert created is not None
+    return FlowRunRow(
+        id=record.id,
+        name=record.name,
+        flow_name=record.flow_name,
+        flow_version=record.flow_version,
+        state_type=record.state_type,
+        state_name=record.state_name,
+        message=record.message,
+        parameters=record.parameters,
+        tags=tuple(record.tags),
+        created=created,
+        start_time=moment(record.start_time_s),
+        end_time=moment(record.end_time_s),
+        run_count=record.run_count,
+        parent_flow_run_id=record.parent_flow_run_id,
+        runner=record.runner,
+        dashboard_link=record.dashboard_link,
+        host=record.host,
+        pid=record.pid,
+        error_type=record.error.type_name if record.error else None,
+        error_message=record.error.message if record.error else None,
+        traceback=record.error.traceback if record.error else None,
+    )

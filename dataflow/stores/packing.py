@@ -1,0 +1,215 @@
+"""How records are made small, and read back.
+
+Lives here: a span of elements as one blob, a text as a digest, a traceback
+without the message that makes each one different. Pure functions over values.
+Does not live here: tables or statements.
+
+A blob holds column after column, little-endian::
+
+    started  float32 × n   seconds after the span's started_s
+    elapsed  float32 × n   seconds
+    codes    uint8 × n     only where the elements ended differently
+    indexes  uint32|64 × n counted from the first; only where they are no neighbours
+
+which is 8 bytes for an element of a map that completed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from array import array
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any
+
+from dataflow.outcomes import FIRST_FINAL, STATE_OF, ErrorRecord, Span
+
+_MESSAGE_MARK = "\x1a"  # SUBSTITUTE: stands for the message in a stored traceback
+_NOT_FINAL = bytes(range(FIRST_FINAL))
+
+
+@dataclass(frozen=True, slots=True)
+class PackedElement:
+    """What a span says of one element."""
+
+    index: int
+    code: int
+    started_s: float
+    ended_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class PackedSpan:
+    """A span as it is stored: elements with an outcome, in ascending order."""
+
+    first: int
+    last: int
+    count: int
+    code: int | None
+    index_size: int
+    started_s: float
+    packed: bytes
+
+    def indexes(self) -> Sequence[int]:
+        """Return the elements' indexes, ascending."""
+        if self.index_size == 0:
+            return range(self.first, self.last + 1)
+        kind = "I" if self.index_size == 4 else "Q"
+        offsets = _native(array(kind, self.packed[self.count * self._width() :]))
+        return [self.first + offset for offset in offsets]
+
+    def codes(self) -> bytes:
+        """Return a code per element."""
+        if self.code is not None:
+            return bytes((self.code,)) * self.count
+        return self.packed[8 * self.count : 9 * self.count]
+
+    def element(self, index: int) -> PackedElement | None:
+        """Return what the span says of an element, None where it says nothing."""
+        indexes = self.indexes()
+        if not (self.first <= index <= self.last) or index not in indexes:
+            return None
+        return next(self._at([indexes.index(index)]))
+
+    def elements(self, codes: Collection[int] | None = None) -> Iterator[PackedElement]:
+        """Yield the elements in index order, only those that ended with one of ``codes``.
+
+        Cost grows with what is taken, and with the codes that have to be looked at.
+        """
+        return self._at(range(self.count) if codes is None else self._positions(codes))
+
+    def _positions(self, codes: Collection[int]) -> Sequence[int]:
+        if self.code is not None:
+            return range(self.count) if self.code in codes else ()
+        wanted = bytes(code in codes for code in range(256))
+        marks = self.codes().translate(wanted)
+        return [position for position, mark in enumerate(marks) if mark]
+
+    def _at(self, positions: Sequence[int]) -> Iterator[PackedElement]:
+        started = _native(array("f", self.packed[: 4 * self.count]))
+        elapsed = _native(array("f", self.packed[4 * self.count : 8 * self.count]))
+        indexes, codes = self.indexes(), self.codes()
+        for at in positions:
+            begin_s = self.started_s + started[at]
+            yield PackedElement(indexes[at], codes[at], begin_s, begin_s + elapsed[at])
+
+    def _width(self) -> int:
+        return 8 if self.code is not None else 9
+
+
+def pack_span(span: Span, started_s: float) -> PackedSpan | None:
+    """Return the elements of a span that have an outcome; None when none has."""
+    count = len(span.codes)
+    if not _ascending(span.indexes):
+        return _pack_final(span, started_s)
+    if count and span.codes.count(span.codes[0]) == count:  # the rule: all of them completed
+        if span.codes[0] < FIRST_FINAL:
+            return None
+        return _pack(span.indexes, None, span.codes[0], span.started, span.elapsed, started_s)
+    if count and len(span.codes.translate(None, _NOT_FINAL)) == count:
+        return _pack(span.indexes, span.codes, None, span.started, span.elapsed, started_s)
+    return _pack_final(span, started_s)
+
+
+def _pack_final(span: Span, started_s: float) -> PackedSpan | None:
+    keep = [at for at, code in enumerate(span.codes) if code >= FIRST_FINAL]
+    keep.sort(key=span.indexes.__getitem__)
+    if not keep:
+        return None
+    codes = bytearray(span.codes[at] for at in keep)
+    uniform = codes.count(codes[0]) == len(codes)
+    return _pack(
+        [span.indexes[at] for at in keep],
+        None if uniform else codes,
+        codes[0] if uniform else None,
+        array("f", [span.started[at] for at in keep]),
+        array("f", [span.elapsed[at] for at in keep]),
+        started_s,
+    )
+
+
+def _pack(
+    indexes: Sequence[int],
+    codes: bytearray | None,
+    code: int | None,
+    started: array[float],
+    elapsed: array[float],
+    started_s: float,
+) -> PackedSpan:
+    count = len(indexes)
+    first, last = indexes[0], indexes[-1]
+    parts = [_little(started), _little(elapsed)]
+    if codes is not None:
+        parts.append(bytes(codes))
+    index_size = 0
+    if last - first + 1 != count:
+        index_size = 4 if last - first < 1 << 32 else 8
+        kind = "I" if index_size == 4 else "Q"
+        parts.append(_little(array(kind, [index - first for index in indexes])))
+    return PackedSpan(first, last, count, code, index_size, started_s, b"".join(parts))
+
+
+def _ascending(indexes: Sequence[int]) -> bool:
+    if isinstance(indexes, range):
+        return indexes.step > 0
+    return all(a < b for a, b in pairwise(indexes))
+
+
+def _little(column: array[Any]) -> bytes:
+    return _native(column).tobytes()
+
+
+def _native(column: array[Any]) -> array[Any]:
+    if sys.byteorder == "big":
+        column = column[:]
+        column.byteswap()
+    return column
+
+
+def clean(text: str) -> str:
+    """Return a text that every database takes: lone surrogates are written as escapes.
+
+    They come from file names that are no UTF-8; a store must not fail on them.
+    """
+    if text.isascii():
+        return text
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+@lru_cache(maxsize=4096)
+def digest(text: str) -> int:
+    """Return a signed 64-bit number that stands for a text."""
+    raw = hashlib.blake2b(text.encode("utf-8", "backslashreplace"), digest_size=8).digest()
+    return int.from_bytes(raw, "little", signed=True)
+
+
+def shorten_traceback(error: ErrorRecord) -> str:
+    """Return the traceback with a mark for the message: the same text for equal failures.
+
+    ``ValueError: flight 17 has no air time`` differs in each of 9,430
+    tracebacks; without it they are one text, stored once.
+    """
+    if not error.message or _MESSAGE_MARK in error.traceback:
+        return error.traceback
+    head, found, rest = error.traceback.rpartition(error.message)
+    return f"{head}{_MESSAGE_MARK}{rest}" if found else error.traceback
+
+
+def restore_traceback(stored: str | None, message: str | None) -> str | None:
+    """Return what :func:`shorten_traceback` was given."""
+    if stored is None or message is None:
+        return stored
+    return stored.replace(_MESSAGE_MARK, message, 1)
+
+
+def codes_of(state: str) -> frozenset[int]:
+    """Return the codes that a state type or name means, in any case; empty where none does."""
+    wanted = state.casefold().replace(" ", "").replace("_", "")
+    return frozenset(
+        int(code)
+        for code, names in STATE_OF.items()
+        if wanted in (name.casefold() for name in names)
+    )

@@ -1,0 +1,166 @@
+"""Rows of the tables as the values that a store gives back.
+
+Lives here: pure translation, one function per kind of row. Does not live here:
+statements (``reading.py``).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from dataflow.ids import task_run_id
+from dataflow.names import element_name
+from dataflow.outcomes import STATE_OF, Attempt, Code, ErrorRecord
+from dataflow.store import CallRow, FlowRunRow, TaskRunRow
+from dataflow.stores.packing import restore_traceback
+
+
+class CallHead(NamedTuple):
+    """What every element of a call needs to become a row."""
+
+    flow_run_id: str
+    run: int
+    call: int
+    task_name: str
+    task_key: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """One element wherever it was kept: as a row, in a span, or in a range."""
+
+    call: int
+    index: int
+    code: int
+    started_s: float | None
+    ended_s: float | None
+    attempts: int
+    worker: str | None
+    name: str | None = None
+    error_type: str | None = None
+    error_message: str | None = None
+    traceback: str | None = None
+    message: str | None = None
+    cause: tuple[int, int] | None = None
+
+
+def moment(seconds: float | None) -> datetime | None:
+    """Return epoch seconds as a datetime in UTC."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+
+
+def flow_run_row(row: Any) -> FlowRunRow:
+    """Translate a row of ``flow_runs``."""
+    return FlowRunRow(
+        id=row.id,
+        name=row.name,
+        flow_name=row.flow_name,
+        flow_version=row.flow_version,
+        state_type=row.state_type,
+        state_name=row.state_name,
+        message=row.message,
+        parameters=row.parameters,
+        tags=tuple(json.loads(row.tags)),
+        created=datetime.fromtimestamp(row.created_s, UTC),
+        start_time=moment(row.start_time_s),
+        end_time=moment(row.end_time_s),
+        run_count=row.run_count,
+        parent_flow_run_id=row.parent_flow_run_id,
+        runner=row.runner,
+        dashboard_link=row.dashboard_link,
+        host=row.host,
+        pid=row.pid,
+        error_type=row.error_type,
+        error_message=row.error_message,
+        traceback=row.traceback,
+    )
+
+
+def call_row(row: Any) -> CallRow:
+    """Translate a row of ``calls``."""
+    return CallRow(
+        call=row.call,
+        task_name=row.task_name,
+        task_key=row.task_key,
+        kind=row.kind,
+        width=row.width,
+        tags=tuple(json.loads(row.tags)),
+        upstream=tuple(json.loads(row.upstream)),
+        created=datetime.fromtimestamp(row.created_s, UTC),
+        counts=counts_by_name({int(code): n for code, n in json.loads(row.counts or "{}").items()}),
+        fault=row.fault,
+    )
+
+
+def counts_by_name(counts: dict[int, int]) -> dict[str, int]:
+    """Return counts by state name, in the order of the codes."""
+    named: dict[str, int] = {}
+    for code, n in sorted(counts.items()):
+        if n:
+            name = STATE_OF[Code(code)][1]
+            named[name] = named.get(name, 0) + n
+    return named
+
+
+def element_of(row: Any) -> Element:
+    """Translate a row of ``task_runs``, with its texts in ``worker_text``, ``traceback_text``."""
+    return Element(
+        call=row.call,
+        index=row.index_,
+        code=row.code,
+        started_s=row.started_s,
+        ended_s=row.ended_s,
+        attempts=row.attempts,
+        worker=row.worker_text,
+        name=row.name,
+        error_type=row.error_type,
+        error_message=row.error_message,
+        traceback=restore_traceback(row.traceback_text, row.error_message),
+        message=row.message,
+        cause=None if row.cause_call is None else (row.cause_call, row.cause_index),
+    )
+
+
+def attempt_of(row: Any) -> Attempt:
+    """Translate a row of ``attempts``, with its traceback in ``traceback_text``."""
+    traceback = restore_traceback(row.traceback_text, row.error_message)
+    return Attempt(
+        call=row.call,
+        index=row.index_,
+        attempt=row.attempt,
+        started_s=row.started_s,
+        elapsed_s=row.elapsed_s,
+        code=row.code,
+        error=ErrorRecord(row.error_type, row.error_message, traceback or ""),
+    )
+
+
+def task_run_row(call: CallHead, element: Element) -> TaskRunRow:
+    """Give an element its id, its name and its state's names."""
+    mapped = call.kind == "map"
+    state_type, state_name = STATE_OF[Code(element.code)]
+    return TaskRunRow(
+        id=task_run_id(call.flow_run_id, call.call, element.index),
+        name=element.name
+        or element_name(call.flow_run_id, call.call, element.index, call.task_name, mapped),
+        flow_run_id=call.flow_run_id,
+        task_name=call.task_name,
+        task_key=call.task_key,
+        call=call.call,
+        map_index=element.index if mapped else None,
+        state_type=state_type,
+        state_name=state_name,
+        message=element.message,
+        start_time=moment(element.started_s),
+        end_time=moment(element.ended_s),
+        run_count=element.attempts,
+        worker=element.worker,
+        error_type=element.error_type,
+        error_message=element.error_message,
+        traceback=element.traceback,
+        cause=None if element.cause is None else task_run_id(call.flow_run_id, *element.cause),
+    )

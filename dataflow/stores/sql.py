@@ -1,0 +1,128 @@
+"""The store port over any database that SQLAlchemy speaks to.
+
+Lives here: connections, transactions, the border of errors, and nothing of
+their content (``writing.py``, ``reading.py``, ``finding.py``). Does not live
+here: what one database alone needs (``sqlite.py``).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Table
+
+from dataflow.outcomes import Attempt, LogLine
+from dataflow.store import CallRow, FlowRunRow, Gulp, Store, TaskRunRow
+from dataflow.stores import finding, reading, versions
+from dataflow.stores.errors import translated
+from dataflow.stores.writing import GulpWriter
+
+
+class SqlStore(Store):
+    """Records in a database.
+
+    Parameters
+    ----------
+    engine
+        Its connections begin a transaction when told so, as SQLAlchemy's do;
+        one with the execution option ``dataflow_writes`` takes the write lock
+        at once.
+    where
+        Path or address, for the texts of errors.
+    insert
+        The dialect's ``insert`` with ``on_conflict_do_…``.
+
+    Notes
+    -----
+    Safe to use from several threads: readers get a connection each, writers
+    take turns.
+    """
+
+    def __init__(self, engine: Engine, where: str, insert: Callable[[Table], Any]) -> None:
+        self._engine = engine
+        self._where = where
+        self._writer = GulpWriter(engine.dialect, insert)
+        self._turn = threading.Lock()
+        self._keys: dict[str, int] = {}  # flow run id → key, of runs that were committed
+
+    def bring_up(self) -> None:
+        """Make or migrate the tables where that is due. Raises StoreVersionError."""
+        with translated(self._where, "open"):
+            with self._engine.connect() as connection:
+                if versions.is_current(connection, self._where):
+                    return
+            with self._writing() as connection:
+                versions.bring_up(connection, self._where)
+
+    def write(self, flow_run_id: str, gulp: Gulp) -> None:
+        with self._turn, translated(self._where, "write to"):
+            with self._writing() as connection:
+                known = self._keys.get(flow_run_id)
+                key = self._writer.write(connection, flow_run_id, known, gulp)
+            self._keys[flow_run_id] = key  # only now: the transaction is committed
+
+    def flow_runs(
+        self, *, limit: int = 50, state: str | None = None, flow: str | None = None
+    ) -> list[FlowRunRow]:
+        with self._reading() as connection:
+            return reading.flow_runs(connection, limit, state, flow)
+
+    def find_flow_run(self, ref: str) -> FlowRunRow:
+        with self._reading() as connection:
+            return finding.flow_run(connection, ref)
+
+    def calls(self, flow_run_id: str) -> list[CallRow]:
+        with self._reading() as connection:
+            return reading.calls(connection, flow_run_id)
+
+    def task_runs(
+        self,
+        flow_run_id: str | None = None,
+        *,
+        state: str | None = None,
+        call: int | None = None,
+        map_index: int | None = None,
+        limit: int | None = 50,
+    ) -> list[TaskRunRow]:
+        with self._reading() as connection:
+            return reading.task_runs(
+                connection, flow_run_id, state=state, call=call, map_index=map_index, limit=limit
+            )
+
+    def find_task_run(self, ref: str, flow_run_id: str | None = None) -> TaskRunRow:
+        with self._reading() as connection:
+            return finding.task_run(connection, ref, flow_run_id)
+
+    def attempts(self, flow_run_id: str, call: int, index: int) -> Sequence[Attempt]:
+        with self._reading() as connection:
+            return reading.attempts(connection, flow_run_id, call, index)
+
+    def logs(
+        self,
+        flow_run_id: str,
+        *,
+        call: int | None = None,
+        index: int | None = None,
+        limit: int | None = None,
+    ) -> Iterable[LogLine]:
+        with self._reading() as connection:
+            return reading.logs(connection, flow_run_id, call, index, limit)
+
+    def close(self) -> None:
+        with self._turn, translated(self._where, "close"):
+            self._engine.dispose()
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        with translated(self._where, "read"), self._engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        with self._engine.connect() as connection:
+            writing = connection.execution_options(dataflow_writes=True)
+            with writing.begin():
+                yield writing

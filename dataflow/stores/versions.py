@@ -1,0 +1,87 @@
+"""Which version a store has, and the way up from an older one.
+
+Lives here: making the tables of a fresh store, refusing a store of a newer
+version, the place of migrations. Does not live here: the tables
+(``schema.py``), opening files (``sqlite.py``).
+
+A change of the tables raises ``schema.SCHEMA_VERSION`` and adds a step to
+:data:`MIGRATIONS`. There is one version so far, hence no step. A step that
+needs alembic's operations imports alembic inside itself, so that a store that
+is up to date never pays for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sqlalchemy import Connection, insert, inspect, select
+from sqlalchemy.exc import DBAPIError
+
+from dataflow import __version__
+from dataflow.exceptions import StoreError, StoreVersionError
+from dataflow.stores.schema import SCHEMA_VERSION, metadata, schema_version
+
+MIGRATIONS: dict[int, Callable[[Connection], None]] = {}
+"""Version → what turns its tables into those of the next; run in the caller's transaction."""
+
+
+def is_current(connection: Connection, path: str) -> bool:
+    """Tell whether a store can be used as it is; False where :func:`bring_up` is due.
+
+    Raises
+    ------
+    StoreVersionError
+        It was written by a newer version; nothing was touched.
+    """
+    query = select(schema_version)
+    try:
+        found = connection.execute(query).one_or_none()
+    except DBAPIError:
+        if not inspect(connection).has_table(schema_version.name):
+            return False
+        found = connection.execute(query).one_or_none()  # made by another a moment ago?
+    if found is None:
+        return False
+    if found.version > SCHEMA_VERSION:
+        raise StoreVersionError(
+            f"The run store {path} has version {found.version} (made by dataflow "
+            f"{found.written_by}); this is dataflow {__version__}, which reads up to version "
+            f"{SCHEMA_VERSION}. Nothing was changed. Upgrade dataflow, or set DATAFLOW_HOME "
+            "to another folder.",
+            path=path, found=found.version, supported=SCHEMA_VERSION,
+        )
+    return bool(found.version == SCHEMA_VERSION)
+
+
+def bring_up(connection: Connection, path: str) -> None:
+    """Make the tables of a fresh store, or migrate an older one, in one write transaction."""
+    if is_current(connection, path):
+        return  # another process was first
+    tables = inspect(connection).get_table_names()
+    if not tables:
+        metadata.create_all(connection, checkfirst=False)
+    elif schema_version.name not in tables:
+        raise StoreError(
+            f"{path} is a database, but no run store: it has the tables "
+            f"{', '.join(sorted(tables)[:5])}. Nothing was changed. Name another file.",
+            path=path, reason="foreign",
+        )
+    else:
+        _migrate(connection, path)
+    connection.execute(schema_version.delete())
+    connection.execute(
+        insert(schema_version).values(version=SCHEMA_VERSION, written_by=__version__)
+    )
+
+
+def _migrate(connection: Connection, path: str) -> None:
+    version = connection.execute(select(schema_version.c.version)).scalar_one_or_none()
+    while version is None or version < SCHEMA_VERSION:
+        if version not in MIGRATIONS:
+            raise StoreError(
+                f"The run store {path} has version {version}, from which no way leads to version "
+                f"{SCHEMA_VERSION}. Nothing was changed. Move the file away, or name another.",
+                path=path, reason="version",
+            )
+        MIGRATIONS[version](connection)
+        version += 1

@@ -1,0 +1,372 @@
+"""``@task`` and what can be done with a task: call, ``submit``, ``map``, ``with_options``.
+
+Lives here: from a call in user code to a :class:`dataflow.graph.CallSpec`.
+Does not live here: checks of options (``options.py``), the meaning of
+arguments (``arguments.py``, ``mapping.py``), running anything (``worker/``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import update_wrapper
+from types import MethodType
+from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, Unpack, cast, overload
+
+from dataflow.annotations import NotSet
+from dataflow.arguments import Extraction, merged, wait_for_deps
+from dataflow.batch import CallCode, Const, Source, TaskCode
+from dataflow.context import FlowRunContext, current_flow, current_tags, current_task
+from dataflow.direct import call_in_flow, call_outside
+from dataflow.exceptions import MissingContextError
+from dataflow.futures import Future, FutureList
+from dataflow.graph import CallSpec
+from dataflow.handles import CallHandle
+from dataflow.mapping import Mapping
+from dataflow.options import TaskKeywords, check_task
+from dataflow.signatures import Arguments, key_of, name_of, refuse_not_yet
+from dataflow.states import State
+from dataflow.task_attributes import TaskAttributes
+
+P = ParamSpec("P")
+P2 = ParamSpec("P2")
+R = TypeVar("R")
+
+_KEPT_ON_NONE = frozenset({"name", "description", "tags", "version", "task_run_name"})
+_PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes})
+
+
+class Task(TaskAttributes, Generic[P, R]):
+    """A function that can run as a task; made by :func:`task`.
+
+    Parameters
+    ----------
+    fn
+        The function.
+    options
+        See :func:`task`.
+
+    Attributes
+    ----------
+    fn
+        The function itself; calling it bypasses everything.
+    task_key
+        ``"{qualified name}-{8 hex digits of its source}"``.
+    """
+
+    def __init__(self, fn: Callable[P, R], **options: Unpack[TaskKeywords]) -> None:
+        if isinstance(fn, (classmethod, staticmethod)):
+            self._binding: type | None = type(fn)
+            fn = fn.__func__
+        else:
+            self._binding = None
+        label = f"task {options.get('name') or name_of(fn)!r}"
+        refuse_not_yet(fn, label)
+        self.fn = fn
+        self._function: Callable[..., Any] = fn  # of a method: not bound
+        self._given: dict[str, Any] = {
+            key: value for key, value in options.items() if value is not NotSet
+        }
+        self._settings = check_task(self._given, name_of(fn), fn.__doc__)
+        self._arguments = Arguments(fn, f"task {self._settings.name!r}")
+        self._arguments.refuse_reserved()
+        self._prefix: tuple[Any, ...] = ()
+        self._codes: dict[bool, TaskCode] = {}
+        self.task_key = key_of(fn)
+        update_wrapper(self, fn, updated=())
+
+    def with_options(self, **options: Unpack[TaskKeywords]) -> Task[P, R]:
+        """Return a new task with some options changed; this one stays as it is.
+
+        What is not given (or is ``NotSet``) keeps its value; tags are
+        replaced, not added to. None takes an option back to its default,
+        except for name, description, tags, version and task_run_name, where it
+        keeps the value.
+        """
+        changed = {
+            key: value for key, value in options.items()
+            if value is not NotSet and not (value is None and key in _KEPT_ON_NONE)
+        }
+        fn: Any = self._function if self._binding is None else self._binding(self._function)
+        new: Task[P, R] = Task(fn, **{**self._given, **changed})
+        return new._bound_to(self._prefix[0]) if self._prefix else new
+
+    def _bound_to(self, target: Any) -> Any:
+        """Return the task with an instance or class before all arguments."""
+        bound = cast("Task[Any, R]", object.__new__(Task))
+        bound.__dict__.update(self.__dict__)
+        bound._prefix = (target,)
+        bound.fn = MethodType(self._function, target)
+        return bound
+
+    @overload
+    def __get__(self, instance: None, owner: type | None = None) -> Task[P, R]: ...
+    @overload
+    def __get__(
+        self: Task[Concatenate[Any, P2], R], instance: object, owner: type | None = None
+    ) -> Task[P2, R]: ...
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        """Bind a method: the instance becomes the first argument of every call."""
+        if self._binding is staticmethod:
+            return self
+        target = owner if self._binding is classmethod else instance
+        return self if target is None else self._bound_to(target)
+
+    @overload
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    @overload
+    def __call__(self, *args: Any, return_state: Literal[True], wait_for: Any = None,
+                 **kwargs: Any) -> State: ...
+    @overload
+    def __call__(self, *args: Any, return_state: Literal[False] = False, wait_for: Any,
+                 **kwargs: Any) -> R: ...
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the task here and now and return its value.
+
+        Inside a flow the run is recorded; outside of one, and inside another
+        task, it is not. With ``return_state=True`` the state is returned and
+        nothing raised for a failure; ``wait_for`` takes futures that must
+        complete first.
+
+        Raises
+        ------
+        ParameterBindError
+            The arguments do not fit; nothing ran.
+        UpstreamTaskError
+            A future among the arguments did not complete; the task did not run.
+        Exception
+            What the task raised in its last attempt.
+        """
+        return_state, wait_for = kwargs.pop("return_state", False), kwargs.pop("wait_for", None)
+        args = self._prefix + args
+        self._arguments.check(args, kwargs)
+        flow_run, around = current_flow.get(), current_task.get()
+        if flow_run is None or around is not None:
+            call, mapped = (around.code.call, around.code.mapped) if around else (0, False)
+            code = self._call_code(call, None, (), {}, mapped=mapped)
+            return call_outside(code, args, kwargs, return_state)
+        code = self._call_code(flow_run.driver.next_call(), flow_run, (), {}, mapped=False,
+                               names=self._arguments.names(len(args)))
+        return call_in_flow(flow_run, code, args, kwargs, self.task_key, return_state, wait_for)
+
+    @overload
+    def submit(self, *args: Any, return_state: Literal[False] = False, wait_for: Any = None,
+               **kwargs: Any) -> Future[R]: ...
+    @overload
+    def submit(self, *args: Any, return_state: Literal[True], wait_for: Any = None,
+               **kwargs: Any) -> State: ...
+    def submit(self, *args: Any, return_state: bool = False, wait_for: Any = None,
+               **kwargs: Any) -> Future[R] | State:
+        """Add a run to the flow's graph and return its future at once.
+
+        Parameters
+        ----------
+        args, kwargs
+            Arguments of the task; futures in them, at any depth in containers,
+            arrive as their values.
+        return_state
+            Wait and return the state instead.
+        wait_for
+            Futures that must complete first.
+
+        Raises
+        ------
+        MissingContextError
+            Not inside a flow.
+        ParameterBindError
+            The arguments do not fit.
+        ForeignFuture
+            A future of another flow run whose value is not here.
+        """
+        flow_run = self._flow_run("submit")
+        if self._prefix:
+            args = self._prefix + args
+        self._arguments.check(args, kwargs)
+        found = Extraction(flow_run)
+        sources = tuple([
+            Const(arg) if type(arg) in _PLAIN else found.source(arg) for arg in args
+        ]) if not self._prefix else self._bound_sources(found, args)
+        keywords = {key: found.source(value) for key, value in kwargs.items()} if kwargs else {}
+        deps = found.deps
+        if wait_for is not None:
+            deps = deps + wait_for_deps(flow_run, wait_for)
+        code = self._call_code(flow_run.driver.next_call(), flow_run, sources, keywords,
+                               mapped=False)
+        view = flow_run.driver.add(CallSpec(
+            code, "submit", self.task_key, deps=merged(deps), options=self._settings.call))
+        future: Future[R] = Future(CallHandle(flow_run, view))
+        if return_state:
+            future.wait()
+            return future.state
+        return future
+
+    def _bound_sources(self, found: Extraction, args: tuple[Any, ...]) -> tuple[Source, ...]:
+        """Return the sources of a method's arguments; the instance itself is not looked into."""
+        count = len(self._prefix)
+        return (*map(Const, self._prefix), *map(found.source, args[count:]))
+
+    @overload
+    def map(self, *args: Any, return_state: Literal[False] = False, wait_for: Any = None,
+            **kwargs: Any) -> FutureList[R]: ...
+    @overload
+    def map(self, *args: Any, return_state: Literal[True], wait_for: Any = None,
+            **kwargs: Any) -> list[State]: ...
+    def map(self, *args: Any, return_state: bool = False, wait_for: Any = None,
+            **kwargs: Any) -> FutureList[R] | list[State]:
+        """Add a run per item to the flow's graph and return their futures at once.
+
+        Parameters
+        ----------
+        args, kwargs
+            Every iterable except str, bytes and files is mapped over: futures
+            and futures of maps too, generators as they are consumed, dicts by
+            their keys. Others, and what stands in ``unmapped(...)``, are the
+            same for all. Defaults are never mapped over.
+        return_state
+            Wait and return the states instead.
+        wait_for
+            Futures that must complete before any element begins.
+
+        Raises
+        ------
+        MissingContextError
+            Not inside a flow.
+        MappingMissingIterable
+            No argument is iterable.
+        MappingLengthMismatch
+            Lengths that are known differ.
+        ParameterBindError
+            The arguments do not fit.
+        """
+        flow_run = self._flow_run("map")
+        self._arguments.check(self._prefix + args, kwargs)
+        names = self._arguments.names(len(self._prefix) + len(args))
+        mapping = Mapping(flow_run, self._arguments.label)
+        first = len(self._prefix)
+        sources: list[Source] = [Const(instance) for instance in self._prefix]
+        for position, arg in enumerate(args, first):
+            sources.append(mapping.take(names[position], position, arg))
+        keywords = {key: mapping.take(key, key, value) for key, value in kwargs.items()}
+        mapping.check()
+        deps = mapping.deps + wait_for_deps(flow_run, wait_for)
+        code = self._call_code(flow_run.driver.next_call(), flow_run, tuple(sources), keywords,
+                               mapped=True)
+        view = flow_run.driver.add(CallSpec(
+            code, "map", self.task_key, tuple(mapping.mapped), merged(deps), mapping.item_deps,
+            self._settings.call))
+        futures: FutureList[R] = FutureList(
+            CallHandle(flow_run, view, self._settings.call, mapping.width))
+        if return_state:
+            futures.wait()
+            return futures.states
+        return futures
+
+    def _flow_run(self, verb: str) -> FlowRunContext:
+        if current_task.get() is not None:
+            raise NotImplementedError(
+                f"{self._arguments.label}.{verb}() inside of a task is not implemented yet; "
+                "call the task directly, or submit it from the flow")
+        flow_run = current_flow.get()
+        if flow_run is None:
+            raise MissingContextError(
+                f"{self._arguments.label}.{verb}() needs a running flow: call it inside of a "
+                "function decorated with @flow, or call the task directly")
+        return flow_run
+
+    def _task_code(self, flow_run: FlowRunContext | None) -> TaskCode:
+        """Return what workers need of the task, the same object for all calls alike."""
+        log_prints = self._settings.log_prints
+        if log_prints is None:
+            log_prints = flow_run is not None and flow_run.log_prints
+        code = self._codes.get(log_prints)
+        if code is None:
+            code = self._codes[log_prints] = self._new_code(self._function, log_prints)
+        return code
+
+    def _call_code(self, call: int, flow_run: FlowRunContext | None, args: tuple[Source, ...],
+                   kwargs: dict[str, Source], *, mapped: bool,
+                   names: tuple[str, ...] | None = None) -> CallCode:
+        code = self._task_code(flow_run)
+        around = current_tags.get()
+        return CallCode(
+            call, code, args, kwargs,
+            self._arguments.names(len(args)) if names is None else names, mapped,
+            code.tags | around if around else code.tags,
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_codes": {}}
+
+    def __repr__(self) -> str:
+        return f"<Task {self.name!r}>"
+
+
+@overload
+def task(fn: Callable[P, R], /, **options: Unpack[TaskKeywords]) -> Task[P, R]: ...
+@overload
+def task(
+    fn: None = None, /, **options: Unpack[TaskKeywords]
+) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+def task(fn: Any = None, /, **options: Unpack[TaskKeywords]) -> Any:
+    """Make a task of a function; with or without parentheses.
+
+    Parameters
+    ----------
+    name
+        By default the function's name.
+    description
+        By default the docstring.
+    tags
+        Of every run.
+    version
+        For the reader.
+    task_run_name
+        A template over all parameters (``"load-{path}"``), or a callable that
+        returns a str, with or without a keyword ``parameters``.
+    retries
+        How often a failing run is tried again.
+    retry_delay_seconds
+        A number, a list with one per retry (the last repeats), or a callable
+        that makes one of the number of retries.
+    retry_jitter_factor
+        Spreads the delays around their mean.
+    retry_condition_fn
+        ``(task, task_run, state) -> bool``: whether to try again.
+    timeout_seconds
+        After so long a run is TimedOut. What it computes is dropped; with
+        ``isolation="process"`` it is killed.
+    log_prints
+        ``print`` goes to the run's log; by default as the flow says.
+    batch_size
+        How many elements of a map go to a worker at once: a hint.
+    max_in_flight
+        How many elements of one map run at once.
+    max_failures
+        One more failure gives the map up: the rest is cancelled.
+    min_success_ratio
+        From this share of completed elements on, whoever takes the whole map
+        runs, with None in the places of the failed ones.
+    isolation
+        ``"thread"`` or ``"process"``: a child process per run.
+    resources
+        Amounts of the workers' resources that a run occupies, by name.
+    priority
+        Higher runs first.
+    workers
+        Addresses or names of the workers that may run it.
+    options
+        The keywords above; caching, results and hooks do not act yet.
+
+    Returns
+    -------
+    Task
+
+    Raises
+    ------
+    DefinitionError
+        An option has a value that cannot be meant; the text names it.
+    NotImplementedError
+        An option, or a kind of function, does not act yet.
+    """
+    if fn is None:
+        return lambda fn: Task(fn, **options)
+    return Task(fn, **options)

@@ -1,0 +1,254 @@
+"""One element: call the user's function, and again at once where a retry has no delay.
+
+This is the one place where user code is called on a worker. Lives here: the
+attempt, what an exception makes of it, and the question to
+``retry_condition_fn``. Does not live here: waiting for a delay (the driver's
+timers), the order of elements (``batch.py``).
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from dataflow.batch import CallCode, RunInfo
+from dataflow.context import LogSink, TaskRunContext, current_task
+from dataflow.exceptions import DefinitionTypeError, TaskRunTimeoutError, WorkerLost
+from dataflow.failures import own_frames, record_of, text_of
+from dataflow.outcomes import Attempt, Code, ErrorRecord
+from dataflow.retry import RetryPolicy
+from dataflow.worker.deadline import call_with_deadline
+from dataflow.worker.isolate import IsolatedCrash, call_isolated
+
+_clock = time.perf_counter
+_rng = random.Random()
+_NO_DELAY = RetryPolicy()
+
+
+class Outcome:
+    """What one element came to; ``value`` means something only when COMPLETED."""
+
+    __slots__ = ("attempts", "code", "error", "name", "retry_in_s", "value")
+
+    def __init__(self, code: int, value: Any = None, error: ErrorRecord | None = None,
+                 attempts: int = 1, retry_in_s: float | None = None,
+                 name: str | None = None) -> None:
+        self.code = code
+        self.value = value
+        self.error = error
+        self.attempts = attempts
+        self.retry_in_s = retry_in_s
+        self.name = name
+
+
+class Attempts:
+    """Runs elements of one call; made once per call and batch.
+
+    Parameters
+    ----------
+    code
+        The call.
+    run
+        The flow run, None outside of one.
+    logs
+        Where the elements' log lines go.
+    history
+        Executions that were followed by another are appended here.
+    remote
+        Errors cross a process border.
+    stopped
+        Asked before an immediate retry.
+    """
+
+    def __init__(self, code: CallCode, run: RunInfo | None, logs: LogSink | None,
+                 history: list[Attempt], *, remote: bool,
+                 stopped: Callable[[], bool] = lambda: False) -> None:
+        self.code = code
+        self.task = code.task
+        self.run = run
+        self.logs = logs
+        self.history = history
+        self.remote = remote
+        self.stopped = stopped
+        self.plain = (
+            not code.task.log_prints and code.task.timeout_s is None
+            and code.task.isolation == "thread" and code.task.run_name is None
+        )
+
+    def call(self, index: int, before: int, args: tuple[Any, ...],
+             kwargs: dict[str, Any]) -> Outcome:
+        """Run an element until it completes, fails for good, or has to wait for its retry."""
+        attempt = before + 1
+        name: str | None = None
+        while True:
+            context = TaskRunContext(self.run, self.code, index, attempt, self.logs, args, kwargs)
+            context.chosen_name = name
+            current_task.set(context)
+            started = _clock()
+            try:
+                if self.plain:
+                    value = self.task.fn(*args, **kwargs)
+                else:
+                    name = self._name(context)
+                    value = self._guarded(context, args, kwargs)
+            except BaseException as error:  # user code may raise anything
+                outcome, code = self._failed(context, error, name)
+                if outcome.code != Code.AWAITING_RETRY:
+                    return outcome
+                self._remember(index, attempt, started, code, outcome.error)
+                if outcome.retry_in_s or self.stopped():
+                    return outcome
+                attempt += 1
+                continue
+            return Outcome(Code.COMPLETED, value, attempts=attempt, name=name)
+
+    def broken_input(self, index: int, error: BaseException) -> Outcome:
+        """Return the outcome of an element whose arguments could not be put together."""
+        return Outcome(Code.FAILED, error=_record(error, remote=self.remote))
+
+    def _remember(self, index: int, attempt: int, started: float, code: Code,
+                  error: ErrorRecord | None) -> None:
+        assert error is not None
+        elapsed = _clock() - started
+        self.history.append(Attempt(
+            self.code.call, index, attempt, time.time() - elapsed, elapsed, code, error))
+
+    def _guarded(self, context: TaskRunContext, args: tuple[Any, ...],
+                 kwargs: dict[str, Any]) -> Any:
+        """Call the function with the options that cost something."""
+        task = self.task
+        if task.isolation == "process":
+            return call_isolated(context, task.timeout_s)
+        fn = task.fn
+        if task.log_prints:
+            from dataflow.logging import prints_to_log
+
+            fn = prints_to_log(fn)
+        if task.timeout_s is not None:
+            return call_with_deadline(fn, args, kwargs, task.timeout_s)
+        return fn(*args, **kwargs)
+
+    def _name(self, context: TaskRunContext) -> str | None:
+        """Make the task run's name by the task's template or callable, once."""
+        how = self.task.run_name
+        if how is None or context.chosen_name is not None:
+            return context.chosen_name
+        context.chosen_name = make_name(how, context)
+        return context.chosen_name
+
+    def _failed(self, context: TaskRunContext, error: BaseException,
+                name: str | None) -> tuple[Outcome, Code]:
+        """Return the outcome, and the code of this attempt, which a retry may follow."""
+        code = Code.FAILED
+        if isinstance(error, TaskRunTimeoutError):
+            code = Code.TIMED_OUT
+        elif not isinstance(error, Exception):
+            interrupted = isinstance(error, KeyboardInterrupt)
+            if interrupted and threading.current_thread() is threading.main_thread():
+                raise error
+            code = Code.CRASHED
+        elif isinstance(error, IsolatedCrash):
+            code = Code.CRASHED
+        record = _record(error, remote=self.remote)
+        outcome = Outcome(code, error=record, attempts=context.attempt, name=name)
+        if code != Code.CRASHED and self._may_retry(context, error, code, record.message):
+            outcome.code = Code.AWAITING_RETRY
+            policy = self.task.retry_delay or _NO_DELAY
+            outcome.retry_in_s = policy.delay_s(context.attempt, _rng)
+        return outcome, code
+
+    def _may_retry(self, context: TaskRunContext, error: BaseException, code: Code,
+                   text: str) -> bool:
+        if context.attempt > self.task.retries:
+            return False
+        condition = self.task.retry_condition
+        if condition is None:
+            return True
+        from dataflow.states import Failed
+
+        state = Failed(message=text, data=error,
+                       **({"name": "TimedOut"} if code == Code.TIMED_OUT else {}))
+        try:
+            return bool(condition(self.task, TaskRunView(context), state))
+        except Exception as broken:  # user code: a failing condition means no retry
+            if self.logs is not None:
+                self.logs.add(
+                    self.code.call, context.index, context.attempt, time.time(), logging.ERROR,
+                    "dataflow.task_runs",
+                    f"retry_condition_fn of task {self.task.name!r} raised "
+                    f"{type(broken).__name__}: {text_of(broken)}; not retried\n"
+                    f"{traceback.format_exc()}",
+                )
+            return False
+
+
+class TaskRunView:
+    """The task run as ``retry_condition_fn`` sees it."""
+
+    def __init__(self, context: TaskRunContext) -> None:
+        self.id = context.id
+        self.name = context.name
+        self.run_count = context.attempt
+        self.map_index = context.index if context.code.mapped else None
+        self.tags = sorted(context.code.tags)
+        self.flow_run_id = context.run.flow_run_id if context.run else None
+
+
+def make_name(how: str | Callable[..., str], context: TaskRunContext) -> str:
+    """Return a task run's name by template or callable (with or without ``parameters=``).
+
+    Raises
+    ------
+    DefinitionTypeError
+        The callable did not return a string.
+    """
+    if isinstance(how, str):
+        return how.format(**context.parameters())
+    import inspect
+
+    takes = inspect.signature(how).parameters
+    name = how(parameters=context.parameters()) if "parameters" in takes else how()
+    if not isinstance(name, str):
+        raise DefinitionTypeError(
+            f"task_run_name of task {context.code.task.name!r} returned "
+            f"{type(name).__name__}, expected str", option="task_run_name",
+        )
+    return name
+
+
+def run_here(
+    code: CallCode, args: tuple[Any, ...], kwargs: dict[str, Any], run: RunInfo | None,
+    logs: LogSink | None = None, sleep: Callable[[float], None] = time.sleep,
+    history: list[Attempt] | None = None, index: int = 0,
+) -> Outcome:
+    """Run a direct call in the calling thread, waiting out its retry delays.
+
+    ``index`` is that of the element it belongs to: 0, but inside another task.
+
+    The caller's context is as it was when this returns.
+    """
+    attempts = Attempts(code, run, logs, [] if history is None else history, remote=False)
+    token = current_task.set(None)
+    try:
+        outcome = attempts.call(index, 0, args, kwargs)
+        while outcome.code == Code.AWAITING_RETRY:
+            sleep(min(outcome.retry_in_s or 0.0, 1e9))  # a platform's own waits have a limit
+            outcome = attempts.call(index, outcome.attempts, args, kwargs)
+        return outcome
+    finally:
+        current_task.reset(token)
+
+
+def _record(error: BaseException, *, remote: bool) -> ErrorRecord:
+    """Make a record whose traceback begins in user code."""
+    record = getattr(error, "record", None)
+    if isinstance(error, IsolatedCrash):
+        if isinstance(record, ErrorRecord):
+            return record
+        error = WorkerLost(str(error), exit=error.exit)
+    return record_of(error, remote=remote, skip_frames=own_frames(error, "dataflow.worker."))

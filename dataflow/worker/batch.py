@@ -1,0 +1,196 @@
+"""A batch on the worker: its elements one after another, depth first.
+
+Lives here: the walk over groups and elements, and which values stay. Does not
+live here: the columns of what comes out (``step.py``), calling user code
+(``attempt.py``), finding arguments (``values.py``), splitting a batch
+(``splitting.py``).
+
+The walk never raises for an element. What it did not start, because it was
+asked to stop or its time was up, it hands back as LEFT. When an element keeps
+the others waiting past the batch's time, the batch is split: what has ended is
+reported with its values, the element runs on (reported as RUNNING), and a later
+batch on the same worker collects it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+
+from dataflow.batch import Batch, Block, Column, Group, RunInfo
+from dataflow.context import current_task
+from dataflow.outcomes import Attempt, Code, Report
+from dataflow.worker.control import Control
+from dataflow.worker.logs import BatchLog
+from dataflow.worker.splitting import (
+    FirstPart,
+    collect,
+    run_splittable,
+    second_part,
+    with_size,
+)
+from dataflow.worker.step import Step, length_of
+from dataflow.worker.values import Absent, Values
+
+_clock = time.perf_counter
+
+
+def run_batch(
+    batch: Batch, inputs: Sequence[Block], run: RunInfo, *, worker: str, control: Control,
+    remote: bool, may_split: bool = True,
+) -> tuple[Report, Block | None]:
+    """Run a batch and return what happened and the values to keep.
+
+    Parameters
+    ----------
+    batch
+        What to run.
+    inputs
+        The blocks of ``batch.inputs``.
+    run
+        The flow run.
+    worker
+        How this worker is called in the records.
+    control
+        Polled before each element.
+    remote
+        The report will cross a process border: exceptions are pickled.
+    may_split
+        False keeps all in the calling thread, so that a debugger can follow.
+
+    Returns
+    -------
+    Report, Block or None
+        No block where no value is to be kept.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        Only in the main thread (an inline runner): Ctrl-C is not an element's outcome.
+    """
+    if batch.collect is not None:
+        return collect(batch, run, worker, control, remote)
+    walk = _Walk(batch, inputs, run, worker, control, remote)
+    if may_split and batch.budget_s is not None:
+        return run_splittable(walk, batch.budget_s)
+    token = current_task.set(None)
+    try:
+        return walk.go()
+    finally:
+        current_task.reset(token)
+
+
+class _Walk:
+    """One batch under way."""
+
+    first_part: tuple[Report, Block | None]
+
+    def __init__(self, batch: Batch, inputs: Sequence[Block], run: RunInfo, worker: str,
+                 control: Control, remote: bool) -> None:
+        self.batch = batch
+        self.run = run
+        self.control = control
+        self.remote = remote
+        self.values = Values(batch, inputs)
+        self.logs = BatchLog(run.log_limit)
+        self.attempts: list[Attempt] = []
+        self.missing: dict[tuple[int, int], None] = {}
+        self.columns: dict[int, Column] = {}
+        self.groups: list[list[Step]] = []  # that have ended, in order
+        self.report = Report(batch.id, worker, time.time(), [], remote=remote)
+        self.began = _clock()
+        self.first = True
+        self._border = threading.Lock()
+        self._at: tuple[int, list[Step], int] | None = None  # group, steps, element at hand
+        self._ended = False
+        self._split = False
+
+    def go(self) -> tuple[Report, Block | None]:
+        for key in self.batch.lengths_of:
+            self._length(*key)
+        for key in self.batch.inner_lengths_of:
+            self._inner_lengths(*key)
+        for number, group in enumerate(self.batch.groups):
+            self._group(number, group)
+        with self._border:
+            self._ended = True
+        if self._split:
+            assert self._at is not None
+            _, steps, position = self._at
+            return second_part(self, steps, position)
+        return self._close()
+
+    def split(self) -> bool:
+        """Report what has ended so far, called from another thread; False when all has."""
+        with self._border:
+            if self._ended or self._at is None:
+                return False
+            self._split = True
+            number, steps, position = self._at
+            # a group that was handed back as a whole may stand behind the one of the element
+            before = [step for group in self.groups[:number] for step in group]
+            self.first_part = FirstPart(self, before, number, steps, position).report()
+        return True
+
+    def _enter(self, number: int, steps: list[Step], position: int) -> bool:
+        with self._border:
+            if self._split:
+                return False
+            self._at = (number, steps, position)
+            return True
+
+    def _length(self, call: int, index: int) -> None:
+        try:
+            value = self.values.get(call, index)
+            self.report.lengths[call, index] = length_of(value)
+        except Absent:
+            self.missing[call, index] = None
+
+    def _inner_lengths(self, call: int, index: int) -> None:
+        try:
+            items = self.values.sequence(call, index)
+            self.report.inner_lengths[call, index] = [length_of(item) for item in items]
+        except Absent:
+            self.missing[call, index] = None
+        except TypeError:  # not iterable
+            self.report.inner_lengths[call, index] = [-1]
+
+    def _group(self, number: int, group: Group) -> None:
+        steps = [Step(self, part, group.indexes) for part in group.parts]
+        control, budget = self.control, self.batch.budget_s
+        passing = [s for s in steps[:-1] if not s.part.keep and not s.single]
+        done = 0
+        for position, index in enumerate(group.indexes):
+            if control.stopped:
+                break
+            if not self.first and budget is not None and _clock() - self.began > budget:
+                break
+            if not self._enter(number, steps, position):
+                return
+            self.first = False
+            for step in steps:
+                step.element(position, index)
+            done += 1
+            if passing and not any(step.unfinished for step in steps):
+                for step in passing:  # depth first: nothing piles up between the steps
+                    step.fresh.pop(index, None)
+            if any(step.over for step in steps):
+                break
+        for step in steps:
+            step.close(done)
+        self.groups.append(steps)
+
+    def _close(self) -> tuple[Report, Block | None]:
+        report = self.report
+        report.logs = self.logs.close()
+        steps = [step for group in self.groups for step in group]
+        report.spans = [step.span(slice(None)) for step in steps]
+        report.attempts = self.attempts
+        report.missing = list(self.missing)
+        complete = all(min(step.codes, default=Code.COMPLETED) >= Code.COMPLETED
+                       for step in steps)
+        for step in steps:
+            if step.part.keep or not complete:
+                step.keep_in(self.columns, set())
+        return with_size(report, self.columns)

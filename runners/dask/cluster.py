@@ -1,0 +1,167 @@
+"""The cluster under a runner: found, joined or started, and given back.
+
+Lives here: who owns what, starting a cluster of our own, ending it so that no
+process is left. Does not live here: the settings and their contradictions
+(``runner.py``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import threading
+import weakref
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+import distributed
+import psutil
+from distributed import Client
+
+from runners.dask import compat
+from runners.dask.link import Link
+
+logger = logging.getLogger("dataflow.runners.dask")
+
+_LOOPBACK = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
+_CLOSE_S = 2.0
+_CONNECT_S = 10.0
+"""How long an address is tried; ``client_kwargs={"timeout": ...}`` says otherwise."""
+
+
+def join_client(client: Client) -> Link:
+    """Use the cluster of a client that the user has, through a client of our own."""
+    own = Client(address_of(client), security=client.security, set_as_default=False,
+                 name="dataflow")
+    return Link(own, client.cluster, owned=False)
+
+
+def join(address: Any, client_kwargs: dict[str, Any]) -> Link:
+    """Use a cluster by its address, or a cluster object that the user started."""
+    options = _client_options(client_kwargs)
+    if isinstance(address, str):
+        options.setdefault("timeout", _CONNECT_S)
+    try:
+        client = Client(address, **options)
+    except OSError as error:
+        raise ConnectionError(
+            f"No Dask scheduler answers at {address}: {error}. Is it running, and is it reached "
+            "from here?") from error
+    return Link(client, None if isinstance(address, str) else address, owned=False)
+
+
+def start_own(cluster_class: Callable[..., Any] | str | None, cluster_kwargs: dict[str, Any],
+              adapt_kwargs: dict[str, Any], client_kwargs: dict[str, Any]) -> Link:
+    """Start a cluster that ends with the runner."""
+    kind = _load(cluster_class)
+    local = isinstance(kind, type) and issubclass(kind, distributed.LocalCluster)
+    with compat.tuned_cluster():
+        cluster = kind(**(_with_loopback(cluster_kwargs) if local else cluster_kwargs))
+        try:
+            if adapt_kwargs:
+                cluster.adapt(**adapt_kwargs)
+            client = Client(cluster, **_client_options(client_kwargs))
+        except BaseException:
+            cluster.close()
+            raise
+    return Link(client, cluster, owned=True)
+
+
+def current_client() -> Client | None:
+    """Return the client that is active in this process, None where there is none."""
+    try:
+        client: Client = Client.current(allow_global=True)
+    except ValueError:
+        return None
+    return client
+
+
+def address_of(client: Client) -> str:
+    """Return the address of a client's scheduler."""
+    if client.scheduler is None:
+        raise ValueError(f"The Dask client {client} is closed or was never connected")
+    return str(client.scheduler.address)
+
+
+def give_back(link: Link, *, cancelled: bool) -> None:
+    """Close the client; end the cluster where it is ours.
+
+    With ``cancelled`` the worker processes are killed first, since a thread in
+    user code ends for nobody.
+    """
+    if not link.owned:
+        link.close()
+        return
+    if cancelled:
+        compat.no_restarts(link.cluster)
+        kill_workers(link.cluster)
+    link.close(timeout_s=_CLOSE_S)
+    _close_cluster(link.cluster)
+
+
+def end_with_process(owner: Any, link: Link) -> Callable[[], Any]:
+    """Make sure that no worker process outlives ``owner`` or this process."""
+    if not link.owned:
+        return weakref.finalize(owner, link.close)
+    return weakref.finalize(owner, give_back, link, cancelled=True)
+
+
+def kill_workers(cluster: Any) -> None:
+    """Kill the worker processes of our own cluster, by their ids, with their children."""
+    for pid in compat.worker_pids(cluster):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            tree = psutil.Process(pid).children(recursive=True)
+            for process in tree:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+            os.kill(pid, signal.SIGKILL)
+
+
+def _close_cluster(cluster: Any) -> None:
+    """Close a cluster; what is still there after a while is killed."""
+    thread = threading.Thread(target=_close_quietly, args=(cluster,), daemon=True)
+    thread.start()
+    thread.join(_CLOSE_S)
+    if thread.is_alive():
+        compat.no_restarts(cluster)
+        kill_workers(cluster)
+        thread.join(_CLOSE_S)
+
+
+def _close_quietly(cluster: Any) -> None:
+    try:
+        cluster.close()
+    except Exception:  # a cluster's own close may raise anything; its processes are gone or killed
+        logger.debug("The Dask cluster did not close cleanly", exc_info=True)
+
+
+def _client_options(client_kwargs: dict[str, Any]) -> dict[str, Any]:
+    return {"set_as_default": False, "name": "dataflow", **client_kwargs}
+
+
+def _with_loopback(cluster_kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return keywords of a LocalCluster that listens to this machine only."""
+    kwargs = {**_LOOPBACK, **cluster_kwargs}
+    if "host" not in cluster_kwargs and cluster_kwargs.get("processes") is False:
+        del kwargs["host"]  # workers in this process listen to nothing
+    return kwargs
+
+
+def _load(cluster_class: Callable[..., Any] | str | None) -> Callable[..., Any]:
+    if cluster_class is None:
+        kind: Callable[..., Any] = distributed.LocalCluster
+        return kind
+    if not isinstance(cluster_class, str):
+        return cluster_class
+    module, _, name = cluster_class.rpartition(".")
+    if not module:
+        raise ValueError(
+            f"cluster_class={cluster_class!r} is not a path: write 'package.module.Class'")
+    try:
+        found: Callable[..., Any] = getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"cluster_class={cluster_class!r} cannot be found: {error}") from error
+    return found

@@ -1,0 +1,81 @@
+"""What every test gets: a home of its own; on request, one Dask cluster for the whole suite.
+
+Lives here: fixtures that more than one folder of tests uses, and the markers
+that tests get from their folder. Does not live here: anything a single test
+file needs.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import hypothesis
+import pytest
+
+if TYPE_CHECKING:
+    from distributed import Client, LocalCluster
+
+TESTS = Path(__file__).parent
+FOLDER_MARKERS = {"unit", "contract", "property", "fault", "acceptance"}
+CLUSTER_FIXTURES = {"dask_cluster", "dask_client"}
+
+os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "error")  # read when distributed is imported
+
+hypothesis.settings.register_profile("suite", deadline=None, database=None, print_blob=True)
+hypothesis.settings.register_profile("long", parent=hypothesis.settings.get_profile("suite"),
+                                     max_examples=2_000)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test with the folder it stands in, and with ``dask`` where it uses the cluster."""
+    for item in items:
+        folder = item.path.relative_to(TESTS).parts[0] if TESTS in item.path.parents else ""
+        if folder in FOLDER_MARKERS:
+            item.add_marker(folder)
+        if CLUSTER_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker("dask")
+
+
+@pytest.fixture(scope="session")
+def _homes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("homes")
+
+
+@pytest.fixture(autouse=True)
+def dataflow_home(_homes: Path, monkeypatch: pytest.MonkeyPatch,
+                  request: pytest.FixtureRequest) -> Path:
+    """Give the test an empty ``DATAFLOW_HOME`` (not made yet) and no setting of the developer's."""
+    for name in [name for name in os.environ if name.startswith("DATAFLOW_")]:
+        monkeypatch.delenv(name)
+    home = _homes / f"{abs(hash(request.node.nodeid)):x}"
+    monkeypatch.setenv("DATAFLOW_HOME", str(home))
+    return home
+
+
+@pytest.fixture(scope="session")
+def dask_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
+    """Return a local cluster of two processes of one thread, on loopback; one for all tests.
+
+    A test that kills workers or changes the cluster starts its own.
+    """
+    from distributed import LocalCluster
+
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, host="127.0.0.1",
+        dashboard_address="127.0.0.1:0", silence_logs=40,
+        local_directory=str(tmp_path_factory.mktemp("dask")),
+    ) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def dask_client(dask_cluster: LocalCluster) -> Iterator[Client]:
+    """Return a client of the cluster, not the process's default one; closed after the test."""
+    from distributed import Client
+
+    with Client(dask_cluster, set_as_default=False) as client:
+        yield client

@@ -1,0 +1,66 @@
+"""The task runners that the contract is held against.
+
+Lives here: the fixtures ``runner``, ``background`` and ``play``. A runner
+joins the contract by a line in ``RUNNERS``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from runners import DaskTaskRunner, InlineTaskRunner, ThreadPoolTaskRunner
+from tests.runner_support import Play
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+RUNNERS: dict[str, Callable[[Any], Any]] = {
+    "inline": lambda get: InlineTaskRunner(),
+    "threads": lambda get: ThreadPoolTaskRunner(),
+    "two-threads": lambda get: ThreadPoolTaskRunner(max_workers=2),
+    "dask-threads": lambda get: DaskTaskRunner(client=get("threads_client")),
+    "dask-processes": lambda get: DaskTaskRunner(address=get("dask_cluster").scheduler_address),
+}
+DASK = [name for name in RUNNERS if name.startswith("dask")]
+
+
+def _param(name: str) -> Any:
+    return pytest.param(name, marks=pytest.mark.dask if name in DASK else ())
+
+
+@pytest.fixture(scope="session")
+def threads_client() -> Iterator[Client]:
+    """Return the client of a cluster inside this process, one for all tests."""
+    from distributed import Client, LocalCluster
+
+    with LocalCluster(n_workers=1, threads_per_worker=2, processes=False,
+                      dashboard_address="127.0.0.1:0", silence_logs=40) as cluster, \
+            Client(cluster, set_as_default=False) as client:
+        yield client
+
+
+@pytest.fixture(params=[_param(name) for name in RUNNERS])
+def runner(request: pytest.FixtureRequest) -> Any:
+    """Return a task runner, one after another of all there are."""
+    return RUNNERS[request.param](request.getfixturevalue)
+
+
+@pytest.fixture(params=[_param(name) for name in RUNNERS if name != "inline"])
+def background(request: pytest.FixtureRequest) -> Any:
+    """Return a task runner under which the flow and its tasks go on side by side."""
+    return RUNNERS[request.param](request.getfixturevalue)
+
+
+@pytest.fixture
+def play(runner: Any) -> Play:
+    """Return what runs a function as a flow on every runner."""
+    return Play(runner)
+
+
+@pytest.fixture
+def play_along(background: Any) -> Play:
+    """Return what runs a function as a flow beside its tasks."""
+    return Play(background)
