@@ -63,6 +63,8 @@ def start_own(cluster_class: Callable[..., Any] | str | None, cluster_kwargs: di
         try:
             if adapt_kwargs:
                 cluster.adapt(**adapt_kwargs)
+            elif local:
+                compat.keep_nannies(cluster)
             client = Client(cluster, **_client_options(client_kwargs))
         except BaseException:
             cluster.close()

@@ -13,7 +13,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any, Protocol
+
+from distributed.deploy.cluster import Cluster
 
 _SEND_INTERVAL_S = 0.0005
 """Messages of ours are held back at most so long, to be sent together."""
@@ -54,6 +57,18 @@ def tuned_cluster() -> Iterator[None]:
     }
     with dask.config.set(settings):
         yield
+
+
+def keep_nannies(cluster: Any) -> None:
+    """Let the nannies of our own cluster start workers anew for as long as they die.
+
+    15 s after a death a SpecCluster looks whether a worker of that name is there,
+    and closes its nanny for good where none is: also where the second one has
+    died just then and the third is about to start.
+    """
+    plain = getattr(Cluster, "_update_worker_status", None)
+    if plain is not None and hasattr(cluster, "_update_worker_status"):
+        cluster._update_worker_status = partial(plain, cluster)
 
 
 def cancel_reason(future: Any) -> str | None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dask import config as dask_config
 from distributed import Client, LocalCluster
 
 import runners.threads
@@ -29,9 +30,16 @@ dask = pytest.mark.dask
 
 @pytest.fixture(scope="module")
 def frail(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
-    """Return a cluster whose workers may be killed: nannies start new ones."""
-    with LocalCluster(host="127.0.0.1", dashboard_address="127.0.0.1:0", processes=True,
-                      local_directory=str(tmp_path_factory.mktemp("frail")), **OWN) as cluster:
+    """Return a cluster whose workers may be killed: nannies start new ones.
+
+    By default Dask gives up a worker that is not there 15 s after a death, which is also
+    so when the next test has just killed its successor.
+    """
+    patience = dask_config.set({"distributed.deploy.lost-worker-timeout": "1h"})
+    with patience, LocalCluster(
+        host="127.0.0.1", dashboard_address="127.0.0.1:0", processes=True,
+        local_directory=str(tmp_path_factory.mktemp("frail")), **OWN,
+    ) as cluster:
         yield cluster
 
 
@@ -292,6 +300,25 @@ def test_every_worker_dies_again_and_again_and_the_flow_ends(tmp_path: Path) -> 
 
     assert in_background(doomed)(60) == "through"
     assert recorded().counts == {"deadly": {"Crashed": 4}}
+
+
+@dask
+def test_workers_of_our_own_cluster_are_started_anew_however_long_they_are_away() -> None:
+    """Dask gives a worker up that is not there at one instant after its death."""
+    @task
+    def pid(x: int) -> int:
+        return os.getpid()
+
+    @flow(task_runner=DaskTaskRunner(cluster_kwargs=OWN))
+    def shaken() -> list[int]:
+        first = set(pid.map(range(50)).result())
+        for each in first:
+            os.kill(each, signal.SIGKILL)
+        time.sleep(0.5)
+        return pid.map(range(50)).result()
+
+    with dask_config.set({"distributed.deploy.lost-worker-timeout": "0s"}):
+        assert len(in_background(shaken)()) == 50
 
 
 # a flow that raises

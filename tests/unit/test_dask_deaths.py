@@ -5,6 +5,8 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from dataflow.batch import Placement
 from runners.dask import trouble
 from runners.dask.deaths import Deaths
@@ -45,7 +47,8 @@ class Session:
 def cluster(process: Any) -> Any:
     """Return a cluster of one nanny whose worker has a fixed address."""
     return SimpleNamespace(workers={0: SimpleNamespace(
-        process=SimpleNamespace(process=process, worker_address=ADDRESS))})
+        process=SimpleNamespace(process=process, worker_address=ADDRESS,
+                                status=SimpleNamespace(name="running")))})
 
 
 def die(session: Session, watch: Trouble) -> None:
@@ -55,6 +58,13 @@ def die(session: Session, watch: Trouble) -> None:
     watch.tick(watch._now_s)
 
 
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a new worker come long enough after a death to be another one."""
+    monkeypatch.setattr(trouble, "_LATE_NEWS_S", -1.0)
+
+
+@pytest.mark.usefixtures("later")
 def test_worker_that_came_back_to_an_address_dies_a_death_of_its_own() -> None:
     session = Session()
     watch = Trouble(session)
@@ -86,6 +96,20 @@ def test_old_death_is_forgotten_also_without_news_of_a_new_worker(monkeypatch: A
     assert [blame for n, _, blame in session.lost if n == 2] == [False, True] * 2
 
 
+def test_late_news_of_a_worker_that_has_died_already_changes_nothing() -> None:
+    session = Session()
+    watch = Trouble(session)
+    session.fly(1)
+    session.fly(2, worker=None)
+    die(session, watch)
+    watch.worker_came(ADDRESS)
+    session.lost.clear()
+    session.fly(2)
+    die(session, watch)
+    assert [(n, blame) for n, _, blame in session.lost] == [(2, False)], "the same death"
+
+
+@pytest.mark.usefixtures("later")
 def test_loss_that_waits_for_its_cause_is_told_before_the_cause_is_forgotten() -> None:
     process = SimpleNamespace(pid=17, exitcode=None)
     session = Session(cluster(process))
