@@ -103,6 +103,10 @@ class TaskCode:
     log_prints: bool = False
     run_name: str | Callable[..., str] | None = None
     tags: frozenset[str] = frozenset()
+    kind: str = "sync"  # or "async", "generator", "async_generator"
+    concurrency: int = 1  # elements of an async function that run at once in one batch
+    hooks: Any = None  # dataflow.hooks.TaskHooks, None where there are none
+    owner: Any = None  # the Task itself, where hooks or conditions are to be given it
 
 
 @dataclass(slots=True)
@@ -225,3 +229,5 @@ class RunInfo:
     run_count: int = 1
     log_level: int = 20
     log_limit: int = 10_000  # log lines kept of one batch; the rest is counted
+    outer_flow_run_id: str | None = None  # of the run users see, where this is a task run's inside
+    parent_task_run_id: str | None = None

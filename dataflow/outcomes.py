@@ -16,7 +16,7 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Code(IntEnum):
@@ -168,3 +168,5 @@ class Report:
     missing: list[tuple[int, int]] = field(default_factory=list)  # inputs that the blocks lack
     size_bytes: int = 0  # of the kept values, estimated
     remote: bool = False  # made in another process
+    nested: list[tuple[str, Any]] = field(default_factory=list)
+    """Records of what task runs of the batch ran themselves: (run id, dataflow.store.Gulp)."""
