@@ -35,7 +35,8 @@ def test_settings_that_contradict_each_other_are_refused_by_name(
 
 
 def test_cluster_with_adapt_is_allowed() -> None:
-    DaskTaskRunner(cluster=object(), adapt_kwargs={"maximum": 2})
+    assert DaskTaskRunner(cluster=object(), adapt_kwargs={"maximum": 2}).adapt_kwargs == {
+        "maximum": 2}
 
 
 def test_duplicate_keeps_settings_and_live_objects() -> None:

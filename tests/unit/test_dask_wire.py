@@ -216,6 +216,7 @@ def test_array_in_a_result_can_be_written_to_after_the_journey(protocol: int) ->
     copies = [bytearray(buffer.raw()) for buffer in buffers]
     [value] = pickle.loads(data, buffers=copies).block().columns[1].values
     value[0] = 1
+    assert value.flags.writeable and value.sum() == 1
 
 
 def _block_of(*values: Any) -> tuple[Batch, Report, Block]:
