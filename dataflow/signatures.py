@@ -109,6 +109,28 @@ def parts_of(fn: Callable[..., Any]) -> Iterator[Any]:
             return
 
 
+def kind_of(fn: Callable[..., Any], label: str) -> str:
+    """Return ``"sync"``, ``"async"``, ``"generator"`` or ``"async_generator"``.
+
+    Partials, methods and callable objects are of the kind of the function they call.
+
+    Raises
+    ------
+    DefinitionTypeError
+        Not callable at all; the text begins with ``label``.
+    """
+    if not callable(fn):
+        raise DefinitionTypeError(f"{label}: expected a function, got {type(fn).__name__} {fn!r}")
+    for part in parts_of(fn):
+        if inspect.iscoroutinefunction(part):
+            return "async"
+        if inspect.isasyncgenfunction(part):
+            return "async_generator"
+        if inspect.isgeneratorfunction(part):
+            return "generator"
+    return "sync"
+
+
 def refuse_not_yet(fn: Callable[..., Any], label: str) -> None:
     """Raise for kinds of functions that cannot be run so far.
 
@@ -119,14 +141,12 @@ def refuse_not_yet(fn: Callable[..., Any], label: str) -> None:
     DefinitionTypeError
         Not callable at all.
     """
-    if not callable(fn):
-        raise DefinitionTypeError(f"{label}: expected a function, got {type(fn).__name__} {fn!r}")
-    for part in parts_of(fn):
-        if inspect.iscoroutinefunction(part) or inspect.isasyncgenfunction(part):
-            raise NotImplementedError(f"{label} is an async function: not implemented yet")
-        if inspect.isgeneratorfunction(part):
-            raise NotImplementedError(
-                f"{label} is a generator function: not implemented yet; return a list")
+    kind = kind_of(fn, label)
+    if kind.startswith("async"):
+        raise NotImplementedError(f"{label} is an async function: not implemented yet")
+    if kind == "generator":
+        raise NotImplementedError(
+            f"{label} is a generator function: not implemented yet; return a list")
 
 
 def name_of(fn: Callable[..., Any]) -> str:
