@@ -2,13 +2,14 @@
 
 Lives here: the order of sources, the types of the values, the texts of errors.
 Imported by ``settings.py`` on first use, since pydantic-settings takes 80 ms.
-Does not live here: the settings themselves (``settings_value.py``).
+Does not live here: the settings themselves (``settings_value.py``), where in a
+file a setting stands (``settings_files.py``).
 """
 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, ItemsView, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,18 +18,40 @@ from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
     EnvSettingsSource,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
 
 from dataflow.exceptions import SettingsError
-from dataflow.settings_value import NAMES, Settings, variable
+from dataflow.settings_files import flat, line_of
+from dataflow.settings_value import NAMES, Settings, named, variable
+
+PROJECT_TABLE = "[tool.dataflow]"
+
+
+def _listed(value: Any) -> Any:
+    """Take ``a, b`` and ``[1, 2]`` of a variable as lists."""
+    if not isinstance(value, str):
+        return value
+    return [each for part in value.strip().strip("[]").split(",") if (each := part.strip(" \"'"))]
+
+
+def _delays(value: Any) -> Any:
+    if isinstance(value, str):
+        found = _listed(value)
+        return found if "[" in value or "," in value else value
+    return value
+
 
 Level = Annotated[
     Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"],
     BeforeValidator(lambda value: value.upper() if isinstance(value, str) else value),
 ]
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Delays = Annotated[Seconds | tuple[Seconds, ...], NoDecode, BeforeValidator(_delays)]
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
 
 
 class _Model(BaseSettings):
@@ -41,8 +64,12 @@ class _Model(BaseSettings):
     task_runner: str | None = Field(default=None, min_length=1)
     log_level: Level = "INFO"
     log_prints: bool = False
+    logging_extra_loggers: Names = ()
+    logging_to_console: bool = True
     tasks_default_retries: int = Field(default=0, ge=0)
-    tasks_default_retry_delay_seconds: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    tasks_default_retry_delay_seconds: Delays = 0.0
+    flows_default_retries: int = Field(default=0, ge=0)
+    flows_default_retry_delay_seconds: Seconds = 0.0
 
     @classmethod
     def settings_customise_sources(
@@ -56,21 +83,65 @@ class _Model(BaseSettings):
         return (init_settings,)
 
 
-def load() -> Settings:
+class _Merged:
+    """What the sources say, the strongest first: values and where each came from."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+        self.sources: dict[str, str] = {}
+
+    def take(self, source: str, values: Mapping[str, Any]) -> None:
+        for name, value in values.items():
+            if name not in self.values:
+                self.values[name], self.sources[name] = value, source
+
+    def model(self) -> _Model:
+        try:
+            return _Model(**self.values)
+        except ValidationError as error:
+            raise self._refusal(error) from error
+
+    def _refusal(self, error: ValidationError) -> SettingsError:
+        first = error.errors(include_url=False, include_context=False)[0]
+        name = str(first["loc"][0]) if first["loc"] else "?"
+        source = self.sources.get(name, "?")
+        line = line_of(source, name)
+        where = source if line is None else f"{source}, line {line}"
+        return SettingsError(
+            f"{variable(name)} = {self.values.get(name)!r} (from {where}) cannot be used: "
+            f"{first['msg'][0].lower()}{first['msg'][1:]}.",
+            variable=variable(name), source=source, line=line, value=self.values.get(name),
+        )
+
+
+def load(temporary: Mapping[str, Any]) -> Settings:
     """Read all sources. Raises SettingsError."""
-    values: dict[str, Any] = {}
-    sources: dict[str, str] = {}
+    merged = _Merged()
+    merged.take("temporary_settings", temporary)
     for source, read in _sources():
-        for name, value in _read(source, read):
-            if name not in values:
-                values[name], sources[name] = value, source
-    try:
-        model = _Model(**values)
-    except ValidationError as error:
-        raise _refusal(error, values, sources) from error
+        merged.take(source, _read(source, read))
+    home = _absolute(merged.model().home)
+    own = home / "dataflow.toml"
+    if own.is_file() and own != Path("dataflow.toml").absolute():
+        table = _read(str(own), _read_toml)
+        if "home" in table:
+            raise SettingsError(
+                f"{own} sets 'home', which says where this file is. Set DATAFLOW_HOME in the "
+                "environment or in the project's files.", source=str(own), variable="home")
+        merged.take(str(own), table)
+    model = merged.model()
     chosen = {name: getattr(model, name) for name in NAMES}
-    chosen["home"] = _absolute(model.home)
-    return Settings(**chosen, sources={name: sources.get(name, "default") for name in NAMES})
+    chosen["home"] = home
+    return Settings(**chosen,
+                    sources={name: merged.sources.get(name, "default") for name in NAMES})
+
+
+def checked(values: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """Return values with the settings' types. Raises SettingsError for the first that is bad."""
+    merged = _Merged()
+    merged.take(source, values)
+    model = merged.model()
+    return {name: getattr(model, name) for name in values}
 
 
 def _sources() -> Iterator[tuple[str, Callable[[str], dict[str, Any]]]]:
@@ -80,7 +151,7 @@ def _sources() -> Iterator[tuple[str, Callable[[str], dict[str, Any]]]]:
     if Path("dataflow.toml").is_file():
         yield _shown("dataflow.toml"), _read_toml
     if Path("pyproject.toml").is_file():
-        yield f"{_shown('pyproject.toml')} [tool.dataflow]", _read_pyproject
+        yield f"{_shown('pyproject.toml')} {PROJECT_TABLE}", _read_pyproject
 
 
 def _read_environment(source: str) -> dict[str, Any]:
@@ -92,7 +163,7 @@ def _read_dotenv(source: str) -> dict[str, Any]:
 
 
 def _read_toml(source: str) -> dict[str, Any]:
-    return _known(TomlConfigSettingsSource(_Model, Path("dataflow.toml")).toml_data, source)
+    return _known(TomlConfigSettingsSource(_Model, Path(source)).toml_data, source)
 
 
 def _read_pyproject(source: str) -> dict[str, Any]:
@@ -109,44 +180,19 @@ def _ours(variables: dict[str, Any]) -> dict[str, Any]:
 
 def _known(table: dict[str, Any], source: str) -> dict[str, Any]:
     """Return a file's settings by name; a name that is none is refused, being a slip."""
-    flat = dict(_flat(table))
-    unknown = sorted(flat.keys() - set(NAMES))
-    if unknown:
-        raise SettingsError(
-            f"{source} sets {unknown[0]!r}, which is no setting. Known are: {', '.join(NAMES)}.",
-            source=source, variable=unknown[0], value=flat[unknown[0]],
-        )
-    return flat
+    found = dict(flat(table))
+    for name in found:
+        named(name, source)
+    return found
 
 
-def _read(source: str, read: Callable[[str], dict[str, Any]]) -> ItemsView[str, Any]:
+def _read(source: str, read: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
     try:
-        return read(source).items()
+        return read(source)
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{source} is no valid TOML: {error}", source=source) from error
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{source} cannot be read: {error}", source=source) from error
-
-
-def _flat(table: dict[str, Any], front: str = "") -> Iterator[tuple[str, Any]]:
-    """Join the names of nested tables: ``[tasks] default_retries`` is tasks_default_retries."""
-    for name, value in table.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{front}{name}_")
-        else:
-            yield front + name, value
-
-
-def _refusal(
-    error: ValidationError, values: dict[str, Any], sources: dict[str, str]
-) -> SettingsError:
-    first = error.errors(include_url=False, include_context=False)[0]
-    name = str(first["loc"][0]) if first["loc"] else "?"
-    return SettingsError(
-        f"{variable(name)} = {values.get(name)!r} (from {sources.get(name, '?')}) cannot be used: "
-        f"{first['msg'][0].lower()}{first['msg'][1:]}.",
-        variable=variable(name), source=sources.get(name), value=values.get(name),
-    )
 
 
 def _absolute(path: Path) -> Path:

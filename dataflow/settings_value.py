@@ -1,13 +1,17 @@
 """The settings as one frozen value.
 
-Lives here: which settings there are. Does not live here: where their values
-come from (``settings_sources.py``), when they are read (``settings.py``).
+Lives here: which settings there are and what they are called. Does not live
+here: where their values come from (``settings_sources.py``), when they are read
+(``settings.py``).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
 from pathlib import Path
+
+from dataflow.exceptions import SettingsError
 
 PREFIX = "DATAFLOW_"
 
@@ -25,8 +29,15 @@ class Settings:
     log_level: str = "INFO"
     log_prints: bool = False
     """Whether ``print`` in flows and tasks is logged where they do not say."""
+    logging_extra_loggers: tuple[str, ...] = ()
+    """Names of loggers whose lines are also kept in the run's log."""
+    logging_to_console: bool = True
+    """Whether lines show on stderr where the application has set up no handler."""
     tasks_default_retries: int = 0
-    tasks_default_retry_delay_seconds: float = 0.0
+    tasks_default_retry_delay_seconds: float | tuple[float, ...] = 0.0
+    """Seconds, or one delay for each retry; the last repeats."""
+    flows_default_retries: int = 0
+    flows_default_retry_delay_seconds: float = 0.0
     sources: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
     """Field → where its value came from, e.g. ``"environment"`` or a file's path."""
 
@@ -34,6 +45,11 @@ class Settings:
     def store_location(self) -> str:
         """Return what :func:`dataflow.stores.open_store` opens by default."""
         return self.store if self.store is not None else str(self.home / "dataflow.db")
+
+    @property
+    def file(self) -> Path:
+        """Return the file of settings that hold in every folder."""
+        return self.home / "dataflow.toml"
 
 
 NAMES = tuple(each.name for each in fields(Settings) if each.name != "sources")
@@ -43,3 +59,22 @@ NAMES = tuple(each.name for each in fields(Settings) if each.name != "sources")
 def variable(name: str) -> str:
     """Return the environment variable of a setting."""
     return PREFIX + name.upper()
+
+
+def named(name: str, source: str = "the call") -> str:
+    """Return the setting that a name or variable stands for: ``DATAFLOW_HOME`` is ``home``.
+
+    Raises
+    ------
+    SettingsError
+        There is none; the text says where the name stood and which is the nearest.
+    """
+    plain = name.lower().removeprefix(PREFIX.lower()).replace(".", "_").replace("-", "_")
+    if plain in NAMES:
+        return plain
+    near = get_close_matches(plain, NAMES, 1)
+    hint = f"Did you mean {near[0]!r}? " if near else ""
+    raise SettingsError(
+        f"{source} sets {name!r}, which is no setting. {hint}Known are: {', '.join(NAMES)}.",
+        source=source, variable=name, nearest=near[0] if near else None,
+    )

@@ -92,7 +92,8 @@ class TaskAttributes:
             retries = defaults.tasks_default_retries
         if self._given.get("retry_delay_seconds") is None:
             delay = defaults.tasks_default_retry_delay_seconds
-            policy = RetryPolicy((delay,) if delay else (), policy.jitter)
+            delays = delay if isinstance(delay, tuple) else (delay,) if delay else ()
+            policy = RetryPolicy(delays, policy.jitter)
         return TaskCode(
             token=f"{_process}-{next(_tokens)}", fn=fn, name=own.name, retries=retries,
             retry_delay=policy, retry_condition=own.retry_condition_fn,

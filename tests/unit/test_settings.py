@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from dataflow.exceptions import SettingsError
-from dataflow.settings import NAMES, get_settings, variable
+from dataflow.settings import NAMES, get_settings, temporary_settings, variable
+from dataflow.settings_files import write
 
 
 @pytest.fixture(autouse=True)
@@ -91,13 +92,15 @@ def test_a_bad_value_in_a_file_names_the_file(folder: Path) -> None:
     with pytest.raises(SettingsError, match=r"dataflow\.toml is no valid TOML"):
         get_settings()
     (folder / "dataflow.toml").write_text('log_level = "x"\n')
-    with pytest.raises(SettingsError, match=r"DATAFLOW_LOG_LEVEL = 'x' \(from .*dataflow\.toml\)"):
+    with pytest.raises(SettingsError, match=(
+            r"DATAFLOW_LOG_LEVEL = 'x' \(from .*dataflow\.toml, line 1\)")):
         get_settings()
 
 
 def test_an_unknown_key_in_a_file_is_refused_with_the_known_ones(folder: Path) -> None:
     (folder / "dataflow.toml").write_text('task_runer = "dask"\n')
-    with pytest.raises(SettingsError, match=r"sets 'task_runer', which is no setting.*task_runner"):
+    with pytest.raises(SettingsError, match=(
+            r"sets 'task_runer', which is no setting\. Did you mean 'task_runner'\?.*Known are")):
         get_settings()
 
 
@@ -120,3 +123,95 @@ def test_every_setting_has_a_variable_of_its_own() -> None:
 def test_importing_settings_does_not_import_pydantic() -> None:
     code = "import sys, dataflow.settings; sys.exit('pydantic_settings' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_settings_in_the_home_hold_in_every_folder_and_yield_to_the_project(folder: Path) -> None:
+    home = folder / "user" / ".dataflow"
+    home.mkdir(parents=True)
+    (home / "dataflow.toml").write_text('log_level = "ERROR"\nlog_prints = true\n')
+    (folder / "dataflow.toml").write_text('log_level = "DEBUG"\n')
+    settings = get_settings()
+    assert (settings.log_level, settings.log_prints) == ("DEBUG", True)
+    assert settings.sources["log_prints"] == str(home / "dataflow.toml")
+    (home / "dataflow.toml").write_text("log_prints = false\n")
+    assert get_settings().log_prints is False
+
+
+def test_a_home_that_is_set_in_the_home_is_refused(folder: Path) -> None:
+    home = folder / "user" / ".dataflow"
+    home.mkdir(parents=True)
+    (home / "dataflow.toml").write_text('home = "/elsewhere"\n')
+    with pytest.raises(SettingsError, match="says where this file is"):
+        get_settings()
+
+
+@pytest.mark.parametrize("file, text, line", [
+    (".env", "# first\n\nexport DATAFLOW_LOG_LEVEL=loud\n", 3),
+    ("dataflow.toml", 'store = "x"\n\n[log]\n# a comment\nlevel = "loud"\n', 5),
+    ("pyproject.toml", '[tool.other]\nlog_level = 1\n[tool.dataflow]\nlog_level = "loud"\n', 4),
+    ("pyproject.toml", '[tool]\ndataflow.log_level = "loud"\n', 2),
+])
+def test_a_bad_value_names_the_line_of_its_file(
+    folder: Path, file: str, text: str, line: int
+) -> None:
+    (folder / file).write_text(text)
+    with pytest.raises(SettingsError, match=rf"{file}.*, line {line}\) cannot be used") as caught:
+        get_settings()
+    assert caught.value.line == line
+
+
+def test_lists_are_written_with_commas_or_as_in_toml(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATAFLOW_LOGGING_EXTRA_LOGGERS", "httpx, botocore")
+    monkeypatch.setenv("DATAFLOW_TASKS_DEFAULT_RETRY_DELAY_SECONDS", "[1, 2.5]")
+    settings = get_settings()
+    assert settings.logging_extra_loggers == ("httpx", "botocore")
+    assert settings.tasks_default_retry_delay_seconds == (1.0, 2.5)
+    monkeypatch.setenv("DATAFLOW_TASKS_DEFAULT_RETRY_DELAY_SECONDS", "4")
+    assert get_settings().tasks_default_retry_delay_seconds == 4.0
+    (folder / "dataflow.toml").write_text('logging_extra_loggers = ["a"]\n')
+    monkeypatch.delenv("DATAFLOW_LOGGING_EXTRA_LOGGERS")
+    assert get_settings().logging_extra_loggers == ("a",)
+
+
+def test_temporary_settings_win_over_everything_nest_and_go(
+    monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATAFLOW_LOG_LEVEL", "ERROR")
+    before = get_settings()
+    with temporary_settings(log_level="DEBUG", tasks_default_retries=2) as inner:
+        assert inner is get_settings()
+        assert (inner.log_level, inner.tasks_default_retries) == ("DEBUG", 2)
+        assert inner.sources["log_level"] == "temporary_settings"
+        with temporary_settings({"DATAFLOW_LOG_LEVEL": "critical"}):
+            assert get_settings().log_level == "CRITICAL"
+            assert get_settings().tasks_default_retries == 2
+        assert get_settings().log_level == "DEBUG"
+    assert get_settings() == before
+
+
+@pytest.mark.parametrize("changes, text", [
+    ({"log_levle": "DEBUG"}, "Did you mean 'log_level'"),
+    ({"tasks_default_retries": "many"}, r"'many' \(from temporary_settings\)"),
+])
+def test_temporary_settings_that_are_bad_change_nothing(changes: dict[str, str], text: str) -> None:
+    before = get_settings()
+    with pytest.raises(SettingsError, match=text):
+        with temporary_settings(changes):
+            raise AssertionError("not reached")
+    assert get_settings() == before
+
+
+def test_a_change_of_a_file_keeps_its_comments_and_places(folder: Path) -> None:
+    path = folder / "dataflow.toml"
+    path.write_text('# mine\nlog_level = "INFO"  # quiet\n\n[tasks]\ndefault_retries = 1 # few\n')
+    write(path, {"log_level": "DEBUG", "tasks_default_retries": 3, "log_prints": True})
+    text = path.read_text()
+    assert "# mine\n" in text and 'log_level = "DEBUG"  # quiet\n' in text
+    assert "[tasks]\ndefault_retries = 3 # few\n" in text
+    settings = get_settings()
+    assert (settings.log_level, settings.tasks_default_retries, settings.log_prints) == (
+        "DEBUG", 3, True)
+    write(path, {"tasks_default_retries": None})
+    assert get_settings().tasks_default_retries == 0 and "# mine\n" in path.read_text()
