@@ -231,3 +231,4 @@ class RunInfo:
     log_limit: int = 10_000  # log lines kept of one batch; the rest is counted
     outer_flow_run_id: str | None = None  # of the run users see, where this is a task run's inside
     parent_task_run_id: str | None = None
+    root_flow_run_id: str | None = None  # at the top of those that call each other; None: itself

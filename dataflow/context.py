@@ -1,8 +1,9 @@
 """Where the running code is: which flow run, which task run, which tags.
 
-Lives here: the context variables and the small objects in them. Does not live
-here: what users read from them (``runtime.py``, ``logging.py``), nor the driver
-itself: :class:`RunDriver` is what the flow's side asks of one.
+Lives here: the context variables, the small objects in them, and what users may
+ask of these objects. Does not live here: the shorter ways to the same facts
+(``runtime.py``, ``logging.py``), nor the driver itself: :class:`RunDriver` is
+what the flow's side asks of one.
 """
 
 from __future__ import annotations
@@ -11,13 +12,15 @@ import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol, Self, cast
 
 from dataflow.batch import CallCode, RunInfo
+from dataflow.exceptions import MissingContextError
 from dataflow.graph import CallSpec, CallView
 from dataflow.ids import task_run_id
 from dataflow.names import element_name
 from dataflow.outcomes import ErrorRecord, LogLine
+from dataflow.run_views import FlowRunView, TaskRunView
 
 
 class LogSink:
@@ -47,6 +50,26 @@ class TaskRunContext:
         self.kwargs = kwargs
         self.chosen_name: str | None = None
 
+    @classmethod
+    def get(cls) -> TaskRunContext | None:
+        """Return the context of the task that this code runs in, None outside of one."""
+        return current_task.get()
+
+    @property
+    def task(self) -> Any:
+        """The task; on a worker what it knows of it: ``name``, ``fn``, ``tags``, ``retries``."""
+        return self.code.task.owner or self.code.task
+
+    @property
+    def task_run(self) -> TaskRunView:
+        """The task run: ``id``, ``name``, ``run_count``, ``tags``."""
+        return TaskRunView(self)
+
+    @property
+    def log_prints(self) -> bool:
+        """Whether prints go to the log."""
+        return self.code.task.log_prints
+
     @property
     def id(self) -> str | None:
         """Task run id, or None outside a flow run."""
@@ -64,9 +87,13 @@ class TaskRunContext:
         return element_name(self.run.flow_run_id, self.code.call, self.index,
                             self.code.task.name, self.code.mapped)
 
+    @property
     def parameters(self) -> dict[str, Any]:
-        """Return all call parameters by name, defaults included."""
-        bound = inspect.signature(self.code.task.fn).bind(*self.args, **self.kwargs)
+        """All call parameters by name, defaults included; worked out when asked for."""
+        try:
+            bound = inspect.signature(self.code.task.fn).bind(*self.args, **self.kwargs)
+        except (TypeError, ValueError):  # a function that tells no signature, as some builtins
+            return {**dict(zip(self.code.names, self.args, strict=False)), **self.kwargs}
         bound.apply_defaults()
         return dict(bound.arguments)
 
@@ -146,6 +173,79 @@ class FlowRunContext:
         self.ended = False  # the driver is closed: nothing can be fetched any more
         self.consumed: set[tuple[int, int | None]] = set()
         """Failures that somebody has looked at: (call, index), None for all of a call."""
+
+    @classmethod
+    def get(cls) -> Self | None:
+        """Return the context of the flow run that this code belongs to, None outside of one.
+
+        Inside of a task it tells of the flow run whatever a worker knows:
+        ``flow_run``, ``parameters`` and the flow's name and version.
+        """
+        here = current_flow.get()
+        if here is not None:
+            return cast(Self, here)
+        task = current_task.get()
+        if task is None or task.run is None:
+            return None
+        return cls._seen_from_task(task.run, task)
+
+    @classmethod
+    def _seen_from_task(cls, run: RunInfo, task: TaskRunContext) -> Self:
+        flow = _FlowFacts(run.flow_name, run.flow_version)
+        return cls(run, cast(RunDriver, None), flow, task.log_prints, task.logs, None,
+                   run.root_flow_run_id)
+
+    @property
+    def flow_run(self) -> FlowRunView:
+        """The flow run: ``id``, ``name``, ``parameters``, ``tags``, ``run_count``."""
+        return FlowRunView(self.run)
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Parameters of the flow run."""
+        return dict(self.run.parameters)
+
+    @property
+    def task_runner(self) -> Any:
+        """The task runner; None inside of a task on another worker."""
+        return self.runner
+
+
+class _FlowFacts(NamedTuple):
+    """What a worker knows of the flow whose task it runs."""
+
+    name: str
+    version: str | None
+
+
+def get_run_context() -> TaskRunContext | FlowRunContext:
+    """Return the context of the task run, else of the flow run, that this code runs in.
+
+    Raises
+    ------
+    MissingContextError
+        There is no run around.
+    """
+    around = current_task.get() or current_flow.get()
+    if around is None:
+        raise MissingContextError(
+            "There is no flow run or task run here: get_run_context() works in functions that run "
+            "as a task or flow.")
+    return around
+
+
+class TagsContext:
+    """The tags of the ``with tags(...)`` blocks around the running code."""
+
+    @property
+    def current_tags(self) -> set[str]:
+        """The tags of all blocks around together."""
+        return set(current_tags.get())
+
+    @classmethod
+    def get(cls) -> TagsContext:
+        """Return the tags of this moment."""
+        return cls()
 
 
 current_task: ContextVar[TaskRunContext | None] = ContextVar("dataflow_task", default=None)

@@ -179,6 +179,7 @@ class FlowRun:
             started_s=time.time(),
             parent_flow_run_id=parent.run.flow_run_id if parent is not None else None,
             log_level=level,
+            root_flow_run_id=parent.root_flow_run_id if parent is not None else None,
         )
 
     def _refused(self) -> State:

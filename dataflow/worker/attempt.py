@@ -22,6 +22,7 @@ from dataflow.exceptions import DefinitionTypeError, TaskRunTimeoutError, Worker
 from dataflow.failures import own_frames, record_of, text_of
 from dataflow.outcomes import Attempt, Code, ErrorRecord
 from dataflow.retry import RetryPolicy
+from dataflow.run_views import TaskRunView
 from dataflow.worker.deadline import call_with_deadline
 from dataflow.worker.isolate import IsolatedCrash, call_isolated
 
@@ -187,18 +188,6 @@ class Attempts:
             return False
 
 
-class TaskRunView:
-    """The task run as ``retry_condition_fn`` sees it."""
-
-    def __init__(self, context: TaskRunContext) -> None:
-        self.id = context.id
-        self.name = context.name
-        self.run_count = context.attempt
-        self.map_index = context.index if context.code.mapped else None
-        self.tags = sorted(context.code.tags)
-        self.flow_run_id = context.run.flow_run_id if context.run else None
-
-
 def make_name(how: str | Callable[..., str], context: TaskRunContext) -> str:
     """Return a task run's name by template or callable (with or without ``parameters=``).
 
@@ -208,11 +197,11 @@ def make_name(how: str | Callable[..., str], context: TaskRunContext) -> str:
         The callable did not return a string.
     """
     if isinstance(how, str):
-        return how.format(**context.parameters())
+        return how.format(**context.parameters)
     import inspect
 
     takes = inspect.signature(how).parameters
-    name = how(parameters=context.parameters()) if "parameters" in takes else how()
+    name = how(parameters=context.parameters) if "parameters" in takes else how()
     if not isinstance(name, str):
         raise DefinitionTypeError(
             f"task_run_name of task {context.code.task.name!r} returned "

@@ -1,0 +1,74 @@
+"""Runs as hooks, conditions and contexts show them to users: what is known of one, read only.
+
+Lives here: :class:`TaskRunView` and :class:`FlowRunView`, made on demand. Does
+not live here: the records of runs (``store.py``), the contexts (``context.py``).
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from dataflow.batch import RunInfo
+
+if TYPE_CHECKING:
+    from dataflow.context import TaskRunContext
+
+
+class TaskRunView:
+    """A task run while it runs.
+
+    Attributes
+    ----------
+    id, name, flow_run_id
+        None for the ids where the task is called outside of a flow.
+    run_count
+        The number of the attempt; 1 for the first.
+    map_index
+        Position in the map, None outside of one.
+    tags
+        Of the task and of the blocks around the call.
+    """
+
+    def __init__(self, context: TaskRunContext) -> None:
+        self.id = context.id
+        self.name = context.name
+        self.task_name = context.code.task.name
+        self.run_count = context.attempt
+        self.map_index = context.index if context.code.mapped else None
+        self.tags = sorted(context.code.tags | context.code.task.tags)
+        run = context.run
+        self.flow_run_id = (run.outer_flow_run_id or run.flow_run_id) if run else None
+
+    def __repr__(self) -> str:
+        return f"<TaskRun {self.name!r}>"
+
+
+class FlowRunView:
+    """A flow run while it runs.
+
+    Attributes
+    ----------
+    id, name, flow_name, flow_version, parameters, tags, run_count
+        As ``runtime.flow_run`` has them.
+    parent_flow_run_id, parent_task_run_id
+        What called it; None for a flow run that nobody called.
+    start_time, expected_start_time
+        When it was made.
+    """
+
+    def __init__(self, run: RunInfo) -> None:
+        self.id = run.outer_flow_run_id or run.flow_run_id
+        self.name = run.flow_run_name
+        self.flow_name = run.flow_name
+        self.flow_version = run.flow_version
+        self.parameters: dict[str, Any] = dict(run.parameters)
+        self.tags = sorted(run.tags)
+        self.run_count = run.run_count
+        self.parent_flow_run_id = run.parent_flow_run_id
+        self.parent_task_run_id = run.parent_task_run_id
+        self.deployment_id = None  # flow runs of deployments do not exist yet
+        self.start_time = self.expected_start_time = datetime.fromtimestamp(run.started_s, UTC)
+
+    def __repr__(self) -> str:
+        return f"<FlowRun {self.name!r}>"
