@@ -186,7 +186,7 @@ def test_chain_goes_on_behind_a_link_that_outlasts_its_slice(play: Play) -> None
     @task
     def uneven(x: int, slow: bool = False) -> int:
         if slow:
-            time.sleep(1.2)
+            time.sleep(0.6)
         return x + 1
 
     def body() -> Any:

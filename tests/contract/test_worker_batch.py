@@ -87,8 +87,8 @@ def test_values_between_the_steps_of_a_chain_do_not_pile_up() -> None:
         alive.append(weakref.ref(big))
         return big
 
-    chain = [mapped(0, make, range(20), keep=False), mapped(1, lambda b: 1, over=0)]
-    run(Group(chain, range(20)))
+    chain = [mapped(0, make, range(5), keep=False), mapped(1, lambda b: 1, over=0)]
+    run(Group(chain, range(5)))
     assert most <= 1
 
 
