@@ -232,3 +232,4 @@ class RunInfo:
     outer_flow_run_id: str | None = None  # of the run users see, where this is a task run's inside
     parent_task_run_id: str | None = None
     root_flow_run_id: str | None = None  # at the top of those that call each other; None: itself
+    extra_loggers: tuple[str, ...] = ()  # of other libraries, whose lines are kept too

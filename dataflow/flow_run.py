@@ -19,6 +19,7 @@ from inspect import BoundArguments
 from typing import Any, Protocol
 
 from dataflow.batch import RunInfo
+from dataflow.captured_logs import capture
 from dataflow.context import FlowRunContext, LogSink, RunDriver, current_flow, current_tags
 from dataflow.direct import Inputs, resolved
 from dataflow.exceptions import ParameterTypeError, UpstreamTaskError
@@ -139,9 +140,11 @@ class FlowRun:
         parent, flow = self.parent, self.flow
         level = logging.getLevelNamesMapping().get(settings.log_level.upper(), logging.INFO)
         if parent is None:
-            show_on_console(level)
+            show_on_console(level, settings.logging_to_console)
         runner = self._runner(settings.task_runner)
-        info = self._info(level)
+        info = self._info(level, settings.logging_extra_loggers)
+        if info.extra_loggers:
+            capture(info.extra_loggers, level)
         record = FlowRunRecord(
             id=info.flow_run_id, name=info.flow_run_name, flow_name=flow.name,
             flow_version=flow.version, parameters=to_json(self._bound.arguments),
@@ -169,7 +172,7 @@ class FlowRun:
             return shared
         return new_runner(option or by_setting or DEFAULT)
 
-    def _info(self, level: int) -> RunInfo:
+    def _info(self, level: int, extra_loggers: tuple[str, ...]) -> RunInfo:
         flow, parent = self.flow, self.parent
         return RunInfo(
             flow_run_id=new_run_id(),
@@ -180,6 +183,7 @@ class FlowRun:
             parent_flow_run_id=parent.run.flow_run_id if parent is not None else None,
             log_level=level,
             root_flow_run_id=parent.root_flow_run_id if parent is not None else None,
+            extra_loggers=extra_loggers,
         )
 
     def _refused(self) -> State:

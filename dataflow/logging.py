@@ -2,7 +2,8 @@
 
 Lives here: :func:`get_run_logger`, prints that go to the log, and the lines on
 the console where the application has configured nothing. Does not live here:
-where lines are kept (``recorder.py``, ``stores/``).
+where lines are kept (``recorder.py``, ``stores/``), lines of other libraries
+(``captured_logs.py``).
 
 A line goes two ways: to the run's record, and to the standard loggers
 ``dataflow.flow_runs`` and ``dataflow.task_runs``, whose handlers and levels
@@ -16,7 +17,8 @@ import logging
 import sys
 import time
 import traceback
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import contextmanager
 from typing import Any, TextIO, TypeVar
 
 from dataflow.context import FlowRunContext, TaskRunContext, current_flow, current_task
@@ -32,6 +34,8 @@ _task_logger = logging.getLogger(TASK_RUNS)
 _package = logging.getLogger("dataflow")
 _package.addHandler(logging.NullHandler())  # else Python prints warnings of its own accord
 _print = builtins.print
+_nowhere = logging.getLogger("dataflow.nowhere")
+_nowhere.disabled = True
 
 
 class RunLogger(logging.LoggerAdapter[logging.Logger]):
@@ -41,7 +45,7 @@ class RunLogger(logging.LoggerAdapter[logging.Logger]):
                  extra: dict[str, Any]) -> None:
         super().__init__(logger, extra)
         self._around = around
-        self._level = around.run.log_level if around.run is not None else logging.INFO
+        self._level = around.run.log_level if around.run is not None else _level_outside()
 
     def process(
         self, msg: Any, kwargs: MutableMapping[str, Any]
@@ -52,15 +56,25 @@ class RunLogger(logging.LoggerAdapter[logging.Logger]):
 
     def isEnabledFor(self, level: int) -> bool:
         """Tell whether a line of this level goes anywhere."""
+        if self.logger.disabled:
+            return False
         return level >= self._level or self.logger.isEnabledFor(level)
 
     def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
         """Log a line to the run's record and to the standard logger."""
+        if self.logger.disabled:
+            return
         if level >= self._level:
             self._record(level, msg, args, kwargs.get("exc_info"))
         if self.logger.isEnabledFor(level):
             kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1
             super().log(level, msg, *args, **kwargs)
+
+    def getChild(self, suffix: str, extra: dict[str, Any] | None = None) -> RunLogger:
+        """Return a logger of the same run whose name goes on with ``suffix``."""
+        child = RunLogger(self.logger.getChild(suffix), self._around, dict(self.extra or {}))
+        child.extra = {**(child.extra or {}), **(extra or {})}
+        return child
 
     def _record(self, level: int, msg: object, args: tuple[object, ...], exc_info: Any) -> None:
         around = self._around
@@ -73,6 +87,16 @@ class RunLogger(logging.LoggerAdapter[logging.Logger]):
         if isinstance(around, TaskRunContext):
             call, index, attempt = around.code.call, around.index, around.attempt
         around.logs.add(call, index, attempt, time.time(), level, self.logger.name, text)
+
+
+def _level_outside() -> int:
+    """Return the level for tasks that are called outside of a flow, and set up the console."""
+    from dataflow.settings import get_settings
+
+    settings = get_settings()
+    level = logging.getLevelNamesMapping()[settings.log_level]
+    show_on_console(level, settings.logging_to_console)
+    return level
 
 
 def _text(msg: object, args: tuple[object, ...]) -> str:
@@ -113,31 +137,60 @@ def flow_logger(around: FlowRunContext) -> RunLogger:
     })
 
 
-def get_run_logger(**extra: Any) -> RunLogger:
+def get_run_logger(
+    context: TaskRunContext | FlowRunContext | None = None, **extra: Any
+) -> logging.LoggerAdapter[logging.Logger]:
     """Return the logger of the task run, else the flow run, that this code runs in.
 
     Parameters
     ----------
+    context
+        Of another run than the one around.
     extra
         Fields of every line, for handlers and formatters.
 
     Raises
     ------
     MissingContextError
-        There is no run around.
+        There is no run around, and no :func:`disable_run_logger`.
     """
-    task, flow = current_task.get(), current_flow.get()
-    if task is not None:
-        logger = task_logger(task)
-    elif flow is not None:
-        logger = flow_logger(flow)
+    around = context or current_task.get() or current_flow.get()
+    if isinstance(around, TaskRunContext):
+        logger = task_logger(around)
+    elif around is not None:
+        logger = flow_logger(around)
+    elif _flow_logger.disabled and _task_logger.disabled:
+        return logging.LoggerAdapter(_nowhere, extra)
     else:
         raise MissingContextError(
             "There is no flow run or task run here: get_run_logger() works in functions that run "
-            "as a task or flow. Elsewhere use logging.getLogger().")
+            "as a task or flow. Elsewhere use logging.getLogger(); in a test, wrap the call in "
+            "disable_run_logger().")
     if extra:
         logger.extra = {**(logger.extra or {}), **extra}
     return logger
+
+
+def get_logger(name: str | None = None) -> logging.Logger:
+    """Return the standard logger ``dataflow.<name>``, or the package's own."""
+    if name is None or name == "dataflow":
+        return _package
+    return logging.getLogger(name if name.startswith("dataflow.") else f"dataflow.{name}")
+
+
+@contextmanager
+def disable_run_logger() -> Iterator[None]:
+    """Silence the loggers of runs, and let ``get_run_logger()`` work outside of runs.
+
+    For tests of a task's or flow's function (``my_task.fn(...)``); also usable
+    as a decorator.
+    """
+    before = _flow_logger.disabled, _task_logger.disabled
+    _flow_logger.disabled = _task_logger.disabled = True
+    try:
+        yield
+    finally:
+        _flow_logger.disabled, _task_logger.disabled = before
 
 
 def prints_to_log(fn: F) -> F:
@@ -201,12 +254,12 @@ class _Console(logging.StreamHandler[TextIO]):
 _console = _Console()
 
 
-def show_on_console(level: int) -> None:
+def show_on_console(level: int, shown: bool = True) -> None:
     """Show lines on stderr where the application has set up no handler; undo it where it has."""
     ours = (_console, *(h for h in _package.handlers if isinstance(h, logging.NullHandler)))
     configured = bool(logging.getLogger().handlers) or any(
         handler not in ours for handler in _package.handlers)
-    if configured:
+    if configured or not shown:
         if _console in _package.handlers:
             _package.removeHandler(_console)
             _package.setLevel(logging.NOTSET)
@@ -217,7 +270,7 @@ def show_on_console(level: int) -> None:
 
 
 def relay(line: LogLine, *, task_run_id: str | None, task_run_name: str | None,
-          flow_run_id: str, flow_run_name: str) -> None:
+          flow_run_id: str | None, flow_run_name: str | None) -> None:
     """Hand a line that was logged in another process to the standard loggers of this one."""
     logger = logging.getLogger(line.logger)
     if not logger.isEnabledFor(line.level):

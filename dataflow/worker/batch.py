@@ -19,6 +19,7 @@ import time
 from collections.abc import Sequence
 
 from dataflow.batch import Batch, Block, Column, Group, RunInfo
+from dataflow.captured_logs import capture
 from dataflow.context import current_task
 from dataflow.outcomes import Attempt, Code, Report
 from dataflow.worker.control import Control
@@ -71,6 +72,8 @@ def run_batch(
     """
     if batch.collect is not None:
         return collect(batch, run, worker, control, remote)
+    if run.extra_loggers:
+        capture(run.extra_loggers, run.log_level)
     walk = _Walk(batch, inputs, run, worker, control, remote)
     if may_split and batch.budget_s is not None:
         return run_splittable(walk, batch.budget_s)

@@ -18,6 +18,7 @@ from typing import Any
 import cloudpickle
 
 from dataflow.batch import CallCode, TaskCode
+from dataflow.captured_logs import capture
 from dataflow.context import TaskRunContext, current_task
 from dataflow.exceptions import UnpicklableResult
 from dataflow.failures import record_of, text_of
@@ -78,6 +79,8 @@ def _call(context: TaskRunContext) -> Any:
         from dataflow.logging import prints_to_log
 
         fn = prints_to_log(fn)
+    if context.run is not None and context.run.extra_loggers:
+        capture(context.run.extra_loggers, context.run.log_level)
     current_task.set(context)
     return fn(*context.args, **context.kwargs)
 

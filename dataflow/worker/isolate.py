@@ -32,7 +32,8 @@ from dataflow.exceptions import (
     WorkerLost,
 )
 from dataflow.failures import exception_of, text_of
-from dataflow.outcomes import ErrorRecord
+from dataflow.logging import relay
+from dataflow.outcomes import ErrorRecord, LogLine
 
 CRASH_LIMIT = 2
 """Times an element is run again after its child died, before it is CRASHED."""
@@ -199,12 +200,22 @@ def _open(answer: bytes, context: TaskRunContext) -> Any:
     if context.logs is not None:
         for line in lines:
             context.logs.add(*line)
+    _relay(lines, context)
     if kind == "value":
         return cloudpickle.loads(payload)
     record: ErrorRecord = payload
     if kind == "crash":
         raise IsolatedCrash(f"{record.type_name}: {record.message}", record=record)
     raise exception_of(record)
+
+
+def _relay(lines: list[LogLine], context: TaskRunContext) -> None:
+    """Hand the child's lines to the standard loggers of this process, as if logged here."""
+    run = context.run
+    for line in lines:
+        relay(line, task_run_id=context.id, task_run_name=context.name,
+              flow_run_id=run.flow_run_id if run else None,
+              flow_run_name=run.flow_run_name if run else None)
 
 
 def _wait_ms(until: float | None) -> int | None:
