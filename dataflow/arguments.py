@@ -10,13 +10,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from dataflow.annotations import allow_failure, flatten, opaque, quote, unmapped
-from dataflow.batch import Const, One, Source, Tree, Whole
+from dataflow.annotations import (
+    Annotation,
+    allow_failure,
+    flatten,
+    opaque,
+    quote,
+    unmapped,
+)
+from dataflow.batch import Const, Flat, One, Source, Tree, Whole
 from dataflow.context import FlowRunContext
 from dataflow.exceptions import ForeignFuture, UpstreamTaskError
 from dataflow.futures import Future, FutureList
 from dataflow.graph import Dep
 from dataflow.handles import CallHandle
+from dataflow.nesting import flattened
 from dataflow.resolve import Kind, Leaf, Marker, kind_of, substitute
 from dataflow.states import State, exception_in
 
@@ -94,9 +102,17 @@ class Extraction:
             case unmapped():
                 return self.source(marker.value)
             case flatten():
-                raise NotImplementedError("flatten(...) can only be an argument of .map() so far")
+                return self._flat(marker.value)
             case _:
                 return Const(marker)
+
+    def _flat(self, value: Any) -> Source:
+        """Return the source of the items of the items; of plain data, themselves."""
+        source, what = self.source(value), described(value)
+        allow = self.allow or allows(value)
+        if isinstance(source, Const):
+            return Const(flattened(source.value, what, allow))
+        return Flat(source, what, allow)
 
     def _allowing(self, value: Any) -> Source:
         before, self.allow = self.allow, True
@@ -134,7 +150,7 @@ class Extraction:
             return Const(state.data)
         error = exception_in(state)
         if self.allow:
-            return Const(error)
+            return Const(None if state.name == "NotReady" else error)
         raise UpstreamTaskError(f"An argument is the state {state}, which is no result") from error
 
     def _foreign(self, future: Future[Any]) -> Source:
@@ -153,6 +169,26 @@ class Extraction:
             "on), or pass the future as a parameter of the flow",
             flow_run_name=other.run.flow_run_name, task_run_name=future.name,
         )
+
+
+def allows(value: Any) -> bool:
+    """Tell whether ``allow_failure`` stands among the annotations directly around a value."""
+    while isinstance(value, Annotation):
+        if isinstance(value, allow_failure):
+            return True
+        value = value.value
+    return False
+
+
+def described(value: Any) -> str:
+    """Say what is annotated, for messages."""
+    while isinstance(value, Annotation):
+        value = value.value
+    if isinstance(value, Future):
+        return f"the value of task run {value.name!r}"
+    if isinstance(value, FutureList):
+        return f"the map of task {value.handle.view.task_name!r}"
+    return f"a {type(value).__name__}"
 
 
 def whole_of(values: Sequence[Any]) -> CallHandle | None:

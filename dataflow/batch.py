@@ -69,12 +69,12 @@ class ItemOf:
 
 @dataclass(frozen=True, slots=True)
 class FlatItem:
-    """One item of one element's value: ``value_of(call, index)[position]``; item of a flatten."""
+    """One item of one element's value, with all but one of ``depth`` levels taken away."""
 
     call: int
     index: int
     position: int
-    inner: int | None = None  # with a position inside the item: flatten over one future
+    depth: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,16 @@ class Tree:
     leaves: tuple[Source, ...]
 
 
-Source = Const | Items | Aligned | One | Whole | ItemOf | FlatItem | Tree
+@dataclass(frozen=True, slots=True)
+class Flat:
+    """The items of the items of what ``source`` gives, as one list."""
+
+    source: Source
+    what: str  # is flattened, for messages
+    allow_failure: bool = False  # an exception, or None, stands for itself
+
+
+Source = Const | Items | Aligned | One | Whole | ItemOf | FlatItem | Tree | Flat
 
 
 @dataclass(slots=True)
@@ -173,8 +182,8 @@ class Batch:
     placement: Placement = Placement()
     collect: int | None = None
     """Nothing to run: wait for the element that this earlier batch left running, and report it."""
-    lengths_of: tuple[tuple[int, int], ...] = ()  # a "lengths" batch: report len() of these only
-    inner_lengths_of: tuple[tuple[int, int], ...] = ()  # report len() of each item of these
+    lengths_of: tuple[tuple[int, int, int], ...] = ()
+    """A "lengths" batch: of these (call, element, depth) report how many items there are."""
 
 
 @dataclass(slots=True)

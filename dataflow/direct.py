@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from dataflow.annotations import Annotation, allow_failure, opaque, quote
-from dataflow.arguments import Extraction, wait_for_deps
+from dataflow.annotations import Annotation, allow_failure, flatten, opaque, quote
+from dataflow.arguments import Extraction, allows, described, wait_for_deps
 from dataflow.batch import CallCode
 from dataflow.context import FlowRunContext, current_task
 from dataflow.failures import describe, exception_of
 from dataflow.futures import Future, FutureList
 from dataflow.graph import CallSpec
 from dataflow.handles import CallHandle
+from dataflow.nesting import flattened
 from dataflow.outcomes import STATE_OF, SUCCEEDED, Code
 from dataflow.resolve import has_marker, substitute
 from dataflow.states import State
@@ -71,7 +72,9 @@ class Inputs:
                 if not marker.is_completed() and not allow:
                     self.failed.append(marker)
                     return None
-                return marker.result(raise_on_failure=False)
+                return None if marker.name == "NotReady" else marker.result(raise_on_failure=False)
+            case flatten():
+                return self._flat(marker, allow)
             case allow_failure():
                 return substitute(marker.value, lambda inner: self._value(inner, allow=True))
             case quote():
@@ -84,6 +87,12 @@ class Inputs:
                 return self.values(marker.value)
             case _:
                 return marker
+
+    def _flat(self, marker: flatten[Any], allow: bool) -> Any:
+        inner = substitute(marker.value, lambda found: self._value(found, allow))
+        if self.failed:
+            return None
+        return flattened(inner, described(marker), allow or allows(marker))
 
     def _future(self, future: Future[Any], allow: bool) -> Any:
         if future.handle.flow_run is not self._flow_run:
@@ -150,6 +159,7 @@ def resolved(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
     def value(marker: Any) -> Any:
         if isinstance(marker, (Future, FutureList, State)):
             return marker.result()
-        return substitute(getattr(marker, "value", marker), value)
+        inner = substitute(getattr(marker, "value", marker), value)
+        return flattened(inner, described(marker)) if isinstance(marker, flatten) else inner
 
     return substitute(args, value), substitute(kwargs, value)

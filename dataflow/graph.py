@@ -30,6 +30,21 @@ class Dep:
     value: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class FlatPart:
+    """Neighbouring items of a flattened parameter, made of values that are not here.
+
+    ``index`` None: of every element of the call, in order. ``depth`` levels of
+    each value are taken away; with 0 the value itself is the item. An element
+    that did not complete stands for itself where ``allow_failure`` says so.
+    """
+
+    call: int
+    index: int | None
+    depth: int
+    allow_failure: bool = False
+
+
 @dataclass(slots=True)
 class Mapped:
     """One mapped parameter and how its length becomes known.
@@ -43,9 +58,7 @@ class Mapped:
     iterator: Iterator[Any] | None = None  # a generator: consumed a bounded way ahead
     aligned: int | None = None  # another call, element by element
     item_of: One | None = None  # items of the value of one future
-    flat_of: int | None = None  # flatten over the elements' values of a call
-    flat_in: One | None = None  # flatten over the items of the value of one future
-    flat_items: Sequence[Any] | None = None  # flatten over a list of futures (One) and sequences
+    flat: Sequence[FlatPart | Sequence[Any]] | None = None  # flatten: one part after another
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,19 @@ from contextvars import copy_context
 from itertools import chain
 from typing import Any
 
-from dataflow.annotations import allow_failure, flatten, opaque, quote, unmapped
+from dataflow.annotations import (
+    Annotation,
+    allow_failure,
+    flatten,
+    opaque,
+    quote,
+    unmapped,
+)
 from dataflow.arguments import Extraction, whole_of
 from dataflow.batch import Aligned, Const, ItemOf, Items, One, Source
 from dataflow.context import FlowRunContext
 from dataflow.exceptions import CallError, MappingLengthMismatch, MappingMissingIterable
+from dataflow.flattening import Parts
 from dataflow.futures import Future, FutureList
 from dataflow.graph import Dep, Mapped
 from dataflow.handles import CallHandle
@@ -60,19 +68,20 @@ class Mapping:
 
     def take(self, name: str, key: int | str, value: Any) -> Source:
         """Return the source of one argument; what is mapped over is noted."""
-        match value:
-            case unmapped():
-                return self._constants.source(value.value)
-            case allow_failure():
-                return self._mapped(name, key, value.value, allow=True)
-            case flatten():
-                return self._flattened(name, key, value.value)
-            case quote() | opaque():
-                if is_iterable(value.value):
-                    return self._annotated(name, key, value)
-                return self._constants.source(value)
-            case _:
-                return self._mapped(name, key, value, allow=False)
+        if not isinstance(value, Annotation):
+            return self._mapped(name, key, value, allow=False)
+        if _within(value, unmapped):
+            return self._constants.source(value)
+        if _within(value, flatten):
+            return self._flattened(name, key, value)
+        allow = isinstance(value, allow_failure)
+        while isinstance(value, allow_failure):
+            value = value.value
+        if isinstance(value, (quote, opaque)):
+            if is_iterable(value.value):
+                return self._annotated(name, key, value, allow)
+            return self._constants.source(allow_failure(value) if allow else value)
+        return self._mapped(name, key, value, allow=allow)
 
     def _mapped(self, name: str, key: int | str, value: Any, *, allow: bool) -> Source:
         if isinstance(value, State):
@@ -127,13 +136,13 @@ class Mapping:
         self.mapped.append(Mapped(name, key, items=items))
         return Items()
 
-    def _annotated(self, name: str, key: int | str, value: Any) -> Source:
+    def _annotated(self, name: str, key: int | str, value: Any, allow: bool) -> Source:
         """Map over something annotated: each item is taken as the annotation says."""
         items = snapshot(value.value)
         if items is None:
             items = list(value.value)
         if isinstance(value, opaque) and any(isinstance(item, Marker) for item in items):
-            items = self._item_sources([opaque(item) for item in items], allow=False)
+            items = self._item_sources([opaque(item) for item in items], allow)
         return self._items(name, key, items)
 
     def _item_sources(self, items: Sequence[Any], allow: bool) -> list[Any]:
@@ -154,45 +163,25 @@ class Mapping:
         return out
 
     def _flattened(self, name: str, key: int | str, value: Any) -> Source:
-        """Map over the items of the items."""
-        if isinstance(value, State) and value.future is not None:
-            value = value.future
-        if isinstance(value, Future):
-            one = self._one(value, allow=False)
-            if isinstance(one, One):
-                self.mapped.append(Mapped(name, key, flat_in=one))
-                return Items()
-            value = one.value
-        if isinstance(value, FutureList):
-            if value.indexes is None and value.handle.flow_run is self.flow_run:
-                value.handle.consume(None)
-                self._structure.append(Dep(value.handle.call, None))
-                self.mapped.append(Mapped(name, key, flat_of=value.handle.call))
-                return Items()
-            value = list(value)
-        if isinstance(value, allow_failure | flatten | unmapped | quote | opaque):
-            raise NotImplementedError(
-                f"{self.label} maps over {name!r} = flatten({type(value).__name__}(...)): not "
-                "implemented yet; flatten takes a future, a map, or an iterable of them"
-            )
-        if not is_iterable(value):
-            raise MappingMissingIterable(
-                f"{self.label} maps over {name!r} = flatten({type(value).__name__}): flatten "
-                "takes a future, a map, or an iterable"
-            )
-        return self._flat_items(name, key, list(value))
+        """Map over the items of the items, at any depth."""
+        found = Parts(self.flow_run, f"{self.label}.map(), argument {name!r}")
+        found.take(value, 1)
+        plain = [part for part in found.parts if isinstance(part, list)]
+        if len(plain) == len(found.parts):
+            return self._iterable(name, key, list(chain.from_iterable(plain)), allow=False)
+        self._structure += found.deps
+        parts = [self._here(p) if isinstance(p, list) else p for p in found.parts]
+        self.mapped.append(Mapped(name, key, flat=parts))
+        return Items()
 
-    def _flat_items(self, name: str, key: int | str, values: list[Any]) -> Source:
-        parts: list[Any] = []
-        for value in values:
-            if isinstance(value, State):
-                value = value.future if value.future is not None else value.result()
-            source = self._one(value, allow=False) if isinstance(value, Future) else Const(value)
-            parts.append(source if isinstance(source, One) else _sequence(source.value, name))
-        if any(isinstance(part, One) for part in parts):
-            self.mapped.append(Mapped(name, key, flat_items=parts))
-            return Items()
-        return self._iterable(name, key, list(chain.from_iterable(parts)), allow=False)
+    def _here(self, items: list[Any]) -> list[Any]:
+        """Return items, with sources for those that hold futures; the whole map waits for them."""
+        if not has_marker(items):
+            return items
+        found = Extraction(self.flow_run)
+        sources = [found.source(item) for item in items]
+        self._structure += found.deps
+        return [source.value if isinstance(source, Const) else source for source in sources]
 
     def check(self) -> None:
         """Raise where there is nothing to map over, or known lengths differ.
@@ -260,8 +249,10 @@ def snapshot(value: Iterable[Any]) -> Sequence[Any] | None:
     return list(value)
 
 
-def _sequence(value: Any, name: str) -> Sequence[Any]:
-    if not is_iterable(value):
-        raise MappingMissingIterable(
-            f"flatten(...) of argument {name!r}: {type(value).__name__} is not iterable")
-    return value if isinstance(value, (list, tuple, range)) else list(value)
+def _within(value: Any, kind: type[Annotation[Any]]) -> bool:
+    """Tell whether an annotation is of a kind, or stands directly around one that is."""
+    while isinstance(value, Annotation):
+        if isinstance(value, kind):
+            return True
+        value = value.value
+    return False

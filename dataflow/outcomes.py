@@ -163,8 +163,9 @@ class Report:
     spans: list[Span]
     logs: list[LogLine] = field(default_factory=list)
     attempts: list[Attempt] = field(default_factory=list)
-    lengths: dict[tuple[int, int], int] = field(default_factory=dict)  # of a "lengths" batch
-    inner_lengths: dict[tuple[int, int], list[int]] = field(default_factory=dict)
+    lengths: dict[tuple[int, int, int], int] = field(default_factory=dict)
+    """Of a "lengths" batch: (call, element, depth) → items; -1: it has none that can be counted."""
+    unread: str | None = None  # a "lengths" batch could not open the values: why
     missing: list[tuple[int, int]] = field(default_factory=list)  # inputs that the blocks lack
     size_bytes: int = 0  # of the kept values, estimated
     remote: bool = False  # made in another process

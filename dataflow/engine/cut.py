@@ -236,31 +236,26 @@ class Cutter:
 
     # lengths
 
-    def ask_lengths(self, node: Node) -> None:
+    def ask_lengths(self, due: list[tuple[Node, tuple[int, int, int]]]) -> None:
         """Send a "lengths" batch beside each block that holds values mapped over."""
-        by_block: dict[int, tuple[list[tuple[int, int]], list[tuple[int, int]]]] = {}
-        for (call, index), inner in self.widths.due_elements(node):
+        asked = {key for f in self.world.flights.values() for key in f.batch.lengths_of}
+        by_block: dict[int, tuple[Node, list[tuple[int, int, int]]]] = {}
+        for node, key in due:
+            call, index, _ = key
             parent = self.world.nodes[call]
             place = parent.places.of(index)
             if place is None:
                 self.restore(parent, index)
-            else:
-                by_block.setdefault(place, ([], []))[inner].append((call, index))
-        asked = {
-            key for f in self.world.flights.values()
-            for key in (*f.batch.lengths_of, *f.batch.inner_lengths_of)
-        }
-        for place, (plain, inner_keys) in by_block.items():
-            plain = [k for k in plain if k not in asked]
-            inner_keys = [k for k in inner_keys if k not in asked]
-            if plain or inner_keys:
-                batch = Batch(
-                    self.world.next_batch_id(), f"{node.spec.code.task.name}-plan", [], [place],
-                    lengths_of=tuple(plain), inner_lengths_of=tuple(inner_keys),
-                    placement=node.spec.options.placement,
-                )
-                self.world.flights[batch.id] = Flight(batch, [])
-                self.world.commands.send.append(batch)
+                self.widths.lengths.ask_again()
+            elif key not in asked:
+                by_block.setdefault(place, (node, []))[1].append(key)
+        for place, (node, keys) in by_block.items():
+            batch = Batch(
+                self.world.next_batch_id(), f"{node.spec.code.task.name}-plan", [], [place],
+                lengths_of=tuple(keys), placement=node.spec.options.placement,
+            )
+            self.world.flights[batch.id] = Flight(batch, [])
+            self.world.commands.send.append(batch)
 
     # what outlasts its batch
 
@@ -356,7 +351,8 @@ class Cutter:
         inside = sum(1 for e in _all_kids(node) if e.node.id in together)
         limit = node.spec.options.max_failures
         seen = node.view.attempts
-        items = {m.key: items_of(node, m, indexes) for m in node.spec.mapped if has_items(m)}
+        items = {m.key: items_of(self.world, node, m, indexes)
+                 for m in node.spec.mapped if has_items(m)}
         return Part(
             node.spec.code,
             items,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 
-from dataflow.batch import Const, One, Source, Tree
+from dataflow.batch import Const, Flat, Source, Tree
 from dataflow.engine.cut import Cutter
 from dataflow.engine.messages import (
     CallAdded,
@@ -28,7 +28,7 @@ from dataflow.engine.settle import Settler, raised
 from dataflow.engine.widths import Widths
 from dataflow.engine.world import World, wake_at
 from dataflow.exceptions import SchedulerLost
-from dataflow.graph import Dep
+from dataflow.graph import Dep, FlatPart
 from dataflow.outcomes import FIRST_FINAL, SUCCEEDED, Code
 from dataflow.runner import (
     BatchDone,
@@ -107,7 +107,7 @@ class Engine:
         """Bring due retries back and send what can be sent."""
         self.world.now_s = now_s
         self._due()
-        if self.world.length_waiters or self.world.asking:
+        if self._widths.lengths.news:
             self._ask_lengths()
         self._cutter.pump()
         self._cutter.pull()
@@ -145,8 +145,6 @@ class Engine:
         self._widths.begin(node)
         if node.iterators():
             world.watch_generator(node)
-        if any(m.flat_of is not None for m in spec.mapped):
-            world.asking.append(node)
         if failed is not None:
             self._settler.doom(node, failed)
         world.enqueue(node)
@@ -158,9 +156,9 @@ class Engine:
         for source in (*spec.code.args, *spec.code.kwargs.values()):
             calls |= _calls_in(source)
         for mapped in spec.mapped:
-            calls |= {c for c in (mapped.aligned, mapped.flat_of) if c is not None}
-            calls |= {o.call for o in (mapped.item_of, mapped.flat_in) if o is not None}
-            calls |= {o.call for o in mapped.flat_items or () if isinstance(o, One)}
+            calls |= {c for c in (mapped.aligned,) if c is not None}
+            calls |= {o.call for o in (mapped.item_of,) if o is not None}
+            calls |= {part.call for part in mapped.flat or () if isinstance(part, FlatPart)}
         if spec.item_deps is not None:
             calls |= {d.call for deps in spec.item_deps for d in deps if d.value}
         node.parents = calls
@@ -229,14 +227,12 @@ class Engine:
             wake_at(world.commands, world.timers[0][0])
 
     def _ask_lengths(self) -> None:
-        world = self.world
-        waiting = {n.id: n for nodes in world.length_waiters.values() for n in nodes}
-        world.asking = [n for n in world.asking if n.width is None and not n.done]
-        for node in (*waiting.values(), *world.asking):
-            if node.doomed is None and not node.done:
-                self._widths.take_known(node)
-                if node.width is None:
-                    self._cutter.ask_lengths(node)
+        """Ask for lengths that can be told now; take in those that are known."""
+        due = self._widths.lengths.due()
+        for node in self._widths.lengths.answered():
+            self._widths.resolve(node)
+        if due:
+            self._cutter.ask_lengths(due)
 
     # endings
 
@@ -304,16 +300,20 @@ def _all_deps(node: Node) -> list[Dep]:
     for mapped in node.spec.mapped:
         if mapped.aligned is not None:
             deps.setdefault((mapped.aligned, None, True), Dep(mapped.aligned, aligned=True))
-        elif mapped.flat_of is not None:
-            deps.setdefault((mapped.flat_of, None, False), Dep(mapped.flat_of))
-        for one in (mapped.item_of, mapped.flat_in, *(mapped.flat_items or ())):
-            if isinstance(one, One):
-                deps.setdefault((one.call, one.index, False), Dep(one.call, one.index))
+        if mapped.item_of is not None:
+            one = mapped.item_of
+            deps.setdefault((one.call, one.index, False), Dep(one.call, one.index))
+        for part in mapped.flat or ():
+            if isinstance(part, FlatPart):
+                deps.setdefault((part.call, part.index, False), Dep(
+                    part.call, part.index, allow_failure=part.allow_failure))
     return list(deps.values())
 
 
 def _calls_in(source: Source) -> set[int]:
     if isinstance(source, Tree):
         return {c for leaf in source.leaves for c in _calls_in(leaf)}
+    if isinstance(source, Flat):
+        return _calls_in(source.source)
     call = None if isinstance(source, Const) else getattr(source, "call", None)
     return set() if call is None else {call}

@@ -14,6 +14,7 @@ from dataflow.batch import (
     FAULT,
     Aligned,
     Batch,
+    Flat,
     FlatItem,
     ItemOf,
     One,
@@ -26,8 +27,8 @@ from dataflow.engine.node import Node
 from dataflow.engine.settle import raised
 from dataflow.engine.world import World
 from dataflow.exceptions import CancelledRun, CrashedRun, FailedRun
-from dataflow.graph import Mapped
-from dataflow.outcomes import Code, ErrorRecord
+from dataflow.graph import FlatPart, Mapped
+from dataflow.outcomes import SUCCEEDED, Code, ErrorRecord
 
 
 class Inputs:
@@ -69,11 +70,16 @@ class Inputs:
             case Tree():
                 for leaf in source.leaves:
                     self._source(leaf, indexes, nones)
+            case Flat():
+                self._source(source.source, indexes, nones)
             case _:
                 pass
 
     def _one(self, call: int, index: int, allow_failure: bool) -> None:
         parent = self.world.nodes[call]
+        if index == FAULT:
+            self.batch.holes[call, FAULT] = parent.view.fault
+            return
         place = parent.places.of(index)
         if place is not None:
             self.places[place] = None
@@ -106,7 +112,7 @@ class Inputs:
         return raised(kind(f"Task run '{name}' ended as {code.name}"))
 
 
-def items_of(node: Node, mapped: Mapped, indexes: Sequence[int]) -> Sequence[Any]:
+def items_of(world: World, node: Node, mapped: Mapped, indexes: Sequence[int]) -> Sequence[Any]:
     if mapped.items is not None:
         if isinstance(indexes, range):
             part: Sequence[Any] = mapped.items[indexes.start : indexes.stop]
@@ -115,7 +121,7 @@ def items_of(node: Node, mapped: Mapped, indexes: Sequence[int]) -> Sequence[Any
     if mapped.iterator is not None:
         return _chunk_items(node, mapped.key, indexes)
     offsets = node.offsets[mapped.key]
-    return [_flat_source(mapped, offsets, i) for i in indexes]
+    return [_flat_source(world, mapped, offsets, i) for i in indexes]
 
 
 def _chunk_items(node: Node, key: int | str, indexes: Sequence[int]) -> list[Any]:
@@ -139,24 +145,26 @@ def has_items(mapped: Mapped) -> bool:
 
 def is_flat(mapped: Mapped) -> bool:
     """Tell whether a mapped parameter is a flatten."""
-    return (
-        mapped.flat_of is not None or mapped.flat_in is not None or mapped.flat_items is not None
-    )
+    return mapped.flat is not None
 
 
-def _flat_source(mapped: Mapped, offsets: list[int], index: int) -> Any:
-    """Return where the index-th item of a flattened parameter comes from."""
-    at = bisect_right(offsets, index) - 1
-    position = index - offsets[at]
-    if mapped.flat_of is not None:
-        return FlatItem(mapped.flat_of, at, position)
-    if mapped.flat_in is not None:
-        return FlatItem(mapped.flat_in.call, mapped.flat_in.index, at, position)
-    assert mapped.flat_items is not None
-    item = mapped.flat_items[at]
-    if isinstance(item, One):
-        return FlatItem(item.call, item.index, position)
-    return item[position]
+def _flat_source(world: World, mapped: Mapped, offsets: tuple[list[int], list[list[int]]],
+                 position: int) -> Any:
+    """Return where an item of a flattened parameter comes from."""
+    starts, inside = offsets
+    at = bisect_right(starts, position) - 1
+    position -= starts[at]
+    part = (mapped.flat or ())[at]
+    if not isinstance(part, FlatPart):
+        return part[position]
+    nth = bisect_right(inside[at], position) - 1
+    index = nth if part.index is None else part.index
+    codes = world.nodes[part.call].codes
+    if index >= len(codes):
+        return One(part.call, FAULT, allow_failure=True)
+    if part.depth == 0 or codes[index] not in SUCCEEDED:
+        return One(part.call, index, part.allow_failure)
+    return FlatItem(part.call, index, position - inside[at][nth], part.depth)
 
 
 def taken_from(node: Node, call: int, index: int) -> list[int] | None:
@@ -167,6 +175,8 @@ def taken_from(node: Node, call: int, index: int) -> list[int] | None:
         source = sources.pop()
         if isinstance(source, Tree):
             sources += source.leaves
+        elif isinstance(source, Flat):
+            sources.append(source.source)
         elif isinstance(source, Whole) and source.call == call:
             return None
         elif isinstance(source, Aligned) and source.call == call:
@@ -174,12 +184,11 @@ def taken_from(node: Node, call: int, index: int) -> list[int] | None:
         elif isinstance(source, One | ItemOf) and source.call == call:
             found.append(source.index)
     for mapped in node.spec.mapped:
-        if mapped.flat_of == call:
-            return None
-        if mapped.flat_in is not None and mapped.flat_in.call == call:
-            found.append(mapped.flat_in.index)
-        found += [o.index for o in mapped.flat_items or () if isinstance(o, One)
-                  and o.call == call]
+        for part in mapped.flat or ():
+            if isinstance(part, FlatPart) and part.call == call:
+                if part.index is None:
+                    return None
+                found.append(part.index)
     if node.spec.item_deps is not None:
         for dep in node.spec.item_deps[index]:
             if dep.call == call and dep.value:

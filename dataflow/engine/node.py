@@ -214,10 +214,9 @@ class Node:
     batches: int = 0  # in flight
     succeeded: int = 0
     failures: int = 0
-    lengths: dict[int, int] = field(default_factory=dict)  # index → len(value), where known
-    inner_lengths: dict[int, list[int]] = field(default_factory=dict)
-    offsets: dict[int | str, list[int]] = field(default_factory=dict)  # of flattened parameters
-    flat_sources: dict[int | str, Any] = field(default_factory=dict)
+    lengths: dict[int, int] = field(default_factory=dict)  # index → len(value), where told unasked
+    offsets: dict[int | str, tuple[list[int], list[list[int]]]] = field(default_factory=dict)
+    """Of flattened parameters: where each part begins, and within it each element."""
     chunks: deque[Chunk] = field(default_factory=deque)
     pulling: bool = False
     exhausted: bool = True

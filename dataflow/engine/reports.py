@@ -48,6 +48,8 @@ class Reader:
         self._learn(flight, report)
         for call, index in report.missing:
             self.world.nodes[call].places.lose(index)
+        if flight.batch.lengths_of and report.missing:
+            self.widths.lengths.ask_again()
         fused = {node.id for node, _ in flight.parts}
         if flight.batch.collect is not None and not report.spans:
             self._go_again(flight)  # the worker that ran it is gone
@@ -68,6 +70,8 @@ class Reader:
         flight = self._landed(event.batch)
         if flight is None:
             return
+        if flight.batch.lengths_of:
+            self.widths.lengths.ask_again()
         alone = flight.suspect and sum(len(indexes) for _, indexes in flight.parts) == 1
         for node, indexes in flight.parts:
             back = self._back_to_pending(node, indexes)
@@ -87,6 +91,8 @@ class Reader:
         flight = self._landed(event.batch)
         if flight is None:
             return
+        if flight.batch.lengths_of:
+            self.widths.lengths.ask_again()
         for node, indexes in flight.parts:
             error, single = event.errors.get(node.id), event.elements.get(node.id, {})
             guilty = [i for i in indexes if i in single] or (indexes if error is not None else ())
@@ -443,9 +449,5 @@ class Reader:
             self.settler.cancel(node, node.view.given_up)
 
     def _lengths(self, report: Report) -> None:
-        for (call, index), length in report.lengths.items():
-            self.world.nodes[call].lengths[index] = length
-            self.widths.told(call, index, False)
-        for (call, index), lengths in report.inner_lengths.items():
-            self.world.nodes[call].inner_lengths[index] = lengths
-            self.widths.told(call, index, True)
+        for (call, index, depth), length in report.lengths.items():
+            self.widths.lengths.put(call, index, depth, length, report.unread)

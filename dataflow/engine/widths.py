@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import math
 from array import array
-from itertools import accumulate
 
-from dataflow.batch import One
+from dataflow.engine.lengths import Lengths, Unusable
 from dataflow.engine.messages import Pulled
 from dataflow.engine.node import Chunk, Edge, Node
 from dataflow.engine.settle import Settler, raised
 from dataflow.engine.world import World
-from dataflow.exceptions import MappingLengthMismatch, MappingMissingIterable
+from dataflow.exceptions import MappingLengthMismatch, MappingMissingIterable, TransportError
 from dataflow.graph import Mapped
 from dataflow.outcomes import FIRST_FINAL, SUCCEEDED, Code
 
@@ -27,6 +26,7 @@ class Widths:
     def __init__(self, world: World, settler: Settler) -> None:
         self.world = world
         self.settler = settler
+        self.lengths = Lengths(world)
 
     def begin(self, node: Node) -> None:
         """Take in a call's mapped parameters; the width may be known at once."""
@@ -39,69 +39,7 @@ class Widths:
             self._set_width(node, 1)
             return
         for mapped in node.spec.mapped:
-            self._ask(node, mapped)
-        self.resolve(node)
-
-    def _ask(self, node: Node, mapped: Mapped) -> None:
-        """Find out which lengths must still become known."""
-        inner = mapped.flat_in is not None
-        for call, index in self._lengths_needed(mapped):
-            if not self._is_known(node, call, index, inner):
-                node.lengths_due += 1
-                self.world.length_waiters.setdefault((call, index, inner), []).append(node)
-
-    def _is_known(self, node: Node, call: int, index: int, inner: bool) -> bool:
-        source = self.world.nodes[call]
-        if self._arrives_as_error(node, call, index):
-            return True
-        return index in (source.inner_lengths if inner else source.lengths)
-
-    def _arrives_as_error(self, node: Node, call: int, index: int) -> bool:
-        """Tell whether what is mapped over is an exception, allowed in the place of a value."""
-        codes = self.world.nodes[call].codes
-        if index >= len(codes) or codes[index] < FIRST_FINAL or codes[index] in SUCCEEDED:
-            return False
-        return any(d.allow_failure and (d.call, d.index) == (call, index)
-                   for d in node.spec.deps)
-
-    def _lengths_needed(self, mapped: Mapped) -> list[tuple[int, int]]:
-        if mapped.item_of is not None:
-            return [(mapped.item_of.call, mapped.item_of.index)]
-        if mapped.flat_in is not None:
-            return [(mapped.flat_in.call, mapped.flat_in.index)]
-        if mapped.flat_items is not None:
-            return [(m.call, m.index) for m in mapped.flat_items if isinstance(m, One)]
-        return []
-
-    def due_elements(self, node: Node) -> list[tuple[tuple[int, int], bool]]:
-        """Return elements whose lengths must be asked for now: (element, its items' lengths)."""
-        out: list[tuple[tuple[int, int], bool]] = []
-        for mapped in node.spec.mapped:
-            if mapped.flat_of is not None:
-                parent = self.world.nodes[mapped.flat_of]
-                out += [((parent.id, i), False) for i, code in enumerate(parent.codes)
-                        if code in SUCCEEDED and i not in parent.lengths]
-                continue
-            for call, index in self._lengths_needed(mapped):
-                parent, inner = self.world.nodes[call], mapped.flat_in is not None
-                known = parent.inner_lengths if inner else parent.lengths
-                if parent.codes[index] in SUCCEEDED and index not in known:
-                    out.append(((call, index), inner))
-        return out
-
-    def told(self, call: int, index: int, inner: bool) -> None:
-        """A length became known: who waited for it may have a width now."""
-        for node in self.world.length_waiters.pop((call, index, inner), ()):
-            node.lengths_due -= 1
-            self.resolve(node)
-
-    def take_known(self, node: Node) -> None:
-        """Take in lengths that workers told unasked."""
-        for mapped in node.spec.mapped:
-            inner = mapped.flat_in is not None
-            for call, index in self._lengths_needed(mapped):
-                if self._is_known(node, call, index, inner):
-                    self.told(call, index, inner)
+            self.lengths.ask(node, mapped)
         self.resolve(node)
 
     def limit(self, node: Node) -> float:
@@ -111,7 +49,7 @@ class Widths:
             lengths.append(len(node.spec.item_deps))
         grown = [len(self.world.nodes[m.aligned].codes) for m in node.spec.mapped
                  if m.aligned is not None]
-        return min([n for n in lengths if n is not None] + grown, default=math.inf)
+        return min([n for n in lengths if isinstance(n, int)] + grown, default=math.inf)
 
     def resolve(self, node: Node) -> None:
         """Set the width if every mapped parameter's length is known and they agree."""
@@ -123,8 +61,8 @@ class Widths:
             length = self._length(node, mapped)
             if length is None:
                 growing = True
-            elif length < 0:
-                self._no_iterable(node, mapped)
+            elif isinstance(length, Unusable):
+                self._no_iterable(node, mapped, length)
                 return
             else:
                 known[mapped.name] = length
@@ -137,48 +75,17 @@ class Widths:
         elif any(m.aligned is not None for m in node.spec.mapped):
             self._follow(node)
 
-    def _length(self, node: Node, mapped: Mapped) -> int | None:
-        """Return a length, None while unknown, -1 when the value cannot be mapped over."""
+    def _length(self, node: Node, mapped: Mapped) -> int | Unusable | None:
+        """Return a length, None while unknown."""
         if mapped.items is not None:
             return len(mapped.items)
         if mapped.iterator is not None:
             return len(node.codes) if node.exhausted else None
         if mapped.aligned is not None:
             return self.world.nodes[mapped.aligned].width
-        for call, index in self._lengths_needed(mapped):
-            if self._arrives_as_error(node, call, index):
-                return -1
         if mapped.item_of is not None:
-            return self.world.nodes[mapped.item_of.call].lengths.get(mapped.item_of.index)
-        return self._flat_length(node, mapped)
-
-    def _flat_length(self, node: Node, mapped: Mapped) -> int | None:
-        if mapped.flat_of is not None:
-            parent = self.world.nodes[mapped.flat_of]
-            if not parent.done or self.due_elements(node):
-                return None
-            lengths = [parent.lengths[i] if c in SUCCEEDED else 0
-                       for i, c in enumerate(parent.codes)]
-        elif mapped.flat_in is not None:
-            one = mapped.flat_in
-            found = self.world.nodes[one.call].inner_lengths.get(one.index)
-            if found is None:
-                return None
-            lengths = found
-        else:
-            lengths = []
-            for item in mapped.flat_items or ():
-                if isinstance(item, One):
-                    length = self.world.nodes[item.call].lengths.get(item.index)
-                    if length is None:
-                        return None
-                    lengths.append(length)
-                else:
-                    lengths.append(len(item))
-        if any(length < 0 for length in lengths):
-            return -1
-        node.offsets[mapped.key] = list(accumulate(lengths, initial=0))
-        return sum(lengths)
+            return self.lengths.of_one(node, mapped.item_of)
+        return self.lengths.of_flat(node, mapped)
 
     def pulled(self, node: Node, event: Pulled) -> None:
         """Items came out of generators."""
@@ -210,7 +117,7 @@ class Widths:
     def _known(self, node: Node) -> dict[str, int]:
         """Return the lengths that are known, generators aside."""
         lengths = {m.name: self._length(node, m) for m in node.spec.mapped if m.iterator is None}
-        return {name: n for name, n in lengths.items() if n is not None and n >= 0}
+        return {name: n for name, n in lengths.items() if isinstance(n, int)}
 
     def _follow(self, node: Node) -> None:
         """Grow along with parents whose width is not known yet."""
@@ -306,11 +213,23 @@ class Widths:
             self.resolve(edge.node)
         self.settler.check_done(node)
 
-    def _no_iterable(self, node: Node, mapped: Mapped) -> None:
-        self.settler.fault(node, raised(MappingMissingIterable(
-            f"task {node.spec.code.task.name!r} maps over {mapped.name!r}, whose value turned out "
-            "not to be a sequence: pass unmapped(...) for a constant, or return a list"
-        )))
+    def _no_iterable(self, node: Node, mapped: Mapped, what: Unusable) -> None:
+        """Fail a map over a value that has no items, or that no worker could read."""
+        source = self.world.name_of(self.world.nodes[what.call], what.index)
+        where = f"task {node.spec.code.task.name!r} maps over {mapped.name!r}"
+        unread = self.lengths.why_unread(what)
+        if unread is not None:
+            error: Exception = TransportError(
+                f"{where}, the value of task run {source!r}, which {unread}")
+        elif mapped.flat is None:
+            error = MappingMissingIterable(
+                f"{where}, whose value turned out not to be a sequence (of task run {source!r}): "
+                "pass unmapped(...) for a constant, or return a list")
+        else:
+            error = MappingMissingIterable(
+                f"{where}, which is flattened: the value of task run {source!r}, or something in "
+                "it, turned out not to be a sequence")
+        self.settler.fault(node, raised(error))
 
     def _mismatch(self, node: Node, known: dict[str, int], at_least: bool = False) -> None:
         more = " or more so far" if at_least else ""

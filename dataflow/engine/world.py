@@ -51,8 +51,6 @@ class World:
         self.holders: dict[int, set[int]] = {}  # block's batch → calls that may need it
         self.timers: list[tuple[float, int, int]] = []  # (due, call, index)
         self.suspects: deque[Suspect] = deque()
-        self.length_waiters: dict[tuple[int, int, bool], list[Node]] = {}  # (call, index, inner)
-        self.asking: list[Node] = []  # flattened maps, whose lengths are asked for
         self.open_calls = 0
         self.now_s = 0.0  # of the event at hand, seconds since the epoch
         self.lost: str | None = None  # the runner is gone: why
@@ -62,7 +60,7 @@ class World:
         self._queue: list[tuple[int, int, int]] = []
         self._generators: list[Node] = []
         self._next_batch = 0
-        self._changed: set[int] = set()
+        self.changed: set[int] = set()  # calls whose counts changed since the last gulp
 
     def name_of(self, node: Node, index: int) -> str:
         """Return how an element is called."""
@@ -117,12 +115,12 @@ class World:
 
     def touched(self, node: Node) -> None:
         """Note that a node's counts changed."""
-        self._changed.add(node.id)
+        self.changed.add(node.id)
 
     def final(self, node: Node, start: int, stop: int) -> None:
         """Note that [start, stop) of a node became final."""
         node.view.final += stop - start
-        self._changed.add(node.id)
+        self.changed.add(node.id)
         self.commands.settled = True
         self.settled.append((node, start, stop))
 
@@ -164,9 +162,9 @@ class World:
     def take_gulp(self) -> Gulp:
         """Return what is to be recorded, with counts, and begin anew."""
         gulp, self.gulp = self.gulp, Gulp()
-        for call in self._changed:
+        for call in self.changed:
             gulp.counts[call] = counts_of(self.nodes[call])
-        self._changed.clear()
+        self.changed.clear()
         return gulp
 
     def take_commands(self) -> Commands:

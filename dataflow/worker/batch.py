@@ -112,8 +112,6 @@ class _Walk:
     def go(self) -> tuple[Report, Block | None]:
         for key in self.batch.lengths_of:
             self._length(*key)
-        for key in self.batch.inner_lengths_of:
-            self._inner_lengths(*key)
         for number, group in enumerate(self.batch.groups):
             self._group(number, group)
         with self._border:
@@ -143,21 +141,11 @@ class _Walk:
             self._at = (number, steps, position)
             return True
 
-    def _length(self, call: int, index: int) -> None:
+    def _length(self, call: int, index: int, depth: int) -> None:
         try:
-            value = self.values.get(call, index)
-            self.report.lengths[call, index] = length_of(value)
+            self.report.lengths[call, index, depth] = length_of(self.values.get(call, index), depth)
         except Absent:
             self.missing[call, index] = None
-
-    def _inner_lengths(self, call: int, index: int) -> None:
-        try:
-            items = self.values.sequence(call, index)
-            self.report.inner_lengths[call, index] = [length_of(item) for item in items]
-        except Absent:
-            self.missing[call, index] = None
-        except TypeError:  # not iterable
-            self.report.inner_lengths[call, index] = [-1]
 
     def _group(self, number: int, group: Group) -> None:
         steps = [Step(self, part, group.indexes) for part in group.parts]

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 from dataflow.batch import Batch, Column, Part, RunInfo
+from dataflow.nesting import items_in
 from dataflow.outcomes import Attempt, Code, Detail, Span
 from dataflow.worker.attempt import Attempts, Outcome
 from dataflow.worker.control import Control
@@ -149,8 +150,12 @@ class Step:
             columns[self.call] = Column(indexes, [fresh[i] for i in indexes])
 
 
-def length_of(value: Any) -> int:
-    """Return how many items a value has, -1 when it cannot be mapped over."""
+def length_of(value: Any, depth: int = 1) -> int:
+    """Return how many items stand ``depth`` levels below, -1 when it cannot be mapped over."""
+    if depth > 1:
+        items = None if isinstance(value, Iterator) else items_in(value)
+        lengths = [-1] if items is None else [length_of(item, depth - 1) for item in items]
+        return -1 if -1 in lengths else sum(lengths)
     length = quick_length(value)
     if length is not None:
         return length

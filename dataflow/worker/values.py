@@ -17,6 +17,7 @@ from dataflow.batch import (
     Block,
     Column,
     Const,
+    Flat,
     FlatItem,
     ItemOf,
     Items,
@@ -27,12 +28,13 @@ from dataflow.batch import (
     Whole,
 )
 from dataflow.failures import exception_of
+from dataflow.nesting import below, flattened
 from dataflow.outcomes import Code, ErrorRecord
 
 Getter = Callable[[int, int], Any]
 """(position in the group, element index) → the argument's value."""
 
-_SOURCES = frozenset({Const, One, Whole, ItemOf, FlatItem, Tree, Aligned})
+_SOURCES = frozenset({Const, One, Whole, ItemOf, FlatItem, Tree, Aligned, Flat})
 
 
 class Absent(Exception):
@@ -53,7 +55,7 @@ class Values:
         self.errors: dict[tuple[int, int], ErrorRecord] = {}  # of this batch
         self._blocks = inputs
         self._columns: dict[int, tuple[list[int], list[Column]]] = {}  # by call: starts, columns
-        self._sequences: dict[tuple[int, int], Any] = {}
+        self._sequences: dict[tuple[int, int, int], Any] = {}
 
     def get(self, call: int, index: int, allow_failure: bool = False) -> Any:
         """Return one value. Raises Absent when it is not there."""
@@ -130,11 +132,17 @@ class Values:
             out.append(exception_of(fault))
         return out
 
-    def sequence(self, call: int, index: int) -> Any:
-        """Return a value that is mapped over, as something that can be indexed."""
-        key = (call, index)
+    def sequence(self, call: int, index: int, depth: int = 1) -> Any:
+        """Return a value that is mapped over, as something that can be indexed.
+
+        Of ``depth`` levels of nesting one is left.
+        """
+        key = (call, index, depth)
         if key not in self._sequences:
-            self._sequences[key] = indexable(self.get(call, index))
+            value = self.get(call, index)
+            if depth > 1:
+                value = list(below(value, depth, f"a value of call {call}"))
+            self._sequences[key] = indexable(value)
         return self._sequences[key]
 
     def resolve(self, source: Source, index: int) -> Any:
@@ -151,8 +159,10 @@ class Values:
             case ItemOf():
                 return self.sequence(source.call, source.index)[index]
             case FlatItem():
-                item = self.sequence(source.call, source.index)[source.position]
-                return item if source.inner is None else indexable(item)[source.inner]
+                return self.sequence(source.call, source.index, source.depth)[source.position]
+            case Flat():
+                return flattened(self.resolve(source.source, index), source.what,
+                                 source.allow_failure)
             case Tree():
                 from dataflow.resolve import rebuild
 
@@ -210,7 +220,7 @@ def getter(values: Values, part: Part, key: int | str, source: Source) -> Getter
             return values.get(call, index)
 
         return aligned
-    if isinstance(source, (One, Whole)) or (isinstance(source, Tree) and part.code.mapped
+    if isinstance(source, (One, Whole)) or (isinstance(source, (Tree, Flat)) and part.code.mapped
                                             and not _varies(source)):
         cell: list[Any] = []
 
@@ -227,4 +237,6 @@ def _varies(source: Source) -> bool:
     """Tell whether a source differs from element to element."""
     if isinstance(source, Tree):
         return any(_varies(leaf) for leaf in source.leaves)
+    if isinstance(source, Flat):
+        return _varies(source.source)
     return isinstance(source, (Aligned, ItemOf, Items))

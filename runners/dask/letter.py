@@ -51,8 +51,7 @@ class Letter(NamedTuple):
     shared: int  # how many of the dependencies are constants; results follow
     inputs: tuple[bool, ...]  # per input of the batch: it is among the results
     outline: tuple[Outline, ...]
-    lengths_of: tuple[tuple[int, int], ...] = ()  # what a "lengths" batch asks for
-    inner_lengths_of: tuple[tuple[int, int], ...] = ()
+    lengths_of: tuple[tuple[int, int, int], ...] = ()  # what a "lengths" batch asks for
 
     def seal(self) -> bytes:
         """Return the letter as bytes."""

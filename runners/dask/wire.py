@@ -90,8 +90,7 @@ class Packer:
             shared.append(self.constants.send(Parcel.closed(body, [], len(body))))
             body = None
         letter = Letter(self._session, number, batch.id, self._topic, body, run, codes,
-                        len(shared), tuple(inputs), outline, batch.lengths_of,
-                        batch.inner_lengths_of)
+                        len(shared), tuple(inputs), outline, batch.lengths_of)
         return Packed(letter.seal(), shared)
 
     def _write(self, batch: Batch) -> tuple[_Writing, bytes | None]:
@@ -135,7 +134,7 @@ def _pickles_or_repr(value: Any) -> Any:
 _OURS: dict[type, Any] = {
     kind: attrgetter(*(field.name for field in fields(kind)))
     for kind in (Batch, batches.Group, batches.Part, batches.CallCode, batches.Placement,
-                 batches.One, batches.Whole, batches.ItemOf, batches.FlatItem)
+                 batches.One, batches.Whole, batches.ItemOf, batches.FlatItem, batches.Flat)
 }
 """Our classes of several fields, which are made again from them: cheaper than their state."""
 

@@ -143,22 +143,22 @@ def _unopened(letter: Letter, address: str, error: Exception, remote: bool) -> R
 
 
 def _unmeasured(letter: Letter, report: Report, error: Exception) -> None:
-    """Say that values whose lengths are asked for cannot be mapped over, and log why.
+    """Say that values whose lengths are asked for cannot be read, and log why.
 
     Naming them as missing would have them computed again, with no other end.
     """
-    keys = letter.lengths_of + letter.inner_lengths_of
+    keys = letter.lengths_of
     if not keys:
         return
-    report.lengths.update(dict.fromkeys(letter.lengths_of, -1))
-    report.inner_lengths.update({key: [-1] for key in letter.inner_lengths_of})
+    report.lengths.update(dict.fromkeys(keys, -1))
+    report.unread = (f"could not be unpickled on worker {report.worker}: "
+                     f"{type(error).__name__}: {text_of(error)}")
     others = f" (and of {len(keys) - 1} more)" if len(keys) > 1 else ""
-    call, index = keys[0]
+    call, index, _ = keys[0]
     report.logs.append(LogLine(
         call, index, 1, report.started_s, logging.ERROR, "dataflow.task_runs",
         f"The length of this task run's value{others} is not known, so that it cannot be mapped "
-        f"over: it could not be unpickled on worker {report.worker}: "
-        f"{type(error).__name__}: {text_of(error)}"))
+        f"over: it {report.unread}"))
 
 
 def _opening_error(task: str, address: str, error: Exception) -> TransportError:

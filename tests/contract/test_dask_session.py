@@ -331,11 +331,11 @@ def test_lengths_that_cannot_be_told_end_the_question_and_the_log_says_why(
     here, there = list(dask_cluster.scheduler.workers)
     port.submit(items_batch(1, _make_rooted, [1, 2], placement=Placement(workers=(here,))), [])
     made = done(inbox)
-    port.submit(Batch(2, "plan", [], [1], lengths_of=((1, 0), (1, 1)), inner_lengths_of=((1, 0),),
+    port.submit(Batch(2, "plan", [], [1], lengths_of=((1, 0, 1), (1, 1, 1), (1, 0, 2)),
                       placement=Placement(workers=(there,))), [made.handle])
     report = done(inbox).report
-    assert report.lengths == {(1, 0): -1, (1, 1): -1}
-    assert (report.inner_lengths, report.missing) == ({(1, 0): [-1]}, [])
+    assert report.lengths == {(1, 0, 1): -1, (1, 1, 1): -1, (1, 0, 2): -1}
+    assert report.missing == [] and report.unread is not None and there in report.unread
     [line] = report.logs
     assert (line.call, line.index, report.remote) == (1, 0, True)
     assert "OSError: not in this process" in line.message and there in line.message

@@ -28,7 +28,7 @@ from dataflow.exceptions import (
     ReservedArgumentError,
     UpstreamTaskError,
 )
-from dataflow.graph import Dep
+from dataflow.graph import Dep, FlatPart
 from dataflow.options import NOT_YET
 from dataflow.resolve import Leaf
 from dataflow.states import Completed, Failed
@@ -447,8 +447,8 @@ def test_map_over_futures_follows_without_waiting() -> None:
         (Dep(0, 0),), (Dep(1, aligned=True),), (Dep(1, aligned=True),),
         (Dep(1, aligned=True, allow_failure=True),)]
     mapped = [spec.mapped[0] for spec in driver.specs[6:]]
-    assert (mapped[0].flat_in, mapped[1].flat_of, mapped[2].flat_items) == (
-        One(0), 1, [One(0), [1]])
+    assert [m.flat for m in mapped] == [
+        [FlatPart(0, 0, 2)], [FlatPart(1, None, 1)], [FlatPart(0, 0, 1), [1]]]
 
 
 def test_list_with_futures_among_its_items_depends_item_by_item() -> None:
