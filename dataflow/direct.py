@@ -142,11 +142,13 @@ def call_outside(
     outcome = run_here(code, *resolved(args, kwargs), run, logs, index=index)
     kind, name = STATE_OF[Code(outcome.code)]
     if outcome.code in SUCCEEDED:
-        return State(kind, name, data=outcome.value) if return_state else outcome.value
+        if return_state:
+            return State(kind, name, outcome.message, outcome.value)
+        return outcome.value
     assert outcome.error is not None  # what did not complete raised
     error = exception_of(outcome.error)
     if return_state:
-        text = f"Task run encountered an exception {describe(outcome.error)}"
+        text = outcome.message or f"Task run encountered an exception {describe(outcome.error)}"
         return State(kind, name, text, error)
     raise error
 

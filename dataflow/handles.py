@@ -190,7 +190,8 @@ class CallHandle:
             code = Code.FAILED
         kind, name = _STATES[code]
         return State(
-            kind, name, None if code in SUCCEEDED else self.message(index),
+            kind, name,
+            self.view.messages.get(index) if code in SUCCEEDED else self.message(index),
             state_details=StateDetails(self.flow_run.run.flow_run_id, (self.call, index)),
             future=future if code >= Code.COMPLETED else None,
         )

@@ -15,6 +15,7 @@ from dataflow.annotations import NotSet
 from dataflow.batch import Placement
 from dataflow.exceptions import DefinitionError, DefinitionTypeError
 from dataflow.graph import CallOptions
+from dataflow.hooks import HOOKS, Hook, TaskHooks
 from dataflow.retry import RetryPolicy
 
 MAX_DELAYS = 50
@@ -53,11 +54,11 @@ class TaskKeywords(TypedDict, total=False):
     result_serializer: Any
     cache_result_in_memory: Any
     refresh_cache: Any
-    on_completion: Any
-    on_failure: Any
-    on_running: Any
-    on_rollback: Any
-    on_commit: Any
+    on_completion: Iterable[Hook] | None
+    on_failure: Iterable[Hook] | None
+    on_running: Iterable[Hook] | None
+    on_rollback: Iterable[Callable[..., Any]] | None
+    on_commit: Iterable[Callable[..., Any]] | None
     viz_return_value: Any
     asset_deps: Any
 
@@ -65,9 +66,8 @@ class TaskKeywords(TypedDict, total=False):
 NOT_YET: dict[str, tuple[Any, ...]] = {
     "cache_policy": (), "cache_key_fn": (), "cache_expiration": (), "persist_result": (False,),
     "result_storage": (), "result_storage_key": (), "result_serializer": (),
-    "cache_result_in_memory": (True,), "refresh_cache": (False,), "on_completion": (),
-    "on_failure": (), "on_running": (), "on_rollback": (), "on_commit": (),
-    "viz_return_value": (), "asset_deps": (),
+    "cache_result_in_memory": (True,), "refresh_cache": (False,), "on_rollback": (),
+    "on_commit": (),
 }
 """Keywords that do not act yet, each with the values that ask for what happens anyway."""
 
@@ -87,6 +87,7 @@ class TaskSettings:
     timeout_seconds: float | None
     log_prints: bool | None  # None: as the flow says
     isolation: str
+    hooks: TaskHooks
     call: CallOptions
 
 
@@ -123,7 +124,8 @@ class Check:
         """
         for option, harmless in acting.items():
             value = self.get(option)
-            if value is not None and not any(value is same for same in harmless):
+            nothing = value is None or (isinstance(value, (list, tuple)) and not value)
+            if not nothing and not any(value is same for same in harmless):
                 raise NotImplementedError(
                     f"{option} of {self._owner} is not implemented yet; leave it out")
 
@@ -158,6 +160,21 @@ class Check:
         found = tuple(value)
         if not all(isinstance(name, str) for name in found):
             self.wrong_type(option, "an iterable of str")
+        return found
+
+    def hooks(self, option: str) -> tuple[Callable[..., Any], ...]:
+        """Return several callables."""
+        value = self.get(option)
+        if value is None:
+            return ()
+        if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
+            self.wrong_type(option, "an iterable of callables, e.g. [notify]")
+        found = tuple(value)
+        for hook in found:
+            if not callable(hook):
+                raise DefinitionTypeError(
+                    f"{option} of {self._owner} must hold callables only, got "
+                    f"{type(hook).__name__} {hook!r}", option=option)
         return found
 
     def number(self, option: str, value: Any, *, above_zero: bool = False) -> float:
@@ -200,6 +217,8 @@ def check_task(given: Mapping[str, Any], default_name: str, doc: str | None) -> 
     """
     check = Check(f"task {given.get('name') or default_name!r}", given)
     refuse_unknown(given, TaskKeywords.__annotations__, "task")
+    for option in ("on_rollback", "on_commit"):
+        check.hooks(option)
     check.not_yet(NOT_YET)
     retries = check.whole("retries", 0) or 0
     timeout = check.get("timeout_seconds")
@@ -213,11 +232,12 @@ def check_task(given: Mapping[str, Any], default_name: str, doc: str | None) -> 
         version=check.text("version"),
         task_run_name=_run_name(check),
         retries=retries,
-        retry_policy=RetryPolicy(_delays(check, retries), _jitter(check)),
+        retry_policy=RetryPolicy(delays_of(check, retries), _jitter(check)),
         retry_condition_fn=check.function("retry_condition_fn"),
         timeout_seconds=timeout,
         log_prints=check.flag("log_prints"),
         isolation=_isolation(check),
+        hooks=TaskHooks(*(check.hooks(option) for option in HOOKS)),
         call=_call_options(check),
     )
 
@@ -240,7 +260,8 @@ def _run_name(check: Check) -> str | Callable[..., str] | None:
     return value  # type: ignore[no-any-return]  # as just checked
 
 
-def _delays(check: Check, retries: int) -> tuple[float, ...]:
+def delays_of(check: Check, retries: int) -> tuple[float, ...]:
+    """Return ``retry_delay_seconds`` as one delay per retry; a callable is asked for them."""
     value = check.get("retry_delay_seconds")
     if value is None:
         return ()

@@ -30,31 +30,46 @@ class RetryPolicy:
             return 0.0
         base = self.delays[min(retry, len(self.delays)) - 1]
         if not self.jitter or base <= 0:
-            return base
+            return base  # no factor, or 0: exactly this long
         return clamped_poisson(base, self.jitter, rng)
 
 
 def clamped_poisson(mean_s: float, factor: float, rng: random.Random) -> float:
-    """Draw a waiting time around ``mean_s``: exponential, clamped so that the mean is kept.
+    """Draw a waiting time: exponential, clamped to both sides of its mean, which is kept.
 
-    The draw lies within ``mean * (1 - factor)`` (at least 0) and an upper bound
-    chosen such that the expected value stays ``mean_s``.
+    Parameters
+    ----------
+    mean_s
+        Expected value of the draw, in seconds > 0.
+    factor
+        The draw is at most ``mean_s * (1 + factor)``; the lower bound follows.
+    rng
+        Where chance comes from.
+
+    Notes
+    -----
+    An exponential of mean 1 cut to [a, b] has mean ``1 + (a e^-a - b e^-b) / (e^-a - e^-b)``:
+    it stays 1 where ``a e^-a = b e^-b``.
     """
-    low = max(0.0, mean_s * (1.0 - factor))
-    if low <= 0.0:
-        low, high = 0.0, mean_s * 4
-    else:
-        # as much probability above the mean as below: reflect the exponential's lower mass
-        high = -mean_s * math.log(1.0 - _mirror(low / mean_s))
-    p_low, p_high = 1 - math.exp(-low / mean_s), 1 - math.exp(-high / mean_s)
+    high = 1.0 + factor
+    low = _balance(high)
+    p_low, p_high = -math.expm1(-low), -math.expm1(-high)
     draw = p_low + rng.random() * (p_high - p_low)
-    return min(max(-mean_s * math.log(max(1 - draw, 1e-12)), low), high)
+    waited = -math.log1p(-draw) if draw < 1.0 else high
+    return mean_s * min(max(waited, low), high)
 
 
-def _mirror(low: float) -> float:
-    """Return the upper quantile that balances a lower clamp at ``low`` (in units of the mean)."""
-    below = math.exp(-low) - math.exp(-1)
-    return min(1 - math.exp(-1) + below, 0.999)
+def _balance(high: float) -> float:
+    """Return the a < 1 with ``a e^-a = high e^-high``, for ``high`` > 1."""
+    target = high * math.exp(-high)
+    low, top = 0.0, 1.0
+    for _ in range(60):  # bisection: a e^-a rises on [0, 1]
+        middle = (low + top) / 2
+        if middle * math.exp(-middle) < target:
+            low = middle
+        else:
+            top = middle
+    return (low + top) / 2
 
 
 def exponential_backoff(backoff_factor: float) -> Callable[[int], list[float]]:

@@ -92,7 +92,8 @@ class RunRecord(LogSink):
                               kind="direct", width=1, tags=tuple(sorted(code.tags)),
                               created_s=began_s)],
             elements=[ElementRecord(code.call, 0, outcome.code, began_s, ended_s,
-                                    outcome.attempts, "flow", outcome.name, outcome.error)],
+                                    outcome.attempts, "flow", outcome.name, outcome.error,
+                                    outcome.message)],
             attempts=history,
             counts={code.call: {int(outcome.code): 1}},
         ))

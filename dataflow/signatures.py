@@ -10,6 +10,7 @@ import hashlib
 import inspect
 from collections.abc import Callable, Iterator
 from functools import partial
+from types import CodeType
 from typing import Any
 
 from dataflow.exceptions import DefinitionTypeError, ParameterBindError, ReservedArgumentError
@@ -149,6 +150,13 @@ def refuse_not_yet(fn: Callable[..., Any], label: str) -> None:
             f"{label} is a generator function: not implemented yet; return a list")
 
 
+def doc_of(fn: Callable[..., Any]) -> str | None:
+    """Return the docstring of a function, of a partial's function, or of a callable's class."""
+    while isinstance(fn, partial):
+        fn = fn.func
+    return fn.__doc__
+
+
 def name_of(fn: Callable[..., Any]) -> str:
     """Return the name of a function, of a partial's function, or of a callable's class."""
     while isinstance(fn, partial):
@@ -157,13 +165,44 @@ def name_of(fn: Callable[..., Any]) -> str:
 
 
 def key_of(fn: Callable[..., Any]) -> str:
-    """Return ``"{qualified name}-{8 hex digits of the source}"``, the same in every process."""
+    """Return ``"{name}-{8 hex digits}"``, the same in every process and interpreter.
+
+    The digits are those of the function's qualified name and source. Where
+    there is no source (a prompt), and for lambdas, of which several may stand
+    on a line, they are those of its code.
+    """
     *_, plain = (part for part in parts_of(fn) if part is not None)
     plain = getattr(plain, "__func__", plain)
-    name = getattr(plain, "__qualname__", None) or name_of(fn)
+    qualified = getattr(plain, "__qualname__", None) or name_of(fn)
+    code = getattr(plain, "__code__", None)
+    text = None
     try:
-        text = inspect.getsource(plain).encode()
-    except (OSError, TypeError):  # no source: typed at a prompt, a builtin
-        code = getattr(plain, "__code__", None)
-        text = code.co_code + repr(code.co_names).encode() if code else name.encode()
-    return f"{name.replace('.<locals>', '')}-{hashlib.blake2b(text, digest_size=4).hexdigest()}"
+        text = inspect.getsource(plain)
+    except (OSError, TypeError):  # typed at a prompt, a builtin
+        pass
+    parts = [qualified, text or ""]
+    if code is not None and (text is None or code.co_name == "<lambda>"):
+        parts.append(_code_text(code))
+    if isinstance(fn, partial):
+        parts.append(_plain_text((fn.args, sorted(fn.keywords.items()))))
+    digest = hashlib.blake2b("\0".join(parts).encode(), digest_size=4).hexdigest()
+    return f"{name_of(fn)}-{digest}"
+
+
+def _code_text(code: CodeType) -> str:
+    """Return what a code does, without the places it stands at."""
+    return repr((code.co_code.hex(), code.co_names, code.co_varnames, code.co_freevars,
+                 _plain_text(code.co_consts)))
+
+
+def _plain_text(value: Any) -> str:
+    """Return a text that is the same in every process; of what has none such, its type's name."""
+    if isinstance(value, CodeType):
+        return _code_text(value)
+    if isinstance(value, (tuple, list)):
+        return f"({', '.join(map(_plain_text, value))})"
+    if isinstance(value, frozenset):
+        return f"{{{', '.join(sorted(map(_plain_text, value)))}}}"
+    if value is None or value is ... or isinstance(value, (bool, int, float, complex, str, bytes)):
+        return repr(value)
+    return type(value).__qualname__

@@ -10,12 +10,15 @@ from __future__ import annotations
 import itertools
 import uuid
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from dataflow.batch import TaskCode
-from dataflow.options import TaskSettings
+from dataflow.hooks import Hook
+from dataflow.options import MAX_DELAYS, Check, TaskSettings, check_task, delays_of
 from dataflow.retry import RetryPolicy
 from dataflow.settings import get_settings
+
+H = TypeVar("H", bound=Callable[..., Any])
 
 _process = uuid.uuid4().hex[:12]
 _tokens = itertools.count()
@@ -26,6 +29,10 @@ class TaskAttributes:
 
     _settings: TaskSettings
     _given: dict[str, Any]
+    _codes: dict[bool, TaskCode]  # by log_prints
+    _codes_for: str | None  # the flow run for which the settings were looked at
+    _defaults: tuple[int, float | tuple[float, ...]] | None  # what the settings said then
+    _origin: Any  # of a bound method: the task in its class
 
     @property
     def name(self) -> str:
@@ -49,14 +56,19 @@ class TaskAttributes:
 
     @property
     def retries(self) -> int:
-        """How often a failing run is tried again."""
+        """How often a failing run is tried again; where left open, as the settings say."""
+        if self._given.get("retries") is None:
+            return get_settings().tasks_default_retries
         return self._settings.retries
 
     @property
     def retry_delay_seconds(self) -> Any:
-        """Delay before a retry, as given; a callable was asked already."""
+        """Delay before a retry, as given; of a callable, what it returned."""
         given = self._given.get("retry_delay_seconds")
-        return list(self._settings.retry_policy.delays) if callable(given) else given or 0
+        if given is None:
+            default = get_settings().tasks_default_retry_delay_seconds
+            return list(default) if isinstance(default, tuple) else default
+        return list(self._policy(self.retries).delays) if callable(given) else given
 
     @property
     def retry_jitter_factor(self) -> float | None:
@@ -83,20 +95,87 @@ class TaskAttributes:
         """Whether prints go to the log; None: as the flow says."""
         return self._settings.log_prints
 
+    @property
+    def isolation(self) -> str:
+        """Where a run takes place: ``"thread"``, or ``"process"`` for a child process."""
+        return self._settings.isolation
+
+    @property
+    def viz_return_value(self) -> Any:
+        """What stands for the result in a drawing of the flow."""
+        return self._given.get("viz_return_value")
+
+    @property
+    def asset_deps(self) -> list[Any]:
+        """Assets that the task depends on; kept, and without effect."""
+        return list(self._given.get("asset_deps") or ())
+
+    @property
+    def on_running_hooks(self) -> list[Hook]:
+        """Hooks of an attempt that begins; a copy, add one with :meth:`on_running`."""
+        return list(self._settings.hooks.on_running)
+
+    @property
+    def on_completion_hooks(self) -> list[Hook]:
+        """Hooks of a run that completed; a copy, add one with :meth:`on_completion`."""
+        return list(self._settings.hooks.on_completion)
+
+    @property
+    def on_failure_hooks(self) -> list[Hook]:
+        """Hooks of a run that failed for good; a copy, add one with :meth:`on_failure`."""
+        return list(self._settings.hooks.on_failure)
+
+    def on_running(self, fn: H) -> H:
+        """Add a hook for each attempt that begins; for use as a decorator."""
+        return self._with_hook("on_running", fn)
+
+    def on_completion(self, fn: H) -> H:
+        """Add a hook for runs that complete; for use as a decorator."""
+        return self._with_hook("on_completion", fn)
+
+    def on_failure(self, fn: H) -> H:
+        """Add a hook for runs that fail and are not tried again; for use as a decorator."""
+        return self._with_hook("on_failure", fn)
+
+    def _with_hook(self, option: str, fn: H) -> H:
+        hooks = [*getattr(self._settings.hooks, option), fn]
+        given = {**self._given, option: hooks}
+        self._settings = check_task(given, self._settings.name, self._settings.description)
+        self._given = given
+        self._codes = {}
+        if self._origin is not None:  # the task in the class stays as it is
+            self._origin = self._origin.with_options(**{option: hooks})
+        return fn
+
+    def _renew(self, flow_run_id: str | None) -> None:
+        """Look at the settings, once per flow run, and drop codes made by other ones."""
+        self._codes_for = flow_run_id
+        settings = get_settings()
+        defaults = (settings.tasks_default_retries, settings.tasks_default_retry_delay_seconds)
+        if defaults != self._defaults:
+            self._defaults, self._codes = defaults, {}
+
+    def _policy(self, retries: int) -> RetryPolicy:
+        """Return the delays for so many retries."""
+        own = self._settings.retry_policy
+        given = self._given.get("retry_delay_seconds")
+        if given is None:
+            delay = get_settings().tasks_default_retry_delay_seconds
+            delays = delay if isinstance(delay, tuple) else (delay,) if delay else ()
+            return RetryPolicy(delays, own.jitter)
+        if callable(given) and len(own.delays) < min(retries, MAX_DELAYS):
+            check = Check(f"task {self.name!r}", self._given)  # it was asked for fewer
+            return RetryPolicy(delays_of(check, retries), own.jitter)
+        return own
+
     def _new_code(self, fn: Callable[..., Any], log_prints: bool) -> TaskCode:
         """Make what workers need; what the task leaves open is as the settings say."""
-        own = self._settings
-        retries, policy = own.retries, own.retry_policy
-        defaults = get_settings()
-        if self._given.get("retries") is None:
-            retries = defaults.tasks_default_retries
-        if self._given.get("retry_delay_seconds") is None:
-            delay = defaults.tasks_default_retry_delay_seconds
-            delays = delay if isinstance(delay, tuple) else (delay,) if delay else ()
-            policy = RetryPolicy(delays, policy.jitter)
+        own, retries = self._settings, self.retries
+        asked = bool(own.hooks) or own.retry_condition_fn is not None
         return TaskCode(
             token=f"{_process}-{next(_tokens)}", fn=fn, name=own.name, retries=retries,
-            retry_delay=policy, retry_condition=own.retry_condition_fn,
+            retry_delay=self._policy(retries), retry_condition=own.retry_condition_fn,
             timeout_s=own.timeout_seconds, isolation=own.isolation, log_prints=log_prints,
-            run_name=own.task_run_name, tags=own.tags,
+            run_name=own.task_run_name, tags=own.tags, hooks=own.hooks or None,
+            owner=self if asked else None,
         )

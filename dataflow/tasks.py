@@ -7,7 +7,7 @@ arguments (``arguments.py``, ``mapping.py``), running anything (``worker/``).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import update_wrapper
 from types import MethodType
 from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, Unpack, cast, overload
@@ -21,9 +21,12 @@ from dataflow.exceptions import MissingContextError
 from dataflow.futures import Future, FutureList
 from dataflow.graph import CallSpec
 from dataflow.handles import CallHandle
+from dataflow.hooks import HOOKS
 from dataflow.mapping import Mapping
 from dataflow.options import TaskKeywords, check_task
-from dataflow.signatures import Arguments, key_of, name_of, refuse_not_yet
+from dataflow.retry import exponential_backoff as exponential_backoff
+from dataflow.run_names import check_template
+from dataflow.signatures import Arguments, doc_of, key_of, name_of, refuse_not_yet
 from dataflow.states import State
 from dataflow.task_attributes import TaskAttributes
 
@@ -31,7 +34,7 @@ P = ParamSpec("P")
 P2 = ParamSpec("P2")
 R = TypeVar("R")
 
-_KEPT_ON_NONE = frozenset({"name", "description", "tags", "version", "task_run_name"})
+_KEPT_ON_NONE = frozenset({"name", "description", "tags", "version", "task_run_name", *HOOKS})
 _PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes})
 
 
@@ -63,39 +66,54 @@ class Task(TaskAttributes, Generic[P, R]):
         refuse_not_yet(fn, label)
         self.fn = fn
         self._function: Callable[..., Any] = fn  # of a method: not bound
-        self._given: dict[str, Any] = {
-            key: value for key, value in options.items() if value is not NotSet
-        }
-        self._settings = check_task(self._given, name_of(fn), fn.__doc__)
-        self._arguments = Arguments(fn, f"task {self._settings.name!r}")
-        self._arguments.refuse_reserved()
         self._prefix: tuple[Any, ...] = ()
-        self._codes: dict[bool, TaskCode] = {}
+        self._origin: Any = None
         self.task_key = key_of(fn)
+        self._define({key: value for key, value in options.items() if value is not NotSet})
         update_wrapper(self, fn, updated=())
+        self.__name__, self.__doc__ = name_of(fn), doc_of(fn)
+
+    def _define(self, given: dict[str, Any]) -> None:
+        """Check the options and let them hold."""
+        self._given = {  # what can be read once only is kept for copies of the task
+            key: list(value) if isinstance(value, Iterator) else value
+            for key, value in given.items()
+        }
+        self._settings = check_task(self._given, name_of(self._function), doc_of(self._function))
+        self._arguments = Arguments(self._function, f"task {self._settings.name!r}")
+        self._arguments.refuse_reserved()
+        template = self._settings.task_run_name
+        if isinstance(template, str):
+            check_template(template, self._arguments.signature, "task_run_name",
+                           self._arguments.label)
+        self._codes = {}
+        self._codes_for = self._defaults = None
 
     def with_options(self, **options: Unpack[TaskKeywords]) -> Task[P, R]:
         """Return a new task with some options changed; this one stays as it is.
 
-        What is not given (or is ``NotSet``) keeps its value; tags are
+        What is not given (or is ``NotSet``) keeps its value; tags and hooks are
         replaced, not added to. None takes an option back to its default,
-        except for name, description, tags, version and task_run_name, where it
-        keeps the value.
+        except for name, description, tags, version, task_run_name and hooks,
+        where it keeps the value.
         """
         changed = {
             key: value for key, value in options.items()
             if value is not NotSet and not (value is None and key in _KEPT_ON_NONE)
         }
-        fn: Any = self._function if self._binding is None else self._binding(self._function)
-        new: Task[P, R] = Task(fn, **{**self._given, **changed})
+        new: Task[P, R] = object.__new__(type(self))
+        new.__dict__.update((self._origin or self).__dict__)
+        new._define({**self._given, **changed})
         return new._bound_to(self._prefix[0]) if self._prefix else new
 
     def _bound_to(self, target: Any) -> Any:
         """Return the task with an instance or class before all arguments."""
-        bound = cast("Task[Any, R]", object.__new__(Task))
+        bound = cast("Task[Any, R]", object.__new__(type(self)))
         bound.__dict__.update(self.__dict__)
         bound._prefix = (target,)
+        bound._origin = self
         bound.fn = MethodType(self._function, target)
+        bound.__dict__["__wrapped__"] = bound.fn
         return bound
 
     @overload
@@ -277,9 +295,13 @@ class Task(TaskAttributes, Generic[P, R]):
         log_prints = self._settings.log_prints
         if log_prints is None:
             log_prints = flow_run is not None and flow_run.log_prints
-        code = self._codes.get(log_prints)
+        own = self._origin or self
+        run_id = flow_run.run.flow_run_id if flow_run is not None else None
+        if run_id != own._codes_for:
+            own._renew(run_id)
+        code = own._codes.get(log_prints)
         if code is None:
-            code = self._codes[log_prints] = self._new_code(self._function, log_prints)
+            code = own._codes[log_prints] = own._new_code(own._function, log_prints)
         return code
 
     def _call_code(self, call: int, flow_run: FlowRunContext | None, args: tuple[Source, ...],
@@ -294,7 +316,7 @@ class Task(TaskAttributes, Generic[P, R]):
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_codes": {}}
+        return {**self.__dict__, "_codes": {}, "_codes_for": None}
 
     def __repr__(self) -> str:
         return f"<Task {self.name!r}>"

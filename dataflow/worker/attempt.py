@@ -1,50 +1,55 @@
 """One element: call the user's function, and again at once where a retry has no delay.
 
 This is the one place where user code is called on a worker. Lives here: the
-attempt, what an exception makes of it, and the question to
-``retry_condition_fn``. Does not live here: waiting for a delay (the driver's
-timers), the order of elements (``batch.py``).
+attempt, what an exception makes of it, and when hooks and
+``retry_condition_fn`` are called. Does not live here: calling them
+(``hooks.py``), waiting for a delay (the driver's timers), the order of elements
+(``batch.py``).
 """
 
 from __future__ import annotations
 
-import logging
 import random
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from typing import Any
 
 from dataflow.batch import CallCode, RunInfo
 from dataflow.context import LogSink, TaskRunContext, current_task
-from dataflow.exceptions import DefinitionTypeError, TaskRunTimeoutError, WorkerLost
-from dataflow.failures import own_frames, record_of, text_of
+from dataflow.exceptions import TaskRunTimeoutError, WorkerLost
+from dataflow.failures import own_frames, record_of
+from dataflow.hooks import failed_state, may_retry, tell_completed, tell_failed, tell_running
 from dataflow.outcomes import Attempt, Code, ErrorRecord
 from dataflow.retry import RetryPolicy
-from dataflow.run_views import TaskRunView
+from dataflow.run_names import run_name
+from dataflow.states import State
 from dataflow.worker.deadline import call_with_deadline
 from dataflow.worker.isolate import IsolatedCrash, call_isolated
+from dataflow.worker.returned import ReturnedState, adopted
 
 _clock = time.perf_counter
 _rng = random.Random()
 _NO_DELAY = RetryPolicy()
+_FAILURES = frozenset({Code.FAILED, Code.TIMED_OUT})
+_MAY_BE_STATES = frozenset({State, list, tuple, set, frozenset})
 
 
 class Outcome:
     """What one element came to; ``value`` means something only when COMPLETED."""
 
-    __slots__ = ("attempts", "code", "error", "name", "retry_in_s", "value")
+    __slots__ = ("attempts", "code", "error", "message", "name", "retry_in_s", "value")
 
     def __init__(self, code: int, value: Any = None, error: ErrorRecord | None = None,
                  attempts: int = 1, retry_in_s: float | None = None,
-                 name: str | None = None) -> None:
+                 name: str | None = None, message: str | None = None) -> None:
         self.code = code
         self.value = value
         self.error = error
         self.attempts = attempts
         self.retry_in_s = retry_in_s
         self.name = name
+        self.message = message  # of a state that the function returned
 
 
 class Attempts:
@@ -79,6 +84,7 @@ class Attempts:
         self.plain = (
             not code.task.log_prints and code.task.timeout_s is None
             and code.task.isolation == "thread" and code.task.run_name is None
+            and code.task.hooks is None
         )
 
     def call(self, index: int, before: int, args: tuple[Any, ...],
@@ -86,6 +92,7 @@ class Attempts:
         """Run an element until it completes, fails for good, or has to wait for its retry."""
         attempt = before + 1
         name: str | None = None
+        message: str | None = None
         while True:
             context = TaskRunContext(self.run, self.code, index, attempt, self.logs, args, kwargs)
             context.chosen_name = name
@@ -96,9 +103,13 @@ class Attempts:
                     value = self.task.fn(*args, **kwargs)
                 else:
                     name = self._name(context)
+                    if self.task.hooks is not None:
+                        tell_running(context)
                     value = self._guarded(context, args, kwargs)
+                if type(value) in _MAY_BE_STATES:
+                    value, message = adopted(value, self.task.name)
             except BaseException as error:  # user code may raise anything
-                outcome, code = self._failed(context, error, name)
+                outcome, code = self._failed(context, error, name, started)
                 if outcome.code != Code.AWAITING_RETRY:
                     return outcome
                 self._remember(index, attempt, started, code, outcome.error)
@@ -106,7 +117,9 @@ class Attempts:
                     return outcome
                 attempt += 1
                 continue
-            return Outcome(Code.COMPLETED, value, attempts=attempt, name=name)
+            if self.task.hooks is not None:
+                tell_completed(context, value, message, started)
+            return Outcome(Code.COMPLETED, value, attempts=attempt, name=name, message=message)
 
     def broken_input(self, index: int, error: BaseException) -> Outcome:
         """Return the outcome of an element whose arguments could not be put together."""
@@ -139,14 +152,17 @@ class Attempts:
         how = self.task.run_name
         if how is None or context.chosen_name is not None:
             return context.chosen_name
-        context.chosen_name = make_name(how, context)
+        context.chosen_name = run_name(
+            how, context.parameters, "task_run_name", f"task {self.task.name!r}")
         return context.chosen_name
 
-    def _failed(self, context: TaskRunContext, error: BaseException,
-                name: str | None) -> tuple[Outcome, Code]:
+    def _failed(self, context: TaskRunContext, error: BaseException, name: str | None,
+                started: float) -> tuple[Outcome, Code]:
         """Return the outcome, and the code of this attempt, which a retry may follow."""
-        code = Code.FAILED
-        if isinstance(error, TaskRunTimeoutError):
+        code, message = Code.FAILED, None
+        if isinstance(error, ReturnedState):
+            code, message, error = error.code, error.message, error.error
+        elif isinstance(error, TaskRunTimeoutError):
             code = Code.TIMED_OUT
         elif not isinstance(error, Exception):
             interrupted = isinstance(error, KeyboardInterrupt)
@@ -156,58 +172,22 @@ class Attempts:
         elif isinstance(error, IsolatedCrash):
             code = Code.CRASHED
         record = _record(error, remote=self.remote)
-        outcome = Outcome(code, error=record, attempts=context.attempt, name=name)
-        if code != Code.CRASHED and self._may_retry(context, error, code, record.message):
+        outcome = Outcome(code, error=record, attempts=context.attempt, name=name,
+                          message=message)
+        if code not in _FAILURES:
+            return outcome, code
+        more = context.attempt <= self.task.retries
+        if self.task.hooks is not None or (more and self.task.retry_condition is not None):
+            state = failed_state(context, code, error, record, message)
+            if more and self.task.retry_condition is not None:
+                more = may_retry(context, state, started)
+            if not more and self.task.hooks is not None:
+                tell_failed(context, state, started)
+        if more:
             outcome.code = Code.AWAITING_RETRY
             policy = self.task.retry_delay or _NO_DELAY
             outcome.retry_in_s = policy.delay_s(context.attempt, _rng)
         return outcome, code
-
-    def _may_retry(self, context: TaskRunContext, error: BaseException, code: Code,
-                   text: str) -> bool:
-        if context.attempt > self.task.retries:
-            return False
-        condition = self.task.retry_condition
-        if condition is None:
-            return True
-        from dataflow.states import Failed
-
-        state = Failed(message=text, data=error,
-                       **({"name": "TimedOut"} if code == Code.TIMED_OUT else {}))
-        try:
-            return bool(condition(self.task, TaskRunView(context), state))
-        except Exception as broken:  # user code: a failing condition means no retry
-            if self.logs is not None:
-                self.logs.add(
-                    self.code.call, context.index, context.attempt, time.time(), logging.ERROR,
-                    "dataflow.task_runs",
-                    f"retry_condition_fn of task {self.task.name!r} raised "
-                    f"{type(broken).__name__}: {text_of(broken)}; not retried\n"
-                    f"{traceback.format_exc()}",
-                )
-            return False
-
-
-def make_name(how: str | Callable[..., str], context: TaskRunContext) -> str:
-    """Return a task run's name by template or callable (with or without ``parameters=``).
-
-    Raises
-    ------
-    DefinitionTypeError
-        The callable did not return a string.
-    """
-    if isinstance(how, str):
-        return how.format(**context.parameters)
-    import inspect
-
-    takes = inspect.signature(how).parameters
-    name = how(parameters=context.parameters) if "parameters" in takes else how()
-    if not isinstance(name, str):
-        raise DefinitionTypeError(
-            f"task_run_name of task {context.code.task.name!r} returned "
-            f"{type(name).__name__}, expected str", option="task_run_name",
-        )
-    return name
 
 
 def run_here(

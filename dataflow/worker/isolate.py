@@ -20,6 +20,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from typing import Any
 
 import cloudpickle
@@ -182,7 +183,8 @@ def _request(child: Child, context: TaskRunContext) -> bytes:
     code = None
     if task.token not in child.known:
         try:
-            code = cloudpickle.dumps(task)
+            code = cloudpickle.dumps(replace(
+                task, hooks=None, owner=None, retry_condition=None, run_name=None))
         except Exception as error:  # user values: a closure may hold anything
             raise UnpicklableTask(
                 f"task {task.name!r} cannot be pickled for its own process "
