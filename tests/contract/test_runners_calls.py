@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from dataflow import allow_failure, flow, get_run_logger, runtime, tags, task
 from dataflow.exceptions import (
+    DefinitionError,
     ForeignFuture,
     MissingContextError,
     ParameterBindError,
@@ -211,12 +212,13 @@ def test_task_runs_are_named_by_template_or_callable(play: Play) -> None:
 
 def test_name_template_that_does_not_fit_fails_the_task_run(play: Play) -> None:
     @task(task_run_name="{nothing}")
-    def named(x: int) -> int:
+    def named(x: int, **more: int) -> int:
         return x
 
     def body() -> str:
         future = named.submit(1)
-        future.wait()
+        with pytest.raises(DefinitionError, match=r"named.*no \{nothing\}.*'x', 'more'"):
+            future.result()
         return future.state.name
 
     assert play(body) == "Failed"
