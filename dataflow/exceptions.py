@@ -33,6 +33,8 @@
     │   └── BlockLost (LookupError)          values that no worker holds any more
     ├── StoreError (OSError)                 the run store failed; what was to be written was not
     │   └── StoreVersionError
+    ├── ShellError (RuntimeError)            a shell command did not end with exit code 0
+    │   └── ShellTimeoutError (TimeoutError)
     ├── RunNotFound (LookupError)
     └── SettingsError (ValueError)
 
@@ -196,6 +198,18 @@ class StoreError(DataflowError, OSError):
 
 class StoreVersionError(StoreError):
     """The store was written by a newer version."""
+
+
+class ShellError(DataflowError, RuntimeError):
+    """A command ended with another exit code than 0, or could not be started.
+
+    Fields: ``command``, ``exit_code`` (None where it did not start), ``pid``, ``lines`` (its last
+    ones), ``elapsed_s``.
+    """
+
+
+class ShellTimeoutError(ShellError, TimeoutError):
+    """A command was killed, with all it had started, at its timeout."""
 
 
 class RunNotFound(DataflowError, LookupError):
