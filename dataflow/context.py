@@ -21,6 +21,7 @@ from dataflow.ids import task_run_id
 from dataflow.names import element_name
 from dataflow.outcomes import ErrorRecord, LogLine
 from dataflow.run_views import FlowRunView, TaskRunView
+from dataflow.store import CallRecord, ElementRecord
 
 
 class LogSink:
@@ -102,9 +103,19 @@ class RunDriver(Protocol):
     """What the flow's side asks of the driver of one flow run."""
 
     run: RunInfo
+    deadline: tuple[float, BaseException] | None
 
     def start(self) -> None:
         """Begin to take calls; the runner starts at first need."""
+
+    def next_attempt(self, run: RunInfo, *, cancelled: bool = False) -> RunDriver:
+        """End here; return the driver of the run's next attempt."""
+
+    def abandon(self, message: str) -> RunDriver:
+        """Cancel what is open while another thread is at work in here; return what goes on."""
+
+    def record_subflow(self, call: CallRecord | None, element: ElementRecord) -> None:
+        """Record the call that stands for a flow called in this one."""
 
     def next_call(self) -> int:
         """Return the id for the next call of this run."""
@@ -156,8 +167,8 @@ class FlowRunContext:
     """The flow run that the current code belongs to."""
 
     __slots__ = (
-        "consumed", "driver", "ended", "flow", "log_prints", "logs", "root_flow_run_id", "run",
-        "runner",
+        "children", "consumed", "driver", "ended", "flow", "log_prints", "logs",
+        "root_flow_run_id", "run", "runner",
     )
 
     def __init__(self, run: RunInfo, driver: RunDriver, flow: Any, log_prints: bool,
@@ -171,6 +182,7 @@ class FlowRunContext:
         self.runner = runner  # shared with flows called inside this one
         self.root_flow_run_id = root_flow_run_id or run.flow_run_id
         self.ended = False  # the driver is closed: nothing can be fetched any more
+        self.children: set[Any] = set()  # flow runs called in this one that have not ended
         self.consumed: set[tuple[int, int | None]] = set()
         """Failures that somebody has looked at: (call, index), None for all of a call."""
 

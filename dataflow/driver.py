@@ -42,7 +42,7 @@ from dataflow.outcomes import Attempt, ErrorRecord, LogLine
 from dataflow.run_record import RunRecord
 from dataflow.runner import BatchDone, Capacity, CapacityChanged, Handle, RunnerSession, TaskRunner
 from dataflow.sources import Source
-from dataflow.store import FlowRunRecord, Store
+from dataflow.store import CallRecord, ElementRecord, FlowRunRecord, Store
 from dataflow.worker.attempt import run_here
 
 GATHER_S = 0.005
@@ -64,7 +64,7 @@ class Driver:
     Parameters
     ----------
     record
-        The flow run's row.
+        The flow run's row, or its records so far.
     run
         What tasks may ask about the run.
     runner
@@ -73,13 +73,17 @@ class Driver:
         Where records go, None to keep none.
     owns_runner
         Close the runner at the end.
+    first_call
+        The number of the first call.
     """
 
-    def __init__(self, *, record: FlowRunRecord, run: RunInfo, runner: TaskRunner,
-                 store: Store | None, owns_runner: bool) -> None:
+    def __init__(self, *, record: FlowRunRecord | RunRecord, run: RunInfo, runner: TaskRunner,
+                 store: Store | None, owns_runner: bool, first_call: int = 0) -> None:
         self.run = run
         self.runner = runner
-        self.record = RunRecord(record, run, store)
+        self.record = record if isinstance(record, RunRecord) else RunRecord(record, run, store)
+        self.deadline: tuple[float, BaseException] | None = None
+        """Monotonic time at which whoever waits is given up, and what is raised there then."""
         self._owns_runner = owns_runner
         self._engine = Engine(Capacity(0, 0), run.flow_run_id)
         self._events: deque[Event] = deque()
@@ -95,7 +99,7 @@ class Driver:
         self._fetcher = Fetcher()
         self._wake_at: float | None = None
         self._gather_until: float | None = None
-        self._calls = 0
+        self._calls = first_call
         self._added = self._heard = 0  # calls posted to, and heard by the engine
         self._asked = self._asked_heard = 0
         self._deferred: list[Pull] = []
@@ -148,6 +152,40 @@ class Driver:
         StoreError
             Records could not be written.
         """
+        self._end_loop()
+        try:
+            self._close_session(cancelled)
+            if self._owns_runner:
+                self.runner.close(cancelled=cancelled)
+        finally:
+            self.record.close(self._engine.take_gulp())
+
+    def next_attempt(self, run: RunInfo, *, cancelled: bool = False) -> Driver:
+        """End here and return the driver of the run's next attempt.
+
+        It goes on with the runner, the records and the count of calls; this
+        one, which futures and code left behind may still have, records nothing more.
+        """
+        record, self.record = self.record, RunRecord.nowhere(run)
+        owns, self._owns_runner = self._owns_runner, False
+        self._end_loop()
+        self._close_session(cancelled)
+        record.put(self._engine.take_gulp())
+        record.attempt(run)
+        return Driver(record=record, run=run, runner=self.runner, store=None, owns_runner=owns,
+                      first_call=self._calls)
+
+    def abandon(self, message: str) -> Driver:
+        """Cancel what is open although another thread is at work in here, and take the rest over.
+
+        For a synchronous runner whose thread is left behind in user code: the
+        lock is its, and it decides nothing until it comes back.
+        """
+        self._engine.hear(CancelAll(message), time.time())
+        self._engine.take_commands()
+        return self.next_attempt(self.run)
+
+    def _end_loop(self) -> None:
         self._stopping = True
         self._signal.put(None)
         if self._thread is not None:
@@ -155,17 +193,11 @@ class Driver:
         for source in self._sources.values():
             source.stop()
         self._callbacks.close()
-        try:
-            self._close_runner(cancelled)
-        finally:
-            self.record.close(self._engine.take_gulp())
 
-    def _close_runner(self, cancelled: bool) -> None:
+    def _close_session(self, cancelled: bool) -> None:
         if self._session is not None:
             self._session.close(cancelled=cancelled)
             self._session = None
-        if self._owns_runner:
-            self.runner.close(cancelled=cancelled)
 
     def _all_final(self) -> bool:
         with self._lock:
@@ -243,6 +275,13 @@ class Driver:
         if done():
             return True
         until = None if timeout_s is None else time.monotonic() + timeout_s
+        if self.deadline is not None and (until is None or until > self.deadline[0]):
+            if not self._waited(done, self.deadline[0]):
+                raise self.deadline[1]
+            return True
+        return self._waited(done, until)
+
+    def _waited(self, done: Callable[[], bool], until: float | None) -> bool:
         self._flush()
         if self.runner.synchronous:
             return self._wait_here(done, until)
@@ -292,6 +331,10 @@ class Driver:
                      error: ErrorRecord | None = None) -> None:
         """Record a state of the flow run; start and end times follow from it."""
         self.record.state(state_type, state_name, message, error)
+
+    def record_subflow(self, call: CallRecord | None, element: ElementRecord) -> None:
+        """Record the call that stands for a flow called in this one: made, or ended."""
+        self.record.subflow(call, element)
 
     def log(self, line: LogLine) -> None:
         """Record a log line of the flow or of a direct call."""

@@ -24,6 +24,7 @@
     │   │   └── UpstreamTaskError            did not run: names the task that failed first
     │   ├── MissingResult
     │   ├── TaskRunTimeoutError (TimeoutError)
+    │   ├── FlowRunTimeoutError (TimeoutError)
     │   └── RemoteError                      stands for an exception that cannot be unpickled
     ├── TransportError                       something cannot cross a process border
     │   ├── UnpicklableArgument (TypeError)
@@ -159,6 +160,10 @@ class MissingResult(RunError):
 
 class TaskRunTimeoutError(RunError, TimeoutError):
     """The task took longer than ``timeout_seconds``."""
+
+
+class FlowRunTimeoutError(RunError, TimeoutError):
+    """The flow function took longer than ``timeout_seconds``."""
 
 
 class RemoteError(RunError):

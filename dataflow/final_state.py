@@ -7,24 +7,27 @@ here: running the function (``flow_run.py``).
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from dataclasses import dataclass
 from typing import Any
 
 from dataflow.context import FlowRunContext
-from dataflow.exceptions import DataflowError
-from dataflow.failures import describe, type_name
+from dataflow.exceptions import DataflowError, FailedRun
+from dataflow.failures import describe, exception_of, text_of, type_name
 from dataflow.futures import Future, FutureList
 from dataflow.graph import CallView
 from dataflow.handles import CallHandle, Deadline
 from dataflow.names import name_in
-from dataflow.outcomes import STATE_OF
+from dataflow.outcomes import STATE_OF, ErrorRecord
 from dataflow.resolve import Marker, substitute
-from dataflow.states import Failed, State, StateType, aggregate, is_state_group
-
-
-def materialise(value: Any) -> Any:
-    """Return a generator's items as a list, anything else as it is."""
-    return list(value) if isinstance(value, Generator) else value
+from dataflow.states import (
+    Cancelled,
+    Crashed,
+    Failed,
+    State,
+    StateType,
+    aggregate,
+    is_state_group,
+)
 
 
 def wait_for_futures(value: Any) -> None:
@@ -108,9 +111,56 @@ class Returned:
         return State(StateType.COMPLETED, data=value)
 
 
-def unseen_failures(flow_run: FlowRunContext) -> str | None:
-    """Return the text of a warning that lists failures nobody has looked at, or None."""
+def failed(error: Exception) -> State:
+    """Return the state of a run whose function raised."""
+    return Failed(message=f"Flow run encountered an exception: {_text(error)}", data=error)
+
+
+def aborted(error: BaseException) -> State:
+    """Return the state of a run that was ended by something else than an Exception."""
+    match error:
+        case KeyboardInterrupt():
+            return Cancelled(message="Interrupted")
+        case SystemExit():
+            return Crashed(message="Execution was aborted by Python system exit call.", data=error)
+    if type(error).__name__ == "CancelledError":
+        return Cancelled(message="Execution was cancelled by the runtime environment.")
+    if isinstance(error, GeneratorExit):
+        return Cancelled(message="The coroutine of the flow was closed before its end.")
+    return Crashed(message=f"Execution was aborted: {_text(error)}", data=error)
+
+
+def _text(error: BaseException) -> str:
+    text = text_of(error)
+    return f"{type_name(type(error))}: {text}" if text else type_name(type(error))
+
+
+@dataclass(frozen=True, slots=True)
+class Unseen:
+    """Failures of task runs that nobody has looked at.
+
+    Attributes
+    ----------
+    text
+        How many, and one line for each call.
+    first
+        Exception of the first of them.
+    """
+
+    text: str
+    first: BaseException | None
+
+    def error(self) -> FailedRun:
+        """Return the error of a flow run that must not have any."""
+        error = FailedRun(self.text)
+        error.__cause__ = self.first
+        return error
+
+
+def unseen_failures(flow_run: FlowRunContext) -> Unseen | None:
+    """Return the failures that nobody has looked at, None where there are none."""
     lines, count, seen = [], 0, flow_run.consumed
+    first: ErrorRecord | None = None
     views = {view.call: view for view, _ in flow_run.driver.failures()}
     for call, view in views.items():
         if (call, None) in seen:
@@ -121,13 +171,13 @@ def unseen_failures(flow_run: FlowRunContext) -> str | None:
         if unseen:
             count += len(unseen)
             lines.append(_line(flow_run.run.flow_run_id, view, unseen[0], len(unseen) - 1))
+            first = first or view.errors.get(unseen[0]) or view.fault
     if not lines:
         return None
     what = "1 task run" if count == 1 else f"{count} task runs"
-    return (
+    return Unseen(
         f"{what} did not complete, and the flow neither took nor returned the result:\n"
-        + "\n".join(lines)
-    )
+        + "\n".join(lines), exception_of(first) if first is not None else None)
 
 
 def _line(flow_run_id: str, view: CallView, index: int, others: int) -> str:

@@ -1,69 +1,55 @@
 """One run of a flow, from its parameters to its final state.
 
 Lives here: the order of things: parameters, runner, driver, the function, the
-drain, the final state, what the caller gets. Does not live here: the rules of
-each (``parameters.py``, ``runner_choice.py``, ``final_state.py``), or anything
-about single task runs (``driver.py``).
+drain, another attempt, the final state, hooks. It stands once, as a plan of
+steps, for plain and async flows and for generators of both kinds. Does not live
+here: how steps are gone through (``flow_steps.py``), the function as a step
+(``flow_function.py``), the rules of each thing (``parameters.py``,
+``runner_choice.py``, ``final_state.py``), or anything about single task runs
+(``driver.py``).
 """
 
 from __future__ import annotations
 
 import logging
-import os
-import random
-import socket
-import time
-from collections.abc import Callable
-from contextvars import Token
+import threading
+from collections.abc import AsyncGenerator, Callable, Generator
+from dataclasses import replace
+from functools import partial
 from inspect import BoundArguments
-from typing import Any, Protocol
+from typing import Any
 
 from dataflow.batch import RunInfo
-from dataflow.captured_logs import capture
-from dataflow.context import FlowRunContext, LogSink, RunDriver, current_flow, current_tags
+from dataflow.context import FlowRunContext, RunDriver, current_flow
 from dataflow.direct import Inputs, resolved
-from dataflow.exceptions import ParameterTypeError, UpstreamTaskError
-from dataflow.failures import own_frames, record_of, text_of, type_name
-from dataflow.final_state import Returned, materialise, unseen_failures, wait_for_futures
-from dataflow.ids import new_run_id
-from dataflow.logging import flow_logger, prints_to_log, show_on_console
-from dataflow.names import flow_run_name
-from dataflow.outcomes import ErrorRecord, LogLine
-from dataflow.parameters import Parameters, to_json
-from dataflow.runner import TaskRunner
-from dataflow.runner_choice import DEFAULT, RunnerOption, new_runner
-from dataflow.settings import get_settings
-from dataflow.states import Cancelled, Crashed, Failed, Pending, State
-from dataflow.store import FlowRunRecord, Store
-
-
-class Runnable(Protocol):
-    """A flow, as far as a run of it needs one."""
-
-    name: str
-    version: str | None
-    fn: Callable[..., Any]
-    parameters: Parameters
-    should_validate_parameters: bool
-    task_runner: RunnerOption | None
-    log_prints: bool | None
-    on_exit: str
-
-    def make_run_name(self, bound: BoundArguments) -> str | None:
-        """Return the name of a run, None where the flow does not say."""
-
-
-class _FlowLog(LogSink):
-    """The flow's own lines go to the driver's recorder."""
-
-    __slots__ = ("_driver",)
-
-    def __init__(self, driver: RunDriver) -> None:
-        self._driver = driver
-
-    def add(self, call: int, index: int, attempt: int, time_s: float, level: int,
-            logger: str, message: str) -> None:
-        self._driver.log(LogLine(call, index, attempt, time_s, level, logger, message))
+from dataflow.exceptions import ParameterTypeError
+from dataflow.failures import own_frames, record_of
+from dataflow.final_state import (
+    Returned,
+    aborted,
+    failed,
+    unseen_failures,
+    wait_for_futures,
+)
+from dataflow.flow_function import Call, Items
+from dataflow.flow_hooks import due
+from dataflow.flow_opening import Runnable, continued, opened
+from dataflow.flow_options import retries_of
+from dataflow.flow_steps import (
+    Blocking,
+    Pause,
+    Plan,
+    Step,
+    perform,
+    perform_later,
+    stream,
+    stream_later,
+)
+from dataflow.logging import flow_logger
+from dataflow.outcomes import ErrorRecord
+from dataflow.states import Cancelled, Failed, State
+from dataflow.store import Store
+from dataflow.subflow import Ended, StandIn, not_ready, upstream_calls
 
 
 class FlowRun:
@@ -77,33 +63,84 @@ class FlowRun:
         As the caller gave them.
     wait_for
         Futures of the flow around that must complete first.
+
+    Raises
+    ------
+    ParameterBindError
+        The arguments do not fit.
     """
 
     def __init__(self, flow: Runnable, args: tuple[Any, ...], kwargs: dict[str, Any],
                  wait_for: Any) -> None:
-        self.flow = flow
-        self.parent = current_flow.get()
+        flow.arguments.bind(args, kwargs)
+        self.flow: Any = flow
+        self.settings = flow.settings
+        self.ended = threading.Event()
+        self._given = args, kwargs, wait_for
+        self._parent: FlowRunContext | None = None
+        self._bound: BoundArguments
         self._refusal: State | None = None  # why the function is not even called
-        self._bound = self._take(args, kwargs, wait_for)
+        self._upstream: tuple[int, ...] = ()
+        self._stand_in: StandIn | None = None
         self._context: FlowRunContext
         self._store: Store
+        self._function: Call | None = None
         self._closing = False
+        self._lock = threading.Lock()
 
-    def _take(self, args: tuple[Any, ...], kwargs: dict[str, Any],
-              wait_for: Any) -> BoundArguments:
+    def plan(self) -> Plan[State]:
+        """Run and return the final state; what is no Exception is raised after the clean-up."""
+        parent = self._parent = current_flow.get()
+        yield Blocking(self._take, parent, in_place=_in_place(parent))
+        if parent is not None:
+            self._stand_in = StandIn(parent, self.settings.name, self._upstream)
+        self._context, self._store = opened(self.flow, self._bound, parent, self._stand_in)
+        if parent is not None:
+            parent.children.add(self)
+        try:
+            yield self._blocking(self._context.driver.start)
+            if self._stand_in is not None:
+                self._stand_in.begin()
+            if self._refusal is not None:
+                yield from self._end(self._refusal)
+                return self._refusal
+            state = yield from self._attempts()
+            yield from self._end(state)
+        except BaseException as error:  # user code, or Ctrl-C anywhere
+            yield from self._abort(error)
+            raise
+        finally:
+            self._leave("has ended")
+            self.ended.set()
+            if parent is not None:
+                parent.children.discard(self)
+        return state
+
+    def stop(self, message: str) -> None:
+        """Cancel the run from outside; its function may go on and leads nowhere."""
+        if self._first_to_close():
+            if self._function is not None:
+                self._function.left_behind = True
+            perform(self._cut_off(Cancelled(message=message)))
+
+    # before the function
+
+    def _take(self) -> None:
         """Resolve, bind and validate the arguments."""
-        parameters = self.flow.parameters
-        parameters.bind(args, kwargs)
-        if self.parent is None:
+        parameters = self.flow.arguments
+        args, kwargs, wait_for = self._given
+        parent = self._parent
+        if parent is None:
             args, kwargs = resolved(args, kwargs)
         else:
-            inputs = Inputs(self.parent)
+            self._upstream = upstream_calls(parent, args, kwargs, wait_for)
+            inputs = Inputs(parent)
             args, kwargs = inputs.values(args), inputs.values(kwargs)
             inputs.values(wait_for)
             if inputs.failed:
-                self._refusal = _upstream(self.flow.name, inputs.failed[0])
-        bound = parameters.bind(args, kwargs)
-        if self.flow.should_validate_parameters and self._refusal is None:
+                self._refusal = not_ready(self.settings.name, inputs.failed[0])
+        bound = self._bound = parameters.bind(args, kwargs)
+        if self.settings.validate_parameters and self._refusal is None:
             given = set(parameters.signature.bind(*args, **kwargs).arguments)
             try:
                 parameters.validate(bound, given)
@@ -111,158 +148,216 @@ class FlowRun:
                 self._refusal = Failed(
                     message=f"Validation of flow parameters failed with error: {error}",
                     data=error)
-        return bound
 
-    def run(self) -> State:
-        """Run and return the final state; what is no Exception is raised after the clean-up."""
-        context = self._context = self._open()
-        driver = context.driver
-        token: Token[FlowRunContext | None] | None = None
-        try:
-            driver.start()
-            token = current_flow.set(context)
-            state = self._refused() if self._refusal is not None else self._go()
-        except BaseException as error:  # user code, or Ctrl-C anywhere
-            self._abort(error)
-            raise
-        finally:
-            context.ended = True
-            if token is not None:
-                current_flow.reset(token)
-        return state
+    # attempts
 
-    def _open(self) -> FlowRunContext:
-        """Make the run's driver and context."""
-        from dataflow.driver import Driver
-        from dataflow.stores import open_store
+    def _attempts(self) -> Plan[State]:
+        """Call the function until it does not fail or there are no retries left."""
+        retries, delay_s = retries_of(self.settings)
+        while True:
+            state = yield from self._attempt()
+            count = self._context.run.run_count
+            begun = isinstance(self._function, Items) and self._function.yielded
+            if not state.is_failed() or count > retries or begun or self._closing:
+                return state
+            yield from self._await_retry(state, count, retries, delay_s)
 
-        settings = get_settings()
-        parent, flow = self.parent, self.flow
-        level = logging.getLevelNamesMapping().get(settings.log_level.upper(), logging.INFO)
-        if parent is None:
-            show_on_console(level, settings.logging_to_console)
-        runner = self._runner(settings.task_runner)
-        info = self._info(level, settings.logging_extra_loggers)
-        if info.extra_loggers:
-            capture(info.extra_loggers, level)
-        record = FlowRunRecord(
-            id=info.flow_run_id, name=info.flow_run_name, flow_name=flow.name,
-            flow_version=flow.version, parameters=to_json(self._bound.arguments),
-            tags=info.tags, created_s=info.started_s,
-            parent_flow_run_id=info.parent_flow_run_id, runner=runner.name,
-            host=socket.gethostname(), pid=os.getpid(),
-        )
-        self._store = open_store(None)
-        driver: RunDriver = Driver(
-            record=record, run=info, runner=runner, store=self._store,
-            owns_runner=parent is None or runner is not parent.runner,
-        )
-        log_prints = flow.log_prints
-        if log_prints is None:
-            log_prints = parent.log_prints if parent is not None else settings.log_prints
-        if log_prints:
-            prints_to_log(print)
-        return FlowRunContext(info, driver, flow, log_prints, _FlowLog(driver), runner,
-                              parent.root_flow_run_id if parent is not None else None)
-
-    def _runner(self, by_setting: str | None) -> TaskRunner:
-        option = self.flow.task_runner
-        if option is None and self.parent is not None:
-            shared: TaskRunner = self.parent.runner
-            return shared
-        return new_runner(option or by_setting or DEFAULT)
-
-    def _info(self, level: int, extra_loggers: tuple[str, ...]) -> RunInfo:
-        flow, parent = self.flow, self.parent
-        return RunInfo(
-            flow_run_id=new_run_id(),
-            flow_run_name=flow.make_run_name(self._bound) or flow_run_name(random.Random()),
-            flow_name=flow.name, flow_version=flow.version,
-            parameters=dict(self._bound.arguments), tags=tuple(sorted(current_tags.get())),
-            started_s=time.time(),
-            parent_flow_run_id=parent.run.flow_run_id if parent is not None else None,
-            log_level=level,
-            root_flow_run_id=parent.root_flow_run_id if parent is not None else None,
-            extra_loggers=extra_loggers,
-        )
-
-    def _refused(self) -> State:
-        """End a run whose function is not called."""
-        assert self._refusal is not None
-        self._end(self._refusal)
-        return self._refusal
-
-    def _go(self) -> State:
-        """Call the function, drain what it submitted, tell the final state."""
-        context, flow = self._context, self.flow
+    def _attempt(self) -> Plan[State]:
+        """Call the function, drain what it submitted, tell the state."""
+        context, settings = self._context, self.settings
         driver, logger = context.driver, flow_logger(context)
-        logger.info("Beginning flow run %r for flow %r", context.run.flow_run_name, flow.name)
-        driver.record_state("RUNNING", "Running")
+        first = context.run.run_count == 1
+        if first:
+            logger.info("Beginning flow run %r for flow %r", context.run.flow_run_name,
+                        settings.name)
+        running = State("RUNNING", "Running" if first else "Retrying")
+        driver.record_state(running.type.value, running.name)
+        yield from due(self.flow, context, running)
+        kind = Items if self.flow.kind.endswith("generator") else Call
+        function = self._function = kind(
+            self.flow.fn, self._bound.args, self._bound.kwargs, context, settings.timeout_seconds)
         error: Exception | None = None
         value: Any = None
         try:
-            value = materialise(flow.fn(*self._bound.args, **self._bound.kwargs))
+            value = yield function
         except Exception as raised:  # user code
             error = raised
-        if flow.on_exit == "cancel":
-            wait_for_futures(value)
-        driver.finish(cancel=flow.on_exit == "cancel", stop_generators=error is not None)
+        if function.timed_out:
+            yield from self._cut_short(function, str(error))
+            return Failed("TimedOut", message=str(error), data=error)
+        yield from self._drain(value, error)
         if error is not None:
-            state = Failed(message=f"Flow run encountered an exception: {_text(error)}", data=error)
+            state = failed(error)
         else:
-            returned = Returned(value)
-            for text in returned.lost:
-                logger.warning("A returned value could not be fetched: %s", text)
-            state = returned.state()
-        warning = unseen_failures(context)
-        if warning is not None:
-            logger.warning("%s", warning)
-        self._end(state)
+            state = yield self._blocking(lambda: self._state_of(value))
+        return self._judged(state)
+
+    def _drain(self, value: Any, error: Exception | None) -> Plan[None]:
+        """Wait for what the function submitted, or cancel it where the flow says so."""
+        context, cancel = self._context, self.settings.on_exit == "cancel"
+        if cancel:
+            yield self._blocking(lambda: wait_for_futures(value))
+        for child in list(context.children):
+            if cancel or child.flow.kind.endswith("generator"):
+                yield self._blocking(partial(child.stop, "the flow around it ended"))
+            else:
+                yield self._blocking(child.ended.wait)
+        yield self._blocking(lambda: context.driver.finish(
+            cancel=cancel, stop_generators=error is not None))
+
+    def _state_of(self, value: Any) -> State:
+        """Return the final state for what the function returned."""
+        returned = Returned(value)
+        for text in returned.lost:
+            flow_logger(self._context).warning("A returned value could not be fetched: %s", text)
+        return returned.state()
+
+    def _judged(self, state: State) -> State:
+        """Tell of failures that nobody took; a strict flow does not complete with them."""
+        unseen = unseen_failures(self._context)
+        if unseen is None:
+            return state
+        if self.settings.strict and state.is_completed():
+            return Failed(message=unseen.text, data=unseen.error())
+        flow_logger(self._context).warning("%s", unseen.text)
         return state
 
-    def _end(self, state: State, *, cancelled: bool = False) -> None:
-        """Record the final state and close the driver."""
-        self._closing = True
+    def _await_retry(self, state: State, count: int, retries: int, delay_s: float) -> Plan[None]:
+        """Get ready for another attempt, in time."""
+        context = self._context
+        when = f"in {delay_s:g} second(s)" if delay_s else "now"
+        record = _record(state)
+        flow_logger(context).warning(
+            "%s; attempt %d of %d begins %s%s", state.message, count + 1, retries + 1, when,
+            f"\n{record.traceback.rstrip()}" if record is not None else "")
+        context.driver.record_state("SCHEDULED", "AwaitingRetry", state.message)
+        if delay_s:
+            yield Pause(delay_s)
+        run = replace(context.run, run_count=count + 1)
+        driver = yield self._blocking(lambda: context.driver.next_attempt(run))
+        self._leave("has begun another attempt")
+        self._go_on(driver, run)
+
+    def _go_on(self, driver: RunDriver, run: RunInfo) -> None:
+        """Make the context of what follows: code left behind keeps the one it has."""
+        self._context = continued(self._context, driver, run)
+
+    # the end
+
+    def _cut_short(self, function: Call, why: str) -> Plan[None]:
+        """Cancel whatever is under way, also where the function is left behind in it."""
+        context = self._context
+        for child in list(context.children):
+            yield self._blocking(partial(child.stop, why), to_its_end=True)
+        driver = context.driver
+        if function.left_behind:
+            self._leave(f"was cut short ({why})")
+            if context.runner.synchronous:
+                self._go_on(driver.abandon(why), context.run)
+                return
+            self._go_on(driver, context.run)
+        yield self._blocking(lambda: driver.finish(cancel=True), to_its_end=True)
+
+    def _leave(self, why: str) -> None:
+        """Take the driver away from code that may still run in this context."""
+        context = self._context
+        if not isinstance(context.driver, Ended):
+            context.driver = Ended(context.driver, f"Flow run {context.run.flow_run_name!r} {why}")
+        context.ended = True
+
+    def _end(self, state: State, *, cancelled: bool = False) -> Plan[None]:
+        """Record the final state, call hooks and close, unless somebody else does."""
+        if self._first_to_close():
+            yield from self._close(state, cancelled)
+
+    def _first_to_close(self) -> bool:
+        with self._lock:
+            first, self._closing = not self._closing, True
+            return first
+
+    def _close(self, state: State, cancelled: bool) -> Plan[None]:
         context = self._context
         level = logging.INFO if state.is_completed() else logging.ERROR
         flow_logger(context).log(level, "Finished in state %s", state)
-        data = state.data if state.has_data() else None
-        error: ErrorRecord | None = None
-        if isinstance(data, BaseException) and not state.is_completed():
-            error = record_of(data, remote=False, skip_frames=own_frames(data, "dataflow."))
-        context.driver.record_state(state.type.value, state.name, state.message, error)
+        record = _record(state)
+        driver = context.driver
+        driver.record_state(state.type.value, state.name, state.message, record)
+        if self._stand_in is not None:
+            self._stand_in.end(state, record)
+        self._leave("has ended")
         try:
-            context.driver.close(cancelled=cancelled)
+            yield from due(self.flow, context, state)
+        finally:
+            yield self._blocking(lambda: self._release(driver, cancelled), to_its_end=True)
+
+    def _release(self, driver: RunDriver, cancelled: bool) -> None:
+        try:
+            driver.close(cancelled=cancelled)
         finally:
             self._store.close()
 
-    def _abort(self, error: BaseException) -> None:
+    def _abort(self, error: BaseException) -> Plan[None]:
         """Cancel what is left, record how the run ended, close; whatever happens on the way."""
-        if self._closing:  # closing itself failed: there is nothing left to do
-            return
-        if isinstance(error, KeyboardInterrupt):
-            state = Cancelled(message="Interrupted")
-        elif isinstance(error, SystemExit):
-            state = Crashed(message="Execution was aborted by Python system exit call.", data=error)
-        else:
-            state = Crashed(message=f"Execution was aborted: {_text(error)}", data=error)
+        if self._first_to_close():  # else closing itself failed: there is nothing left to do
+            yield from self._cut_off(aborted(error))
+
+    def _cut_off(self, state: State) -> Plan[None]:
+        function = self._function
         try:
-            self._context.driver.finish(cancel=True)
+            if function is None:
+                driver = self._context.driver
+                yield self._blocking(lambda: driver.finish(cancel=True), to_its_end=True)
+            else:
+                yield from self._cut_short(function, state.message or state.name)
         finally:
-            self._end(state, cancelled=True)
+            yield from self._close(state, cancelled=True)
+
+    def _blocking(self, fn: Callable[[], Any], *, to_its_end: bool = False) -> Step:
+        context = self._context
+        return Blocking(fn, context, in_place=_in_place(context), to_its_end=to_its_end)
 
 
-def _text(error: BaseException) -> str:
-    text = text_of(error)
-    return f"{type_name(type(error))}: {text}" if text else type_name(type(error))
+def _in_place(context: FlowRunContext | None) -> bool:
+    """Tell whether waiting is the work: nobody but this thread runs tasks."""
+    return context is not None and bool(context.runner.synchronous)
 
 
-def _upstream(flow_name: str, failed: Any) -> State:
-    """Return the state of a flow that does not run because of an argument."""
-    cause = failed.result(raise_on_failure=False)
-    name = getattr(failed, "name", "?")
-    message = f"Upstream task run {name!r} did not reach a 'COMPLETED' state."
-    error = UpstreamTaskError(f"Flow {flow_name!r} did not run: {message}",
-                              upstream_task_run_name=name)
-    error.__cause__ = cause
-    return Pending("NotReady", message=message, data=error)
+def _record(state: State) -> ErrorRecord | None:
+    """Return the record of the exception that a run ended with; its traceback is the user's."""
+    data = state.data if state.has_data() and not state.is_completed() else None
+    if not isinstance(data, BaseException):
+        return None
+    return record_of(data, remote=False, skip_frames=own_frames(data, "dataflow."))
+
+
+def started(run: FlowRun, kind: str, return_state: bool) -> Any:
+    """Return what a call of a flow gives: the value or state, awaitable or iterable by kind."""
+    if kind.startswith("async"):
+        if kind == "async_generator" and not return_state:
+            return _items_later(run)
+        return _awaited(run, return_state)
+    if kind == "generator" and not return_state:
+        return _items(run)
+    state = perform(run.plan())
+    return state if return_state else state.result()
+
+
+async def _awaited(run: FlowRun, return_state: bool) -> Any:
+    state = await perform_later(run.plan())
+    return state if return_state else state.result()
+
+
+def _items(run: FlowRun) -> Generator[Any, None, Any]:
+    state = yield from stream(run.plan())
+    return state.result()
+
+
+async def _items_later(run: FlowRun) -> AsyncGenerator[Any, None]:
+    ends: list[State] = []
+    items = stream_later(run.plan(), ends.append)
+    try:
+        async for item in items:
+            yield item
+    finally:
+        await items.aclose()
+    ends[0].result()

@@ -7,7 +7,7 @@ run of it (``flow_run.py``).
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import update_wrapper
 from types import MethodType
 from typing import (
@@ -16,7 +16,6 @@ from typing import (
     Generic,
     Literal,
     ParamSpec,
-    TypedDict,
     TypeVar,
     Unpack,
     cast,
@@ -25,58 +24,21 @@ from typing import (
 
 from dataflow.annotations import NotSet
 from dataflow.context import current_task
-from dataflow.exceptions import DefinitionTypeError
-from dataflow.flow_run import FlowRun
-from dataflow.options import Check, refuse_unknown
+from dataflow.flow_hooks import KINDS, FlowHooks
+from dataflow.flow_options import KEPT_ON_NONE, FlowKeywords, check_flow, retries_of
+from dataflow.flow_run import FlowRun, started
 from dataflow.parameters import Parameters
-from dataflow.runner import TaskRunner
-from dataflow.runner_choice import RunnerOption, check_runner
-from dataflow.signatures import Arguments, name_of, refuse_not_yet
+from dataflow.runner_choice import RunnerOption
+from dataflow.signatures import Arguments, kind_of, name_of
 from dataflow.states import State
 
 P = ParamSpec("P")
 P2 = ParamSpec("P2")
 R = TypeVar("R")
-
-_BANNED = "/%&<>"
-_KEPT_ON_NONE = frozenset({"name", "description", "version", "flow_run_name", "task_runner"})
+T = TypeVar("T")
 
 
-class FlowKeywords(TypedDict, total=False):
-    """Keywords of ``@flow``, ``Flow`` and ``with_options``."""
-
-    name: str | None
-    version: str | None
-    description: str | None
-    flow_run_name: str | Callable[..., str] | None
-    task_runner: TaskRunner | type[TaskRunner] | str | None
-    validate_parameters: bool | None
-    log_prints: bool | None
-    on_exit: str | None
-    retries: Any
-    retry_delay_seconds: Any
-    timeout_seconds: Any
-    persist_result: Any
-    result_storage: Any
-    result_serializer: Any
-    cache_result_in_memory: Any
-    on_completion: Any
-    on_failure: Any
-    on_cancellation: Any
-    on_crashed: Any
-    on_running: Any
-
-
-NOT_YET: dict[str, tuple[Any, ...]] = {
-    "retries": (0,), "retry_delay_seconds": (0,), "timeout_seconds": (),
-    "persist_result": (False,), "result_storage": (), "result_serializer": (),
-    "cache_result_in_memory": (True,), "on_completion": (), "on_failure": (),
-    "on_cancellation": (), "on_crashed": (), "on_running": (),
-}
-"""Keywords that do not act yet, each with the values that ask for what happens anyway."""
-
-
-class Flow(Generic[P, R]):
+class Flow(FlowHooks, Generic[P, R]):
     """A function that runs as a flow; made by :func:`flow`.
 
     Parameters
@@ -95,33 +57,47 @@ class Flow(Generic[P, R]):
     """
 
     def __init__(self, fn: Callable[P, R], **options: Unpack[FlowKeywords]) -> None:
+        self._binding: type | None = None
+        if isinstance(fn, (classmethod, staticmethod)):
+            self._binding, fn = type(fn), fn.__func__
         given: dict[str, Any] = {k: v for k, v in options.items() if v is not NotSet}
         label = f"flow {given.get('name') or name_of(fn)!r}"
-        refuse_not_yet(fn, label)
-        refuse_unknown(given, FlowKeywords.__annotations__, "flow")
-        check = Check(label, given)
-        check.not_yet(NOT_YET)
+        self.kind = kind_of(fn, label)
         Arguments(fn, label).refuse_reserved()
         self.fn = fn
+        self._function: Callable[..., Any] = fn  # of a method: not bound
         self._given = given
-        self.name: str = _checked_name(check) or name_of(fn).replace("_", "-")
-        self.version = check.text("version")
-        self.description = check.text("description") or inspect.getdoc(fn)
-        self.flow_run_name = _run_name(check)
-        self.task_runner: RunnerOption | None = check_runner(check.get("task_runner"), label)
-        self.should_validate_parameters = check.flag("validate_parameters") is not False
-        self.log_prints = check.flag("log_prints")
-        self.on_exit = _on_exit(check)
-        self.parameters = Parameters(fn, label)
+        self.arguments = Parameters(fn, label)
+        self.settings = check_flow(given, name_of(fn).replace("_", "-"), inspect.getdoc(fn),
+                                   self.arguments.signature.parameters)
+        self.set_hooks(given, label)
         update_wrapper(self, fn, updated=())
 
     def with_options(self, **options: Unpack[FlowKeywords]) -> Flow[P, R]:
-        """Return a new flow with some options changed; this one stays as it is."""
+        """Return a new flow with some options changed; this one stays as it is.
+
+        What is not given (or is ``NotSet``) keeps its value; hooks are
+        replaced, not added to. None takes an option back to its default,
+        except for name, description, version, flow_run_name and task_runner,
+        where it keeps the value.
+        """
         changed = {
             key: value for key, value in options.items()
-            if value is not NotSet and not (value is None and key in _KEPT_ON_NONE)
+            if value is not NotSet and not (value is None and key in KEPT_ON_NONE)
         }
-        return Flow(self.fn, **{**self._given, **changed})
+        fn: Any = self._function if self._binding is None else self._binding(self._function)
+        hooks = {kind: list(self.hooks_of(kind)) for kind in KINDS}
+        new: Flow[P, R] = Flow(fn, **{**self._given, **hooks, **changed})
+        target = getattr(self.fn, "__self__", None)
+        return new if self.fn is self._function else new._bound_to(target)
+
+    def _bound_to(self, target: Any) -> Any:
+        """Return the flow with an instance or class before all arguments."""
+        bound = cast("Flow[Any, R]", object.__new__(Flow))
+        bound.__dict__.update(self.__dict__)
+        bound.fn = MethodType(self._function, target)
+        bound.arguments = Parameters(bound.fn, f"flow {self.name!r}")
+        return bound
 
     @overload
     def __get__(self, instance: None, owner: type | None = None) -> Flow[P, R]: ...
@@ -130,14 +106,17 @@ class Flow(Generic[P, R]):
         self: Flow[Concatenate[Any, P2], R], instance: object, owner: type | None = None
     ) -> Flow[P2, R]: ...
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        """Bind a method."""
-        if instance is None:
+        """Bind a method: the instance becomes the first argument of every call."""
+        if self._binding is staticmethod:
             return self
-        given = {"name": self.name, **self._given}
-        return Flow(MethodType(self.fn, instance), **given)
+        target = owner if self._binding is classmethod else instance
+        return self if target is None else self._bound_to(target)
 
     @overload
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    @overload
+    def __call__(self: Flow[P2, Coroutine[Any, Any, T]], *args: Any, return_state: Literal[True],
+                 wait_for: Any = None, **kwargs: Any) -> Coroutine[Any, Any, State]: ...
     @overload
     def __call__(self, *args: Any, return_state: Literal[True], wait_for: Any = None,
                  **kwargs: Any) -> State: ...
@@ -147,7 +126,10 @@ class Flow(Generic[P, R]):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the flow and return what it returned, with states in the place of futures.
 
-        Whatever the flow submitted has ended when this returns.
+        Whatever the flow submitted has ended when this returns. The call of an
+        async flow is awaited, that of a generator iterated: nothing runs
+        before, and the items come as they are made (with ``return_state=True``
+        the state's value is a list of them).
 
         Parameters
         ----------
@@ -164,61 +146,91 @@ class Flow(Generic[P, R]):
             The arguments do not fit; no run was made.
         ParameterTypeError
             A value does not fit its annotation; the run is recorded as FAILED.
+        FlowRunTimeoutError
+            The function took longer than ``timeout_seconds``.
         Exception
-            What the function raised, or the first failure among the states it returned.
+            What the function raised in its last attempt, or the first failure among the
+            states it returned.
         """
         return_state, wait_for = kwargs.pop("return_state", False), kwargs.pop("wait_for", None)
         if current_task.get() is not None:
             raise NotImplementedError(
                 f"Flow {self.name!r} was called inside of a task: not implemented yet; call it "
                 "from a flow")
-        state = FlowRun(self, args, kwargs, wait_for).run()
-        return state if return_state else state.result()
+        return started(FlowRun(self, args, kwargs, wait_for), self.kind, return_state)
 
-    def make_run_name(self, bound: inspect.BoundArguments) -> str | None:
-        """Return the name of a run by template or callable, None where there is none.
+    @property
+    def name(self) -> str:
+        """Name of the flow."""
+        return self.settings.name
 
-        Raises
-        ------
-        DefinitionTypeError
-            The callable did not return a str.
-        """
-        how = self.flow_run_name
-        if how is None:
-            return None
-        if isinstance(how, str):
-            return how.format(**bound.arguments)
-        takes = inspect.signature(how).parameters
-        name = how(parameters=dict(bound.arguments)) if "parameters" in takes else how()
-        if not isinstance(name, str):
-            raise DefinitionTypeError(
-                f"flow_run_name of flow {self.name!r} returned {type(name).__name__}, "
-                "expected str", option="flow_run_name")
-        return name
+    @property
+    def version(self) -> str | None:
+        """Version, for the reader."""
+        return self.settings.version
+
+    @property
+    def description(self) -> str | None:
+        """Description; the docstring by default."""
+        return self.settings.description
+
+    @property
+    def flow_run_name(self) -> str | Callable[..., str] | None:
+        """Template or callable that names the runs."""
+        return self.settings.flow_run_name
+
+    @property
+    def task_runner(self) -> RunnerOption | None:
+        """Runner, class of one or name; None: by the flow around or the settings."""
+        return self.settings.task_runner
+
+    @property
+    def retries(self) -> int:
+        """How often a failing run is tried again."""
+        return retries_of(self.settings)[0]
+
+    @property
+    def retry_delay_seconds(self) -> float:
+        """Seconds between two attempts."""
+        return retries_of(self.settings)[1]
+
+    @property
+    def timeout_seconds(self) -> float | None:
+        """Seconds that an attempt may take."""
+        return self.settings.timeout_seconds
+
+    @property
+    def log_prints(self) -> bool | None:
+        """Whether prints go to the log; None: as the flow around or the settings say."""
+        return self.settings.log_prints
+
+    @property
+    def should_validate_parameters(self) -> bool:
+        """Whether parameters are coerced by their annotations."""
+        return self.settings.validate_parameters
+
+    @property
+    def on_exit(self) -> str:
+        """What happens to task runs that have not ended with the function."""
+        return self.settings.on_exit
+
+    @property
+    def strict(self) -> bool:
+        """Whether failures that nobody took fail the run."""
+        return self.settings.strict
+
+    @property
+    def isasync(self) -> bool:
+        """Whether calls of the flow are awaited, or iterated asynchronously."""
+        return self.kind.startswith("async")
+
+    @property
+    def isgenerator(self) -> bool:
+        """Whether calls of the flow are iterated."""
+        return self.kind.endswith("generator")
 
     def __repr__(self) -> str:
         return f"<Flow {self.name!r}>"
-
-
-def _checked_name(check: Check) -> str | None:
-    name = check.text("name")
-    if name is not None and any(char in name for char in _BANNED):
-        check.wrong("name", f"free of {' '.join(_BANNED)}")
-    return name
-
-
-def _run_name(check: Check) -> str | Callable[..., str] | None:
-    value = check.get("flow_run_name")
-    if value is not None and not isinstance(value, str) and not callable(value):
-        check.wrong_type("flow_run_name", "a str or a callable that returns one")
-    return cast("str | Callable[..., str] | None", value)
-
-
-def _on_exit(check: Check) -> str:
-    value = check.get("on_exit")
-    if value not in (None, "wait", "cancel"):
-        check.wrong("on_exit", "'wait' or 'cancel'")
-    return cast(str, value) or "wait"
 
 
 @overload
@@ -242,6 +254,13 @@ def flow(fn: Any = None, /, **options: Unpack[FlowKeywords]) -> Any:
     task_runner
         A runner, a class of one, or a name: ``"threads"`` (the default),
         ``"inline"``, ``"dask"``. A flow called in a flow shares its runner by default.
+    retries
+        How often the whole function is run again when it failed.
+    retry_delay_seconds
+        Seconds between two attempts.
+    timeout_seconds
+        After so long an attempt fails, TimedOut, and what it submitted is
+        cancelled. A plain function runs in a thread of its own then, which is left behind.
     validate_parameters
         False: parameters are passed as they are.
     log_prints
@@ -249,8 +268,15 @@ def flow(fn: Any = None, /, **options: Unpack[FlowKeywords]) -> Any:
     on_exit
         What happens to task runs that have not ended when the function
         returns: ``"wait"`` for them, or ``"cancel"`` those that the flow does not return.
+    strict
+        True: with task runs that failed and whose outcome nobody took, the run
+        does not complete but fails; by default a warning lists them.
+    on_completion, on_failure, on_cancellation, on_crashed, on_running
+        Lists of functions ``(flow, flow_run, state)``, plain or async, that are
+        called when a run enters such a state: ``on_running`` at each attempt,
+        ``on_failure`` when no retry is left. What one raises is logged.
     options
-        The keywords above; retries, timeouts, results and hooks do not act yet.
+        The keywords above; those for results do not act yet.
 
     Returns
     -------
@@ -261,7 +287,7 @@ def flow(fn: Any = None, /, **options: Unpack[FlowKeywords]) -> Any:
     DefinitionError
         An option has a value that cannot be meant; the text names it.
     NotImplementedError
-        An option, or a kind of function, does not act yet.
+        An option does not act yet.
     """
     if fn is None:
         return lambda fn: Flow(fn, **options)

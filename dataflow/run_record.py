@@ -44,6 +44,15 @@ class RunRecord(LogSink):
         self._recorder: Recorder | None = None
         self._bound = LogBound(run.log_limit)
 
+    @classmethod
+    def nowhere(cls, run: RunInfo) -> RunRecord:
+        """Return a record that keeps nothing."""
+        return cls(FlowRunRecord(id=run.flow_run_id, name="", flow_name=""), run, None)
+
+    def attempt(self, run: RunInfo) -> None:
+        """Go on with another attempt of the same run."""
+        self._run = run
+
     def start(self) -> None:
         """Write the row, so that a store that cannot be written is known at once."""
         if self._store is not None:
@@ -97,6 +106,11 @@ class RunRecord(LogSink):
             attempts=history,
             counts={code.call: {int(outcome.code): 1}},
         ))
+
+    def subflow(self, call: CallRecord | None, element: ElementRecord) -> None:
+        """Record the call that stands for a flow called in this one: made, or ended."""
+        self.put(Gulp(calls=[] if call is None else [call], elements=[element],
+                      counts={element.call: {int(element.code): 1}}))
 
     def close(self, last: Gulp) -> None:
         """Write what is left and stop. Raises StoreError when that cannot be done."""

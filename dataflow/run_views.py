@@ -83,9 +83,14 @@ class FlowRunView:
         What called it; None for a flow run that nobody called.
     start_time, expected_start_time
         When it was made.
+    state, state_type, state_name
+        The state that a hook is called for; None where it is not for one.
     """
 
-    def __init__(self, run: RunInfo) -> None:
+    def __init__(self, run: RunInfo, state: State | None = None) -> None:
+        self.state = state
+        self.state_type = state.type if state is not None else None
+        self.state_name = state.name if state is not None else None
         self.id = run.outer_flow_run_id or run.flow_run_id
         self.name = run.flow_run_name
         self.flow_name = run.flow_name

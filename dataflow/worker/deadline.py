@@ -27,9 +27,21 @@ _abandoned: set[Helper] = set()
 
 
 def call_with_deadline(
-    fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], timeout_s: float
+    fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], timeout_s: float,
+    error: BaseException | None = None, inside: type[BaseException] = TaskRunTimeoutError,
 ) -> Any:
     """Call ``fn`` and return its value, or raise at the deadline.
+
+    Parameters
+    ----------
+    fn, args, kwargs
+        The call.
+    timeout_s
+        Seconds it may take.
+    error
+        Raised at the deadline; by default a TaskRunTimeoutError.
+    inside
+        What is raised inside the thread that is left behind, at its next bytecode.
 
     Raises
     ------
@@ -39,27 +51,33 @@ def call_with_deadline(
     helper = take()
     job = Job(fn, args, kwargs)
     helper.give(job)
-    if not job.done.wait(timeout_s):
-        _leave_behind(helper, job)
-        raise TaskRunTimeoutError(
+    try:
+        in_time = job.done.wait(timeout_s)
+    except BaseException:  # Ctrl-C
+        _leave_behind(helper, job, inside, wait=False)
+        raise
+    if not in_time:
+        _leave_behind(helper, job, inside)
+        raise error or TaskRunTimeoutError(
             f"Task run exceeded timeout of {timeout_s} second(s)", timeout_seconds=timeout_s
         )
     put_back(helper)
     return job.outcome()
 
 
-def _leave_behind(helper: Helper, job: Job) -> None:
+def _leave_behind(helper: Helper, job: Job, inside: type[BaseException], *,
+                  wait: bool = True) -> None:
     with _lock:
         _abandoned.add(helper)
         full = len(_abandoned) > ABANDONED_LIMIT
     job.unwanted = True
     if job.began and not job.done.is_set() and helper.ident is not None:
         ctypes.pythonapi.PyThreadState_SetAsyncExc(
-            ctypes.c_ulong(helper.ident), ctypes.py_object(TaskRunTimeoutError)
+            ctypes.c_ulong(helper.ident), ctypes.py_object(inside)
         )
     # after the exception, so that it cannot come between the helper's end and the call it owes
     helper.leave_behind(lambda: _gone(helper))
-    if full:
+    if full and wait:
         job.done.wait()
 
 

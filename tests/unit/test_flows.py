@@ -22,7 +22,7 @@ from dataflow.exceptions import (
     SettingsError,
     UpstreamTaskError,
 )
-from dataflow.flows import NOT_YET
+from dataflow.flow_options import NOT_YET
 from dataflow.futures import Future
 from dataflow.states import Cancelled, Completed, Failed
 from dataflow.store import FlowRunRow
@@ -84,13 +84,9 @@ def test_keyword_that_does_not_act_yet_is_refused_by_name(option: str) -> None:
         flow(lambda: 1, **{option: object()})  # type: ignore[call-overload]
 
 
-def test_reserved_name_and_async_function_are_refused() -> None:
-    async def later() -> None: ...
-
+def test_reserved_name_is_refused() -> None:
     with pytest.raises(ReservedArgumentError):
         flow(lambda wait_for: 1)
-    with pytest.raises(NotImplementedError, match="async"):
-        flow(later)
 
 
 def test_with_options_changes_a_copy_only() -> None:

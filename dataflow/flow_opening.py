@@ -1,0 +1,136 @@
+"""What a flow run has from its beginning: runner, driver, record and context.
+
+Lives here: making them from a flow, its parameters and the run around. Does
+not live here: the run (``flow_run.py``).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import socket
+import time
+from collections.abc import Callable
+from inspect import BoundArguments
+from typing import Any, Protocol
+
+from dataflow.batch import RunInfo
+from dataflow.captured_logs import capture
+from dataflow.context import FlowRunContext, LogSink, RunDriver, current_tags
+from dataflow.flow_options import FlowSettings, make_run_name
+from dataflow.ids import new_run_id
+from dataflow.logging import prints_to_log, show_on_console
+from dataflow.names import flow_run_name
+from dataflow.outcomes import LogLine
+from dataflow.parameters import Parameters, to_json
+from dataflow.runner import TaskRunner
+from dataflow.runner_choice import DEFAULT, new_runner
+from dataflow.settings import get_settings
+from dataflow.store import FlowRunRecord, Store
+from dataflow.subflow import StandIn
+
+
+class Runnable(Protocol):
+    """A flow, as far as a run of it needs one."""
+
+    fn: Callable[..., Any]
+    kind: str
+    arguments: Parameters
+    settings: FlowSettings
+
+
+class _FlowLog(LogSink):
+    """The flow's own lines go to the driver's recorder."""
+
+    __slots__ = ("_driver",)
+
+    def __init__(self, driver: RunDriver) -> None:
+        self._driver = driver
+
+    def add(self, call: int, index: int, attempt: int, time_s: float, level: int,
+            logger: str, message: str) -> None:
+        self._driver.log(LogLine(call, index, attempt, time_s, level, logger, message))
+
+
+def opened(flow: Runnable, bound: BoundArguments, parent: FlowRunContext | None,
+           stand_in: StandIn | None) -> tuple[FlowRunContext, Store]:
+    """Make a run's driver and context; nothing has begun.
+
+    Parameters
+    ----------
+    flow, bound
+        What is called with what.
+    parent
+        The run around.
+    stand_in
+        The call of the run around that stands for this one.
+    """
+    from dataflow.driver import Driver
+    from dataflow.stores import open_store
+
+    defaults, settings = get_settings(), flow.settings
+    level = logging.getLevelNamesMapping().get(defaults.log_level.upper(), logging.INFO)
+    if parent is None:
+        show_on_console(level, defaults.logging_to_console)
+    runner = _runner(settings, parent, defaults.task_runner)
+    info = _info(settings, bound, parent, stand_in, level)
+    info.extra_loggers = defaults.logging_extra_loggers
+    if info.extra_loggers:
+        capture(info.extra_loggers, level)
+    record = FlowRunRecord(
+        id=info.flow_run_id, name=info.flow_run_name, flow_name=settings.name,
+        flow_version=settings.version, parameters=to_json(bound.arguments),
+        tags=info.tags, created_s=info.started_s,
+        parent_flow_run_id=info.parent_flow_run_id, runner=runner.name,
+        host=socket.gethostname(), pid=os.getpid(),
+    )
+    store = open_store(None)
+    driver: RunDriver = Driver(
+        record=record, run=info, runner=runner, store=store,
+        owns_runner=parent is None or runner is not parent.runner,
+    )
+    log_prints = settings.log_prints
+    if log_prints is None:
+        log_prints = parent.log_prints if parent is not None else defaults.log_prints
+    if log_prints:
+        prints_to_log(print)
+    context = FlowRunContext(
+        info, driver, flow, log_prints, _FlowLog(driver), runner,
+        parent.root_flow_run_id if parent is not None else None)
+    return context, store
+
+
+def continued(old: FlowRunContext, driver: RunDriver, run: RunInfo) -> FlowRunContext:
+    """Return the context of what follows: code left behind keeps the one it has."""
+    new = FlowRunContext(run, driver, old.flow, old.log_prints, _FlowLog(driver), old.runner,
+                         old.root_flow_run_id)
+    new.children = old.children
+    return new
+
+
+def _runner(settings: FlowSettings, parent: FlowRunContext | None,
+            by_setting: str | None) -> TaskRunner:
+    option = settings.task_runner
+    if option is None and parent is not None:
+        shared: TaskRunner = parent.runner
+        return shared
+    return new_runner(option or by_setting or DEFAULT)
+
+
+def _info(settings: FlowSettings, bound: BoundArguments, parent: FlowRunContext | None,
+          stand_in: StandIn | None, level: int) -> RunInfo:
+    name = make_run_name(settings.flow_run_name, bound, settings.name)
+    info = RunInfo(
+        flow_run_id=new_run_id(), flow_run_name=name or flow_run_name(random.Random()),
+        flow_name=settings.name, flow_version=settings.version,
+        parameters=dict(bound.arguments), tags=tuple(sorted(current_tags.get())),
+        started_s=time.time(),
+        parent_flow_run_id=parent.run.flow_run_id if parent is not None else None,
+        log_level=level,
+        root_flow_run_id=parent.root_flow_run_id if parent is not None else None,
+    )
+    if stand_in is not None:
+        info.parent_task_run_id = stand_in.task_run_id
+        stand_in.name = info.flow_run_name
+    return info
