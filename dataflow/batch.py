@@ -113,7 +113,7 @@ class TaskCode:
     run_name: str | Callable[..., str] | None = None
     tags: frozenset[str] = frozenset()
     kind: str = "sync"  # or "async", "generator", "async_generator"
-    concurrency: int = 1  # elements of an async function that run at once in one batch
+    concurrency: int = 0  # runs of an async function side by side on one loop; 0: on none
     hooks: Any = None  # dataflow.hooks.TaskHooks, None where there are none
     owner: Any = None  # the Task itself, where hooks or conditions are to be given it
 
@@ -179,6 +179,7 @@ class Batch:
     nones: frozenset[int] = frozenset()
     """Calls taken whole whose failed elements arrive as None (min_success_ratio reached)."""
     budget_s: float | None = None  # overrun: hand back what has not started after so long
+    at_once: int = 0  # so many elements side by side on an event loop; 0: one after another
     placement: Placement = Placement()
     collect: int | None = None
     """Nothing to run: wait for the element that this earlier batch left running, and report it."""

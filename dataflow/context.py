@@ -19,7 +19,7 @@ from dataflow.exceptions import MissingContextError
 from dataflow.graph import CallSpec, CallView
 from dataflow.ids import task_run_id
 from dataflow.names import element_name
-from dataflow.outcomes import ErrorRecord, LogLine
+from dataflow.outcomes import Attempt, ErrorRecord, LogLine
 from dataflow.run_views import FlowRunView, TaskRunView
 from dataflow.store import CallRecord, ElementRecord
 
@@ -126,6 +126,17 @@ class RunDriver(Protocol):
     def direct(self, code: CallCode, args: tuple[Any, ...], kwargs: dict[str, Any],
                task_key: str) -> tuple[CallView, Any]:
         """Run a call here and now; the value is None when it did not complete."""
+
+    async def direct_awaited(self, code: CallCode, args: tuple[Any, ...], kwargs: dict[str, Any],
+                             task_key: str) -> tuple[CallView, Any]:
+        """Run a call of an async task on the caller's event loop, else as :meth:`direct`."""
+
+    def stream_began(self, code: CallCode, task_key: str, began_s: float) -> None:
+        """Record that the consumption of a generator began."""
+
+    def stream_ended(self, code: CallCode, task_key: str, began_s: float, outcome: Any,
+                     history: list[Attempt]) -> CallView:
+        """Record how a generator ended that was consumed directly."""
 
     def view(self, call: int) -> CallView:
         """Return the live columns of a call."""

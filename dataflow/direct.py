@@ -6,20 +6,23 @@ live here: the attempts themselves (``worker/attempt.py``).
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dataflow.annotations import Annotation, allow_failure, flatten, opaque, quote
 from dataflow.arguments import Extraction, allows, described, wait_for_deps
-from dataflow.batch import CallCode
-from dataflow.context import FlowRunContext, current_task
+from dataflow.batch import CallCode, RunInfo
+from dataflow.context import FlowRunContext, LogSink, current_task
 from dataflow.failures import describe, exception_of
 from dataflow.futures import Future, FutureList
-from dataflow.graph import CallSpec
+from dataflow.graph import CallSpec, CallView
 from dataflow.handles import CallHandle
 from dataflow.nesting import flattened
 from dataflow.outcomes import STATE_OF, SUCCEEDED, Code
 from dataflow.resolve import has_marker, substitute
 from dataflow.states import State
+
+if TYPE_CHECKING:
+    from dataflow.worker.attempt import Outcome  # loaded with the first call
 
 
 def call_in_flow(
@@ -32,8 +35,13 @@ def call_in_flow(
         args, kwargs = found.values(args), found.values(kwargs)
         found.values(wait_for)
         if found.failed:
-            return _not_ready(flow_run, code, found, task_key, return_state)
+            return not_ready(flow_run, code, found, task_key, return_state)
     view, value = flow_run.driver.direct(code, args, kwargs, task_key)
+    return result_of(flow_run, view, value, return_state)
+
+
+def result_of(flow_run: FlowRunContext, view: CallView, value: Any, return_state: bool) -> Any:
+    """Return the value or state of a direct call that has ended, or raise its error."""
     handle = CallHandle(flow_run, view)
     if return_state:
         state = handle.state(0, None)
@@ -115,7 +123,7 @@ class Inputs:
         return futures.result()
 
 
-def _not_ready(
+def not_ready(
     flow_run: FlowRunContext, code: CallCode, found: Inputs, task_key: str, return_state: bool
 ) -> Any:
     """Let the graph record that the call does not run, and why."""
@@ -135,11 +143,19 @@ def call_outside(
     """
     from dataflow.worker.attempt import run_here
 
-    around = current_task.get()
-    run = around.run if around is not None else None
-    logs = around.logs if around is not None else None
-    index = around.index if around is not None else 0
+    run, logs, index = surroundings()
     outcome = run_here(code, *resolved(args, kwargs), run, logs, index=index)
+    return result_outside(outcome, return_state)
+
+
+def surroundings() -> tuple[RunInfo | None, LogSink | None, int]:
+    """Return the flow run, the log and the index of the task run around, where there is one."""
+    around = current_task.get()
+    return (None, None, 0) if around is None else (around.run, around.logs, around.index)
+
+
+def result_outside(outcome: Outcome, return_state: bool) -> Any:
+    """Return the value or state of a call that belongs to no flow, or raise its error."""
     kind, name = STATE_OF[Code(outcome.code)]
     if outcome.code in SUCCEEDED:
         if return_state:

@@ -43,7 +43,7 @@ from dataflow.run_record import RunRecord
 from dataflow.runner import BatchDone, Capacity, CapacityChanged, Handle, RunnerSession, TaskRunner
 from dataflow.sources import Source
 from dataflow.store import CallRecord, ElementRecord, FlowRunRecord, Store
-from dataflow.worker.attempt import run_here
+from dataflow.worker.attempt import Outcome, run_here
 
 GATHER_S = 0.005
 """What a flow adds is gathered for so long before it is cut into batches, in seconds."""
@@ -251,6 +251,31 @@ class Driver:
         clock = time.perf_counter()
         outcome = run_here(code, args, kwargs, self.run, self.record, history=history)
         ended = began + (time.perf_counter() - clock)
+        return self._direct_ended(code, task_key, began, ended, outcome, history), outcome.value
+
+    async def direct_awaited(self, code: CallCode, args: tuple[Any, ...], kwargs: dict[str, Any],
+                             task_key: str) -> tuple[CallView, Any]:
+        """Run an async task on the caller's loop, as :meth:`direct` does in its thread."""
+        from dataflow.worker.async_attempt import arrive_here
+
+        began = time.time()
+        history: list[Attempt] = []
+        clock = time.perf_counter()
+        outcome = await arrive_here(code, args, kwargs, self.run, self.record, history=history)
+        ended = began + (time.perf_counter() - clock)
+        return self._direct_ended(code, task_key, began, ended, outcome, history), outcome.value
+
+    def stream_began(self, code: CallCode, task_key: str, began_s: float) -> None:
+        """Record that a generator is being consumed."""
+        self.record.direct_began(code, task_key, began_s)
+
+    def stream_ended(self, code: CallCode, task_key: str, began_s: float, outcome: Outcome,
+                     history: list[Attempt]) -> CallView:
+        """Record how a generator ended that was consumed directly."""
+        return self._direct_ended(code, task_key, began_s, time.time(), outcome, history)
+
+    def _direct_ended(self, code: CallCode, task_key: str, began: float, ended: float,
+                      outcome: Outcome, history: list[Attempt]) -> CallView:
         view = CallView(code.call, code.task.name, "direct", 1, bytearray([outcome.code]))
         view.final = 1
         if outcome.error is not None:
@@ -262,7 +287,7 @@ class Driver:
             view.messages[0] = outcome.message
         self._views[code.call] = view
         self.record.direct(code, task_key, began, ended, outcome, history)
-        return view, outcome.value
+        return view
 
     def wait(self, done: Callable[[], bool], timeout_s: float | None = None) -> bool:
         """Block until ``done()`` or the timeout; return whether it is done.

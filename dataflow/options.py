@@ -20,6 +20,9 @@ from dataflow.retry import RetryPolicy
 
 MAX_DELAYS = 50
 _FOR_EVER_S = 1e9  # 31 years; a platform's own waits overflow at some 290
+ASYNC_CONCURRENCY = 1000
+"""Runs of an async function that one worker thread's event loop takes at once by default."""
+
 RESERVED = ("wait_for", "return_state")
 
 
@@ -39,6 +42,7 @@ class TaskKeywords(TypedDict, total=False):
     log_prints: bool | None
     batch_size: int | None
     max_in_flight: int | None
+    async_concurrency: int | None
     max_failures: int | None
     min_success_ratio: float | None
     isolation: str | None
@@ -88,6 +92,7 @@ class TaskSettings:
     log_prints: bool | None  # None: as the flow says
     isolation: str
     hooks: TaskHooks
+    async_concurrency: int | None
     call: CallOptions
 
 
@@ -238,8 +243,28 @@ def check_task(given: Mapping[str, Any], default_name: str, doc: str | None) -> 
         log_prints=check.flag("log_prints"),
         isolation=_isolation(check),
         hooks=TaskHooks(*(check.hooks(option) for option in HOOKS)),
+        async_concurrency=check.whole("async_concurrency", 1),
         call=_call_options(check),
     )
+
+
+def concurrency_of(settings: TaskSettings, kind: str) -> int:
+    """Return how many runs of an async function one event loop takes at once, 0 for others.
+
+    Raises
+    ------
+    DefinitionError
+        ``async_concurrency`` was given where nothing runs on an event loop.
+    """
+    asked = settings.async_concurrency
+    on_loop = kind in ("async", "async_generator") and settings.isolation == "thread"
+    if asked is not None and not on_loop:
+        why = ("isolation='process' runs one at a time" if settings.isolation == "process"
+               else f"its function is not async but {kind}")
+        raise DefinitionError(
+            f"async_concurrency of task {settings.name!r} is for async functions: {why}; "
+            "leave it out", option="async_concurrency")
+    return (asked or ASYNC_CONCURRENCY) if on_loop else 0
 
 
 def refuse_unknown(given: Iterable[str], known: Iterable[str], owner: str) -> None:

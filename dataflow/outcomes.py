@@ -169,5 +169,7 @@ class Report:
     missing: list[tuple[int, int]] = field(default_factory=list)  # inputs that the blocks lack
     size_bytes: int = 0  # of the kept values, estimated
     remote: bool = False  # made in another process
+    wall_s: float = 0.0  # of elements side by side: how long the batch took ...
+    busy_s: float = 0.0  # ... and how long it computed, seconds
     nested: list[tuple[str, Any]] = field(default_factory=list)
     """Records of what task runs of the batch ran themselves: (run id, dataflow.store.Gulp)."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from dataflow.batch import CallCode, RunInfo
 from dataflow.context import LogSink
-from dataflow.outcomes import Attempt, ErrorRecord, LogLine
+from dataflow.outcomes import Attempt, Code, ErrorRecord, LogLine
 from dataflow.recorder import Recorder
 from dataflow.store import CallRecord, ElementRecord, FlowRunRecord, Gulp, Store
 from dataflow.worker.attempt import Outcome
@@ -111,6 +111,17 @@ class RunRecord(LogSink):
         """Record the call that stands for a flow called in this one: made, or ended."""
         self.put(Gulp(calls=[] if call is None else [call], elements=[element],
                       counts={element.call: {int(element.code): 1}}))
+
+    def direct_began(self, code: CallCode, task_key: str, began_s: float) -> None:
+        """Record a direct call that is under way: a generator while it is consumed."""
+        self.put(Gulp(
+            calls=[CallRecord(call=code.call, task_name=code.task.name, task_key=task_key,
+                              kind="direct", width=1, tags=tuple(sorted(code.tags)),
+                              created_s=began_s)],
+            elements=[ElementRecord(code.call, 0, Code.RUNNING, began_s, None, 1, "flow", None,
+                                    None)],
+            counts={code.call: {int(Code.RUNNING): 1}},
+        ))
 
     def close(self, last: Gulp) -> None:
         """Write what is left and stop. Raises StoreError when that cannot be done."""

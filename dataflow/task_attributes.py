@@ -14,7 +14,14 @@ from typing import Any, TypeVar
 
 from dataflow.batch import TaskCode
 from dataflow.hooks import Hook
-from dataflow.options import MAX_DELAYS, Check, TaskSettings, check_task, delays_of
+from dataflow.options import (
+    MAX_DELAYS,
+    Check,
+    TaskSettings,
+    check_task,
+    concurrency_of,
+    delays_of,
+)
 from dataflow.retry import RetryPolicy
 from dataflow.settings import get_settings
 
@@ -29,6 +36,7 @@ class TaskAttributes:
 
     _settings: TaskSettings
     _given: dict[str, Any]
+    kind: str
     _codes: dict[bool, TaskCode]  # by log_prints
     _codes_for: str | None  # the flow run for which the settings were looked at
     _defaults: tuple[int, float | tuple[float, ...]] | None  # what the settings said then
@@ -84,6 +92,21 @@ class TaskAttributes:
     def timeout_seconds(self) -> float | None:
         """Longest time a run may take."""
         return self._settings.timeout_seconds
+
+    @property
+    def async_concurrency(self) -> int | None:
+        """How many runs of an async task one worker thread has under way; None for others."""
+        return concurrency_of(self._settings, self.kind) or None
+
+    @property
+    def isasync(self) -> bool:
+        """Whether a call of the task is awaited or consumed with ``async for``."""
+        return self.kind.startswith("async")
+
+    @property
+    def isgenerator(self) -> bool:
+        """Whether a call of the task gives its items one by one."""
+        return self.kind.endswith("generator")
 
     @property
     def task_run_name(self) -> str | Callable[..., str] | None:
@@ -176,6 +199,7 @@ class TaskAttributes:
             token=f"{_process}-{next(_tokens)}", fn=fn, name=own.name, retries=retries,
             retry_delay=self._policy(retries), retry_condition=own.retry_condition_fn,
             timeout_s=own.timeout_seconds, isolation=own.isolation, log_prints=log_prints,
-            run_name=own.task_run_name, tags=own.tags, hooks=own.hooks or None,
+            run_name=own.task_run_name, tags=own.tags, kind=self.kind,
+            concurrency=concurrency_of(own, self.kind), hooks=own.hooks or None,
             owner=self if asked else None,
         )

@@ -12,6 +12,7 @@ from functools import update_wrapper
 from types import MethodType
 from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, Unpack, cast, overload
 
+from dataflow import direct_async
 from dataflow.annotations import NotSet
 from dataflow.arguments import Extraction, merged, wait_for_deps
 from dataflow.batch import CallCode, Const, Source, TaskCode
@@ -23,10 +24,10 @@ from dataflow.graph import CallSpec
 from dataflow.handles import CallHandle
 from dataflow.hooks import HOOKS
 from dataflow.mapping import Mapping
-from dataflow.options import TaskKeywords, check_task
+from dataflow.options import TaskKeywords, check_task, concurrency_of
 from dataflow.retry import exponential_backoff as exponential_backoff
 from dataflow.run_names import check_template
-from dataflow.signatures import Arguments, doc_of, key_of, name_of, refuse_not_yet
+from dataflow.signatures import Arguments, doc_of, key_of, kind_of, name_of
 from dataflow.states import State
 from dataflow.task_attributes import TaskAttributes
 
@@ -63,7 +64,7 @@ class Task(TaskAttributes, Generic[P, R]):
         else:
             self._binding = None
         label = f"task {options.get('name') or name_of(fn)!r}"
-        refuse_not_yet(fn, label)
+        self.kind = kind_of(fn, label)
         self.fn = fn
         self._function: Callable[..., Any] = fn  # of a method: not bound
         self._prefix: tuple[Any, ...] = ()
@@ -80,6 +81,7 @@ class Task(TaskAttributes, Generic[P, R]):
             for key, value in given.items()
         }
         self._settings = check_task(self._given, name_of(self._function), doc_of(self._function))
+        concurrency_of(self._settings, self.kind)  # raises where it cannot be meant
         self._arguments = Arguments(self._function, f"task {self._settings.name!r}")
         self._arguments.refuse_reserved()
         template = self._settings.task_run_name
@@ -140,6 +142,9 @@ class Task(TaskAttributes, Generic[P, R]):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the task here and now and return its value.
 
+        A call of an async function is awaited; a generator gives its items as
+        they come, and its run ends when they do.
+
         Inside a flow the run is recorded; outside of one, and inside another
         task, it is not. With ``return_state=True`` the state is returned and
         nothing raised for a failure; ``wait_for`` takes futures that must
@@ -161,9 +166,14 @@ class Task(TaskAttributes, Generic[P, R]):
         if flow_run is None or around is not None:
             call, mapped = (around.code.call, around.code.mapped) if around else (0, False)
             code = self._call_code(call, None, (), {}, mapped=mapped)
+            if self.kind != "sync":
+                return direct_async.call_outside(code, args, kwargs, return_state)
             return call_outside(code, args, kwargs, return_state)
         code = self._call_code(flow_run.driver.next_call(), flow_run, (), {}, mapped=False,
                                names=self._arguments.names(len(args)))
+        if self.kind != "sync":
+            return direct_async.call_in_flow(flow_run, code, args, kwargs, self.task_key,
+                                             return_state, wait_for)
         return call_in_flow(flow_run, code, args, kwargs, self.task_key, return_state, wait_for)
 
     @overload
@@ -362,6 +372,9 @@ def task(fn: Any = None, /, **options: Unpack[TaskKeywords]) -> Any:
         How many elements of a map go to a worker at once: a hint.
     max_in_flight
         How many elements of one map run at once.
+    async_concurrency
+        Of an async function: how many of its runs one worker thread has under
+        way side by side, waiting for a network, say; by default 1000.
     max_failures
         One more failure gives the map up: the rest is cancelled.
     min_success_ratio

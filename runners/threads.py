@@ -19,6 +19,7 @@ from dataflow.runner import BatchDone, BatchLost, Capacity, Handle, RunnerSessio
 from dataflow.worker.batch import run_batch
 from dataflow.worker.control import Control
 from dataflow.worker.isolate import end_busy_children, end_idle_children
+from dataflow.worker.spare_threads import Job, put_back, take
 from dataflow.worker.splitting import wait_for_left_running
 
 UNBOUNDED = 1000
@@ -124,6 +125,16 @@ class _Pool:
             self._jobs.put(None)
 
 
+def _run_beside(job: _Job) -> None:
+    helper = take()
+
+    def run() -> None:
+        job()
+        put_back(helper)
+
+    helper.give(Job(run, (), {}))
+
+
 class _Session(RunnerSession):
     def __init__(self, pool: _Pool, capacity: Capacity, run: RunInfo, sink: Sink) -> None:
         self._pool = pool
@@ -146,7 +157,7 @@ class _Session(RunnerSession):
         def job() -> None:
             event = self._event_of(batch, inputs, control)
             self._controls.pop(batch.id, None)
-            outlasted = isinstance(event, BatchDone) and any(
+            outlasted = isinstance(event, BatchDone) and not batch.at_once and any(
                 Code.RUNNING in span.codes for span in event.report.spans
             )
             if outlasted:
@@ -157,6 +168,9 @@ class _Session(RunnerSession):
             if outlasted:
                 self._hold_place(batch.id)
 
+        if batch.collect is not None and batch.at_once:
+            _run_beside(job)  # what waits on an event loop needs no thread of the pool
+            return
         if batch.collect is not None:
             with self._lock:
                 if batch.collect in self._holding:  # the thread it waits for will run it

@@ -16,6 +16,7 @@ from dataflow.batch import (
     Group,
     Part,
 )
+from dataflow.engine.cut_async import SideBySide
 from dataflow.engine.inputs import Inputs, has_items, is_flat, items_of, taken_from
 from dataflow.engine.messages import Pull
 from dataflow.engine.node import Edge, Node
@@ -35,6 +36,7 @@ class Cutter:
     def __init__(self, world: World, widths: Widths) -> None:
         self.world = world
         self.widths = widths
+        self.side_by_side = SideBySide(self)
 
     def pump(self) -> None:
         """Send what can be sent now."""
@@ -48,16 +50,17 @@ class Cutter:
         while len(blocked) < _BLOCKED_LIMIT and (node := world.next_node()) is not None:
             if self._window_open(node):
                 if self._lane_open(node):
-                    self._send(node)
+                    self.send(node)
                     world.enqueue(node)
             else:
                 blocked.append(node)
         for node in blocked:
             world.enqueue(node)
+        self.side_by_side.pump()
 
     def _window_open(self, node: Node) -> bool:
         world, pacing = self.world, self.world.pacing
-        in_all = len(world.flights)
+        in_all = len(world.flights) - world.beside.flights
         window = pacing.window(node.token, world.now_s)
         if in_all < window:
             return True
@@ -72,8 +75,11 @@ class Cutter:
         limit = node.spec.options.max_in_flight
         return limit is None or node.batches < limit
 
-    def _send(self, node: Node) -> None:
-        if node.single:
+    def send(self, node: Node) -> None:
+        """Send elements of a node."""
+        if node.single and node.concurrency:
+            self.side_by_side.send_submits(node)
+        elif node.single:
             self._send_subtree(node)
         else:
             self._send_chain(node)
@@ -87,10 +93,14 @@ class Cutter:
         hint = min(hints, default=None)
         tokens = [n.token for n in chain]
         left = math.inf if not node.exhausted else node.ready.count
-        size = self.world.pacing.size(tokens, left, hint, node.spec.options.max_in_flight)
+        at_once = self.side_by_side.room(chain) if node.concurrency else 0
+        if at_once:
+            size = self.world.pacing.size_at_once(tokens, left, hint, at_once)
+        else:
+            size = self.world.pacing.size(tokens, left, hint, node.spec.options.max_in_flight)
         if left == math.inf:
             size = min(size, _AHEAD_LIMIT // 2)
-        indexes = self._available(node, node.ready.take(size))
+        indexes = self.available(node, node.ready.take(size))
         if not len(indexes):
             return
         going = {node.id}
@@ -98,7 +108,7 @@ class Cutter:
             if kid.aligned[0][0].id in going and _all_pending(kid, indexes):
                 going.add(kid.id)
         parts = [(n, indexes) for n in chain if n.id in going]
-        self._launch(parts, hint, one_group=True)
+        self.launch(parts, hint, one_group=True, at_once=at_once)
 
     def _chain(self, node: Node) -> list[Node]:
         """Return a map and the maps that can run in the same breath, parents first."""
@@ -111,6 +121,7 @@ class Cutter:
                     kid.need is None and len(kid.aligned) == 1 and kid.blockers == 0
                     and not kid.closed and kid.doomed is None and not kid.restoring
                     and kid.spec.options.max_in_flight is None
+                    and (kid.concurrency > 0) == (node.concurrency > 0)
                     and kid.spec.options.placement == node.spec.options.placement
                     and not kid.iterators() and (kid.width is not None or kid.codes)
                     and (known(kid.token).known or not known(node.token).known)
@@ -125,8 +136,13 @@ class Cutter:
         for node in world.growing():
             if node.pulling or node.exhausted or node.closed or node.doomed or node.blockers:
                 continue
-            size = world.pacing.size([node.token], math.inf, node.spec.options.batch_size,
-                                     node.spec.options.max_in_flight)
+            options = node.spec.options
+            if node.concurrency:
+                size = world.pacing.size_at_once([node.token], math.inf, options.batch_size,
+                                                 options.max_in_flight or node.concurrency)
+            else:
+                size = world.pacing.size([node.token], math.inf, options.batch_size,
+                                         options.max_in_flight)
             lanes = world.pacing.lanes(node.spec.options.max_in_flight)
             ahead = min(max(2 * size * lanes, 4), _AHEAD_LIMIT)
             if len(node.codes) > self.widths.limit(node):
@@ -140,7 +156,7 @@ class Cutter:
     def _send_subtree(self, node: Node) -> None:
         """Send a submit with what depends on nothing else, and its neighbours, as one batch."""
         pacing = self.world.pacing
-        if not len(self._available(node, node.ready.take(1))):
+        if not len(self.available(node, node.ready.take(1))):
             return
         chosen: dict[int, Node] = {node.id: node}
         order = [node]
@@ -157,7 +173,7 @@ class Cutter:
                 order.append(neighbour)
                 room_s -= pacing.of(neighbour.token).mean_s
                 room_s = self._take_kids(neighbour, chosen, order, waiting, room_s)
-        self._launch([(n, range(1)) for n in order], None, one_group=False)
+        self.launch([(n, range(1)) for n in order], None, one_group=False)
 
     def _share_s(self) -> float:
         """Return how much work a batch of submits gets: its fair share of what is ready."""
@@ -178,7 +194,7 @@ class Cutter:
         if (
             found.single and self.world.pacing.of(found.token).known and not found.restoring
             and found.spec.options == node.spec.options and self._growth_allows(found)
-            and len(self._available(found, found.ready.take(1)))
+            and len(self.available(found, found.ready.take(1)))
         ):
             return found
         self.world.enqueue(found)
@@ -200,7 +216,7 @@ class Cutter:
                 estimate = self.world.pacing.of(kid.token)
                 if (
                     waiting[kid.id] == 0 and estimate.known and not kid.closed
-                    and kid.doomed is None and kid.ready.count
+                    and not kid.concurrency and kid.doomed is None and kid.ready.count
                     and kid.spec.options == node.spec.options
                 ):
                     kid.ready.take(1)
@@ -222,9 +238,11 @@ class Cutter:
             node = suspect.node
             indexes = [i for i in suspect.indexes
                        if node.codes[i] == Code.PENDING or i in node.restoring]
-            indexes_left = self._available(node, indexes)
+            indexes_left = self.available(node, indexes)
             if len(indexes_left) and (not node.closed or node.restoring):
-                self._launch([(node, indexes_left)], None, one_group=True, suspect=True)
+                at_once = min(node.concurrency, len(indexes_left))
+                self.launch([(node, indexes_left)], None, one_group=True, suspect=True,
+                            at_once=at_once)
                 return
         self.pump()
 
@@ -263,13 +281,19 @@ class Cutter:
         """Send for elements that run on, to the worker they run on."""
         world = self.world
         origin = flight.batch
+        priority = origin.placement.priority + (origin.collect is None)
+        by_node: dict[int, list[int]] = {}
+        for node, index in running:
+            by_node.setdefault(node.id, []).append(index)
         batch = Batch(
-            world.next_batch_id(), origin.label, [], [], collect=origin.id,
-            placement=replace(origin.placement, prefer=report.worker,
-                              priority=origin.placement.priority + 1),
+            world.next_batch_id(), origin.label, [], [], collect=origin.collect or origin.id,
+            placement=replace(origin.placement, prefer=report.worker, priority=priority),
+            at_once=min(origin.at_once, len(running)),
         )
-        parts: list[tuple[Node, Sequence[int]]] = [(node, [index]) for node, index in running]
+        parts: list[tuple[Node, Sequence[int]]] = [
+            (world.nodes[call], indexes) for call, indexes in by_node.items()]
         world.flights[batch.id] = Flight(batch, parts, flight.suspect)
+        self.side_by_side.depart(world.flights[batch.id])
         world.in_flight[parts[0][0].token] += 1
         for node, _ in parts:
             node.batches += 1
@@ -277,7 +301,7 @@ class Cutter:
 
     # the batch itself
 
-    def _available(self, node: Node, indexes: Sequence[int]) -> Sequence[int]:
+    def available(self, node: Node, indexes: Sequence[int]) -> Sequence[int]:
         """Return the elements whose input values can be had; the others wait to be restored."""
         if not any(self.world.nodes[c].places.losses for c in node.parents):
             return indexes
@@ -311,8 +335,9 @@ class Cutter:
             node.ready.push_front([index])
             self.world.enqueue(node)
 
-    def _launch(self, parts: list[tuple[Node, Sequence[int]]], hint: int | None, *,
-                one_group: bool, suspect: bool = False) -> None:
+    def launch(self, parts: list[tuple[Node, Sequence[int]]], hint: int | None, *,
+               one_group: bool, suspect: bool = False, at_once: int = 0) -> None:
+        """Send elements of calls as one batch; ``at_once`` side by side, 0: in turn."""
         world = self.world
         head = parts[0][0]
         together = {n.id for n, _ in parts}
@@ -324,11 +349,12 @@ class Cutter:
         names = dict.fromkeys(n.spec.code.task.name for n, _ in parts)
         batch = Batch(
             world.next_batch_id(), "-".join(names)[:80], groups, [],
-            budget_s=world.pacing.budget_s(sum(len(g.indexes) for g in groups), hint),
-            placement=head.spec.options.placement,
+            budget_s=world.pacing.budget_s(sum(len(g.indexes) for g in groups) + at_once, hint),
+            placement=head.spec.options.placement, at_once=at_once,
         )
         Inputs(world, batch, together).collect(parts, made)
         world.flights[batch.id] = Flight(batch, parts, suspect)
+        self.side_by_side.depart(world.flights[batch.id])
         world.in_flight[head.token] += 1
         estimate = world.pacing.of(head.token)
         if not estimate.known and estimate.first_sent is None:

@@ -26,7 +26,7 @@ from dataflow.engine.node import Edge, Node, open_runs
 from dataflow.engine.reports import Reader
 from dataflow.engine.settle import Settler, raised
 from dataflow.engine.widths import Widths
-from dataflow.engine.world import World, wake_at
+from dataflow.engine.world import Beside, World, wake_at
 from dataflow.exceptions import SchedulerLost
 from dataflow.graph import Dep, FlatPart
 from dataflow.outcomes import FIRST_FINAL, SUCCEEDED, Code
@@ -271,6 +271,7 @@ class Engine:
         world.commands.settled = True
         world.flights.clear()
         world.in_flight.clear()
+        world.beside = Beside()
         world.suspects.clear()
         for node in list(world.nodes.values()):
             node.restoring.clear()

@@ -212,6 +212,7 @@ class Node:
     closed: bool = False  # cancelled or given up: nothing more begins
     done: bool = False
     batches: int = 0  # in flight
+    at_once: int = 0  # elements under way side by side
     succeeded: int = 0
     failures: int = 0
     lengths: dict[int, int] = field(default_factory=dict)  # index → len(value), where told unasked
@@ -253,6 +254,11 @@ class Node:
     def token(self) -> str:
         """Which function: what pacing learns by."""
         return self.spec.code.task.token
+
+    @property
+    def concurrency(self) -> int:
+        """How many elements one event loop runs side by side, 0 where they run on none."""
+        return self.spec.code.task.concurrency
 
     def iterators(self) -> list[Mapped]:
         """Return the mapped generators."""

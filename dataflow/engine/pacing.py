@@ -23,6 +23,9 @@ TARGET_S = 0.1
 GROWTH = 16
 """A batch holds at most so many times the elements of the largest batch before it."""
 
+FIRST_AT_ONCE = 16
+"""Elements of an async function never seen that go out together."""
+
 FLOOR_S = 0.008
 """A share smaller than this much work is not worth a batch of its own, in seconds."""
 
@@ -44,6 +47,7 @@ class Estimate:
     """What is known of one function."""
 
     seconds: float = 0.0  # decayed sum
+    busy: float = 0.0  # the share of it that was computed, where elements run side by side
     elements: float = 0.0  # decayed count
     largest: int = 0  # elements of the largest batch that came back
     bytes_each: float = 0.0
@@ -59,9 +63,16 @@ class Estimate:
         """Seconds an element takes, the framework's share included."""
         return self.seconds / self.elements + _OVERHEAD_S
 
-    def learn(self, seconds: float, elements: int, bytes_each: float | None) -> None:
+    @property
+    def busy_s(self) -> float:
+        """Seconds of computing that an element takes, the framework's share included."""
+        return self.busy / self.elements + _OVERHEAD_S
+
+    def learn(self, seconds: float, elements: int, bytes_each: float | None,
+              busy: float = 0.0) -> None:
         """Take in what a batch measured; newer and larger batches weigh more."""
         keep = max(0.0, 1.0 - elements / _MEMORY) * 0.7
+        self.busy = self.busy * keep + busy
         self.seconds = self.seconds * keep + seconds
         self.elements = self.elements * keep + elements
         self.largest = max(self.largest, elements)
@@ -110,6 +121,36 @@ class Pacing:
         share = max(math.ceil(left / (2 * lanes)) if left != math.inf else size,
                     math.ceil(FLOOR_S / each_s))
         size = min(size, share)
+        bytes_each = max(e.bytes_each for e in estimates)
+        if bytes_each:
+            size = min(size, int(BLOCK_BYTES / bytes_each))
+        return max(size, 1)
+
+    def size_at_once(self, tokens: list[str], left: float, hint: int | None, at_once: int) -> int:
+        """Return how many elements the next batch gets whose elements run side by side.
+
+        It computes for :data:`TARGET_S` at most, and is as large as its loop
+        takes at once, or takes one after another in that time.
+
+        Parameters
+        ----------
+        tokens, left, hint
+            As for :meth:`size`.
+        at_once
+            How many may run side by side.
+        """
+        if hint is not None:
+            return hint
+        estimates = [self.of(t) for t in tokens]
+        if not all(e.known for e in estimates):
+            return max(1, int(min(FIRST_AT_ONCE, at_once, left)))
+        busy_s = sum(e.busy_s for e in estimates)
+        each_s = sum(e.mean_s for e in estimates)  # of the batch's time: its share
+        size = min(int(TARGET_S / busy_s), max(at_once, int(TARGET_S / each_s)))
+        size = min(size, GROWTH * min(e.largest for e in estimates))
+        if left != math.inf:
+            least = min(int(FLOOR_S / busy_s), at_once)
+            size = min(size, max(math.ceil(left / max(1, self.capacity.slots)), least))
         bytes_each = max(e.bytes_each for e in estimates)
         if bytes_each:
             size = min(size, int(BLOCK_BYTES / bytes_each))

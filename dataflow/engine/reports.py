@@ -7,6 +7,7 @@ element's end (``settle.py``).
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from collections.abc import Sequence
 
 from dataflow.engine.cut import Cutter
@@ -54,7 +55,8 @@ class Reader:
         if flight.batch.collect is not None and not report.spans:
             self._go_again(flight)  # the worker that ran it is gone
             return
-        for (node, _), span in zip(flight.parts, report.spans, strict=True):
+        for span in report.spans:
+            node = self.world.nodes[span.call]
             self._span(node, span, report, fused, event.handle is not None)
         if event.handle is not None:
             self._hold(event.batch)
@@ -128,6 +130,7 @@ class Reader:
         flight = self.world.flights.pop(batch, None)
         if flight is not None and flight.parts:
             self.world.in_flight[flight.parts[0][0].token] -= 1
+            self.cutter.side_by_side.land(flight)
             for node, _ in flight.parts:
                 node.batches -= 1
                 self.world.enqueue(node)
@@ -151,10 +154,26 @@ class Reader:
             return  # one slow element among fast ones says nothing of the next
         kept = sum(len(s.indexes) for s in report.spans) or 1
         bytes_each = report.size_bytes / kept if report.size_bytes else None
+        if flight.batch.at_once:
+            self._learn_at_once(report, bytes_each)
+            return
         for (node, _), span in zip(flight.parts, report.spans, strict=True):
             ran = len(span.codes) - span.codes.count(Code.LEFT) - span.codes.count(Code.NOT_READY)
             if ran:
                 self.world.pacing.of(node.token).learn(sum(span.elapsed), ran, bytes_each)
+
+    def _learn_at_once(self, report: Report, bytes_each: float | None) -> None:
+        """Share the batch's time out among the elements that began."""
+        begun: Counter[str] = Counter()
+        for span in report.spans:
+            out = span.codes.count(Code.LEFT) + span.codes.count(Code.NOT_READY)
+            begun[self.world.nodes[span.call].token] += len(span.codes) - out
+        total = begun.total()
+        for token, elements in begun.items():
+            if elements:
+                share = elements / total
+                self.world.pacing.of(token).learn(
+                    report.wall_s * share, elements, bytes_each, report.busy_s * share)
 
     # spans
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 from collections import Counter, deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dataflow.batch import Batch
 from dataflow.engine.messages import Commands
@@ -29,6 +29,7 @@ class Flight:
     batch: Batch
     parts: list[tuple[Node, Sequence[int]]]  # each part's node and elements
     suspect: bool = False  # tried alone, since a worker died under it
+    charges: dict[str, int] = field(default_factory=dict)  # elements side by side, by function
 
 
 @dataclass(slots=True)
@@ -37,6 +38,15 @@ class Suspect:
 
     node: Node
     indexes: Sequence[int]
+
+
+@dataclass(slots=True)
+class Beside:
+    """What is under way of functions whose elements run side by side."""
+
+    at_once: Counter[str] = field(default_factory=Counter)  # elements, by function
+    flights: int = 0
+    fresh: int = 0  # flights that do not collect: they hold a slot for a moment
 
 
 class World:
@@ -48,6 +58,7 @@ class World:
         self.pacing = Pacing(capacity)
         self.flights: dict[int, Flight] = {}
         self.in_flight: Counter[str] = Counter()  # batches by function
+        self.beside = Beside()
         self.holders: dict[int, set[int]] = {}  # block's batch → calls that may need it
         self.timers: list[tuple[float, int, int]] = []  # (due, call, index)
         self.suspects: deque[Suspect] = deque()
@@ -58,6 +69,7 @@ class World:
         self.gulp = Gulp()
         self.settled: list[tuple[Node, int, int]] = []  # spans that became final, for callbacks
         self._queue: list[tuple[int, int, int]] = []
+        self._async_queue: list[tuple[int, int, int]] = []
         self._generators: list[Node] = []
         self._next_batch = 0
         self.changed: set[int] = set()  # calls whose counts changed since the last gulp
@@ -78,21 +90,26 @@ class World:
         if not node.queued and node.runnable():
             node.queued = True
             priority = node.spec.options.placement.priority
-            heapq.heappush(self._queue, (-priority, -node.depth, node.id))
+            queue = self._async_queue if node.concurrency else self._queue
+            heapq.heappush(queue, (-priority, -node.depth, node.id))
 
-    def next_node(self) -> Node | None:
-        """Take the node whose turn it is: by priority, then deepest, then first made."""
-        while self._queue:
-            _, _, call = heapq.heappop(self._queue)
+    def next_node(self, beside: bool = False) -> Node | None:
+        """Take the node whose turn it is: by priority, then deepest, then first made.
+
+        ``beside``: of those whose elements run side by side, else of the others.
+        """
+        queue = self._async_queue if beside else self._queue
+        while queue:
+            _, _, call = heapq.heappop(queue)
             node = self.nodes[call]
             node.queued = False
             if node.runnable():
                 return node
         return None
 
-    def queue_length(self) -> int:
+    def queue_length(self, beside: bool = False) -> int:
         """Return how many nodes may have something to send."""
-        return len(self._queue)
+        return len(self._async_queue if beside else self._queue)
 
     def queued_singles(self, limit: int) -> list[Node]:
         """Return up to ``limit`` submits that may have something to send."""

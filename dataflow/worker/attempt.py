@@ -26,13 +26,14 @@ from dataflow.run_names import run_name
 from dataflow.states import State
 from dataflow.worker.deadline import call_with_deadline
 from dataflow.worker.isolate import IsolatedCrash, call_isolated
+from dataflow.worker.kinds import blocking
 from dataflow.worker.returned import ReturnedState, adopted
 
 _clock = time.perf_counter
 _rng = random.Random()
 _NO_DELAY = RetryPolicy()
 _FAILURES = frozenset({Code.FAILED, Code.TIMED_OUT})
-_MAY_BE_STATES = frozenset({State, list, tuple, set, frozenset})
+MAY_BE_STATES = frozenset({State, list, tuple, set, frozenset})
 
 
 class Outcome:
@@ -81,11 +82,16 @@ class Attempts:
         self.history = history
         self.remote = remote
         self.stopped = stopped
+        self.fn = self._function()
         self.plain = (
             not code.task.log_prints and code.task.timeout_s is None
             and code.task.isolation == "thread" and code.task.run_name is None
             and code.task.hooks is None
         )
+
+    def _function(self) -> Callable[..., Any]:
+        """Return what is called; it returns the element's value."""
+        return blocking(self.task)
 
     def call(self, index: int, before: int, args: tuple[Any, ...],
              kwargs: dict[str, Any]) -> Outcome:
@@ -100,13 +106,13 @@ class Attempts:
             started = _clock()
             try:
                 if self.plain:
-                    value = self.task.fn(*args, **kwargs)
+                    value = self.fn(*args, **kwargs)
                 else:
                     name = self._name(context)
                     if self.task.hooks is not None:
                         tell_running(context)
                     value = self._guarded(context, args, kwargs)
-                if type(value) in _MAY_BE_STATES:
+                if type(value) in MAY_BE_STATES:
                     value, message = adopted(value, self.task.name)
             except BaseException as error:  # user code may raise anything
                 outcome, code = self._failed(context, error, name, started)
@@ -138,7 +144,7 @@ class Attempts:
         task = self.task
         if task.isolation == "process":
             return call_isolated(context, task.timeout_s)
-        fn = task.fn
+        fn = self.fn
         if task.log_prints:
             from dataflow.logging import prints_to_log
 

@@ -70,10 +70,16 @@ def run_batch(
     KeyboardInterrupt
         Only in the main thread (an inline runner): Ctrl-C is not an element's outcome.
     """
-    if batch.collect is not None:
-        return collect(batch, run, worker, control, remote)
     if run.extra_loggers:
         capture(run.extra_loggers, run.log_level)
+    if batch.at_once:
+        from dataflow.worker import async_splitting as side_by_side
+
+        if batch.collect is not None:
+            return side_by_side.collect(batch, run, worker, control, remote)
+        return side_by_side.run(batch, inputs, run, worker, control, remote, may_split)
+    if batch.collect is not None:
+        return collect(batch, run, worker, control, remote)
     walk = _Walk(batch, inputs, run, worker, control, remote)
     if may_split and batch.budget_s is not None:
         return run_splittable(walk, batch.budget_s)

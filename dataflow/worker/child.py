@@ -22,6 +22,7 @@ from dataflow.captured_logs import capture
 from dataflow.context import TaskRunContext, current_task
 from dataflow.exceptions import UnpicklableResult
 from dataflow.failures import record_of, text_of
+from dataflow.worker.kinds import blocking
 from dataflow.worker.logs import BatchLog
 
 _HEAD = struct.Struct("<Q")
@@ -74,7 +75,7 @@ def _context(request: bytes, tasks: dict[str, TaskCode], logs: BatchLog) -> Task
 
 def _call(context: TaskRunContext) -> Any:
     task = context.code.task
-    fn = task.fn
+    fn = blocking(task)
     if task.log_prints:
         from dataflow.logging import prints_to_log
 

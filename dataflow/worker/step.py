@@ -41,13 +41,15 @@ class Walk(Protocol):
 class Step:
     """One call's part of a group: its columns while they grow."""
 
+    attempts_type: type[Attempts] = Attempts
+
     def __init__(self, walk: Walk, part: Part, indexes: Sequence[int]) -> None:
         self.walk = walk
         self.part = part
         self.indexes = indexes
         self.call = part.code.call
         code = part.code
-        self.attempts = Attempts(
+        self.attempts = self.attempts_type(
             code, walk.run, walk.logs, walk.attempts, remote=walk.remote,
             stopped=lambda: walk.control.stopped,
         )
@@ -109,6 +111,11 @@ class Step:
         self.details[index] = detail
 
     def _not_run(self, index: int, absent: Absent, at_s: float) -> None:
+        self.codes.append(self._code_without(index, absent))
+        self.started.append(at_s)
+        self.elapsed.append(0.0)
+
+    def _code_without(self, index: int, absent: Absent) -> Code:
         """An input is not there: LEFT where it may still come, NOT_READY where it will not."""
         code = Code.NOT_READY
         if absent.code is None:
@@ -117,10 +124,8 @@ class Step:
         elif absent.code < Code.COMPLETED:
             code = Code.LEFT
         self.unfinished = code == Code.LEFT
-        self.codes.append(code)
-        self.started.append(at_s)
-        self.elapsed.append(0.0)
         self.walk.values.codes.setdefault(self.call, {})[index] = code
+        return code
 
     def close(self, done: int) -> None:
         """Complete the columns with what was not started."""

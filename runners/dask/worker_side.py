@@ -19,7 +19,7 @@ from array import array
 from collections import OrderedDict
 from typing import Any
 
-from distributed import get_worker
+from distributed import get_worker, secede
 
 from dataflow.batch import Batch, Block, RunInfo
 from dataflow.exceptions import MissingModule, TransportError
@@ -108,6 +108,8 @@ def _execute(letter: Letter, dependencies: list[Any], address: str, control: Con
         batch, run_info, blocks = _open(letter, dependencies)
     except Exception as error:  # user code: what a pickle calls; modules that are not here
         return _unopened(letter, address, error, remote), None
+    if batch.collect is not None and batch.at_once:
+        secede()  # what waits on an event loop needs no thread of the worker
     report, block = run_batch(batch, blocks, run_info, worker=address, control=control,
                               remote=True)  # the report is pickled also within one process
     report.remote = remote

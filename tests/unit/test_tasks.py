@@ -153,12 +153,27 @@ class AsyncCallable:
     async def __call__(self) -> None: ...
 
 
-@pytest.mark.parametrize("fn", [
-    coroutine, async_generator, generator, functools.partial(coroutine), AsyncCallable(),
+@pytest.mark.parametrize(("fn", "kind"), [
+    (double, "sync"), (coroutine, "async"), (functools.partial(coroutine), "async"),
+    (AsyncCallable(), "async"), (generator, "generator"), (async_generator, "async_generator"),
 ])
-def test_kinds_of_functions_that_do_not_run_yet_say_so(fn: Any) -> None:
-    with pytest.raises(NotImplementedError, match=r"async|generator"):
-        task(fn)
+def test_task_knows_the_kind_of_its_function(fn: Any, kind: str) -> None:
+    made = task(fn)
+    assert (made.kind, made._task_code(None).kind) == (kind, kind)
+    assert made.isasync is kind.startswith("async")
+    assert made.isgenerator is kind.endswith("generator")
+
+
+def test_async_concurrency_is_for_async_functions_alone() -> None:
+    assert task(coroutine).async_concurrency == 1000
+    assert task(coroutine, async_concurrency=3)._task_code(None).concurrency == 3
+    assert task(double).async_concurrency is None
+    assert task(double)._task_code(None).concurrency == 0
+    for fn, options in ((double, {}), (generator, {}), (coroutine, {"isolation": "process"})):
+        with pytest.raises(DefinitionError, match="async_concurrency of task .* async functions"):
+            task(fn, async_concurrency=2, **options)  # type: ignore[call-overload]
+    with pytest.raises(DefinitionError, match="async_concurrency"):
+        task(coroutine, async_concurrency=0)
 
 
 @pytest.mark.parametrize("option", sorted(NOT_YET))

@@ -1,0 +1,119 @@
+"""One element of an async task: await the user's function, and again where it is to be retried.
+
+Lives here: the awaited twin of ``attempt.py``: the attempt, its timeout, a
+direct call that waits out its delays without blocking the loop. Does not live
+here: what an exception means (``attempt.py``), many elements on one loop
+(``async_batch.py``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from dataflow.batch import CallCode, RunInfo
+from dataflow.context import LogSink, TaskRunContext, current_task
+from dataflow.exceptions import TaskRunTimeoutError
+from dataflow.hooks import tell_completed, tell_running
+from dataflow.outcomes import Attempt, Code
+from dataflow.worker.attempt import MAY_BE_STATES, Attempts, Outcome, run_here
+from dataflow.worker.kinds import awaitable, beside
+from dataflow.worker.returned import adopted
+
+_clock = time.perf_counter
+_LONGEST_SLEEP_S = 1e6  # a loop's own waits have a limit
+
+
+class AsyncAttempts(Attempts):
+    """Runs elements of one call of an async task; parameters as for :class:`Attempts`."""
+
+    async def arrive(self, index: int, before: int, args: tuple[Any, ...],
+                     kwargs: dict[str, Any]) -> Outcome:
+        """Run an element until it completes, fails for good, or has to wait for its retry."""
+        attempt = before + 1
+        name: str | None = None
+        message: str | None = None
+        while True:
+            context = TaskRunContext(self.run, self.code, index, attempt, self.logs, args, kwargs)
+            context.chosen_name = name
+            current_task.set(context)
+            started = _clock()
+            try:
+                if self.plain:
+                    value = await self.fn(*args, **kwargs)
+                else:
+                    name = self._name(context)
+                    if self.task.hooks is not None:
+                        tell_running(context)
+                    value = await self._timed(args, kwargs)
+                if type(value) in MAY_BE_STATES:
+                    value, message = adopted(value, self.task.name)
+            except BaseException as error:  # user code may raise anything
+                if isinstance(error, asyncio.CancelledError) and self.stopped():
+                    return Outcome(Code.CANCELLED, attempts=attempt, name=name)
+                outcome, code = self._failed(context, error, name, started)
+                if outcome.code != Code.AWAITING_RETRY:
+                    return outcome
+                self._remember(index, attempt, started, code, outcome.error)
+                if outcome.retry_in_s or self.stopped():
+                    return outcome
+                attempt += 1
+                continue
+            if self.task.hooks is not None:
+                tell_completed(context, value, message, started)
+            return Outcome(Code.COMPLETED, value, attempts=attempt, name=name, message=message)
+
+    def _function(self) -> Any:
+        return awaitable(self.task)
+
+    async def _timed(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Await the function with the options that cost something."""
+        task = self.task
+        if task.log_prints:
+            from dataflow.logging import prints_to_log
+
+            prints_to_log(print)
+        if task.timeout_s is None:
+            return await self.fn(*args, **kwargs)
+        limit = asyncio.timeout(min(task.timeout_s, _LONGEST_SLEEP_S))
+        try:
+            async with limit:
+                value = await self.fn(*args, **kwargs)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+        if limit.expired():
+            raise TaskRunTimeoutError(
+                f"Task run exceeded timeout of {task.timeout_s} second(s)",
+                timeout_seconds=task.timeout_s)
+        return value
+
+
+async def arrive_here(
+    code: CallCode, args: tuple[Any, ...], kwargs: dict[str, Any], run: RunInfo | None,
+    logs: LogSink | None = None, history: list[Attempt] | None = None, index: int = 0,
+) -> Outcome:
+    """Run a direct call on the caller's loop, waiting out its retry delays.
+
+    ``index`` is that of the element it belongs to: 0, but inside another task.
+    The outcome of a call that is cancelled from outside is CRASHED; its error
+    is the ``asyncio.CancelledError``, for the caller to raise.
+    """
+    if code.task.isolation == "process":
+        return await beside(run_here, code, args, kwargs, run, logs, history=history, index=index)
+    attempts = AsyncAttempts(code, run, logs, [] if history is None else history, remote=False)
+    around = current_task.get()
+    try:
+        outcome = await attempts.arrive(index, 0, args, kwargs)
+        while outcome.code == Code.AWAITING_RETRY:
+            try:
+                await asyncio.sleep(min(outcome.retry_in_s or 0.0, _LONGEST_SLEEP_S))
+            except BaseException as error:  # cancelled while it waits
+                crashed = attempts.broken_input(index, error)
+                return Outcome(Code.CRASHED, error=crashed.error, attempts=outcome.attempts)
+            outcome = await attempts.arrive(index, outcome.attempts, args, kwargs)
+        return outcome
+    finally:
+        current_task.set(around)
+

@@ -1,0 +1,87 @@
+"""One call's part of a batch whose elements run side by side: columns filled in any order.
+
+Lives here: :class:`AsyncStep`. Does not live here: which elements run when
+(``async_batch.py``), one execution (``async_attempt.py``).
+"""
+
+from __future__ import annotations
+
+import time
+from array import array
+from collections.abc import Sequence
+
+from dataflow.batch import Column, Part
+from dataflow.outcomes import Code, Span
+from dataflow.worker.async_attempt import AsyncAttempts
+from dataflow.worker.step import Step, Walk
+from dataflow.worker.values import Absent
+
+_clock = time.perf_counter
+
+
+class AsyncStep(Step):
+    """One call's part of a group; every column has its full length from the start."""
+
+    attempts_type = AsyncAttempts
+    attempts: AsyncAttempts
+
+    def __init__(self, walk: Walk, part: Part, indexes: Sequence[int]) -> None:
+        super().__init__(walk, part, indexes)
+        count = len(indexes)
+        self.codes = bytearray([Code.LEFT]) * count
+        self.started = array("f", bytes(4 * count))
+        self.elapsed = array("f", bytes(4 * count))
+
+    async def arrive(self, position: int, index: int) -> None:
+        """Run one element, or note why it did not run."""
+        started = _clock()
+        self.started[position] = started - self.walk.began
+        try:
+            args = tuple([get(position, index) for get in self.args])
+            kwargs = {key: get(position, index) for key, get in self.kwargs}
+        except Absent as absent:
+            self.codes[position] = self._code_without(index, absent)
+            return
+        except BaseException as error:  # user values: indexing or rebuilding a container
+            outcome = self.attempts.broken_input(index, error)
+        else:
+            before = self.part.attempts.get(index, 0) if self.part.attempts else 0
+            outcome = await self.attempts.arrive(index, before, args, kwargs)
+        self.elapsed[position] = _clock() - started
+        self.codes[position] = outcome.code
+        if outcome.code == Code.COMPLETED:
+            self.fresh[index] = outcome.value
+            if (outcome.attempts == 1 and outcome.name is None and outcome.message is None
+                    and not self.single):
+                return
+        self._detail(index, outcome)
+
+    def span_of(self, positions: Sequence[int], running: Sequence[int]) -> Span:
+        """Return the columns at some positions, RUNNING at those that are under way."""
+        if len(positions) == len(self.indexes):
+            span = Span(self.call, self.indexes, self.codes[:], self.started[:], self.elapsed[:])
+        else:
+            span = Span(
+                self.call, [self.indexes[at] for at in positions],
+                bytearray([self.codes[at] for at in positions]),
+                array("f", [self.started[at] for at in positions]),
+                array("f", [self.elapsed[at] for at in positions]),
+            )
+        under_way = set(running)
+        for place, at in enumerate(positions):
+            if at in under_way:
+                span.codes[place], span.started[place], span.elapsed[place] = Code.RUNNING, 0, 0
+            elif (detail := self.details.get(self.indexes[at])) is not None:
+                span.details[self.indexes[at]] = detail
+        return span
+
+    def hand_over(self, columns: dict[int, Column], positions: Sequence[int]) -> None:
+        """Put the values made at some positions into columns, and let go of them."""
+        fresh = self.fresh
+        indexes = [index for at in positions if (index := self.indexes[at]) in fresh]
+        if len(indexes) == len(self.indexes):
+            columns[self.call] = Column(self.indexes, [fresh[i] for i in indexes])
+        elif indexes:
+            columns[self.call] = Column(indexes, [fresh[i] for i in indexes])
+        for index in indexes:
+            del fresh[index]
