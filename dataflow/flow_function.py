@@ -18,7 +18,8 @@ from typing import Any
 
 from dataflow.context import FlowRunContext
 from dataflow.exceptions import FlowRunTimeoutError
-from dataflow.flow_steps import Step, Stream, inside, run_coroutine
+from dataflow.flow_steps import Step, Stream, inside
+from dataflow.hooks import run_to_end
 from dataflow.worker.deadline import call_with_deadline
 
 
@@ -162,7 +163,7 @@ class Items(Call, Stream):
     def close(self) -> None:
         """Close the generator: its ``finally`` blocks run."""
         if isinstance(self._made, AsyncGenerator):
-            run_coroutine(self._made.aclose())
+            run_to_end(self._made.aclose())
         elif self._made is not None:
             self._made.close()
 

@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 
 from dataflow.context import FlowRunContext
 from dataflow.exceptions import DefinitionTypeError
-from dataflow.flow_steps import Step, run_coroutine
+from dataflow.flow_steps import Step
+from dataflow.hooks import run_to_end
 from dataflow.logging import flow_logger
 from dataflow.run_views import FlowRunView
 from dataflow.states import State, StateType
@@ -121,7 +122,7 @@ class HookCall(Step):
         try:
             made = self._call()
             if inspect.iscoroutine(made):
-                run_coroutine(made)
+                run_to_end(made)
         except Exception as error:  # user code: a hook changes nothing
             self._failed(error)
 

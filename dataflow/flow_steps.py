@@ -15,7 +15,7 @@ import abc
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterator
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from typing import Any, TypeVar
 
 from dataflow.context import FlowRunContext, current_flow
@@ -267,16 +267,3 @@ async def in_thread(fn: Callable[[], Any], to_its_end: bool = False) -> Any:
 def _wake(done: asyncio.Future[None]) -> None:
     if not done.done():
         done.set_result(None)
-
-
-def run_coroutine(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end from plain code, also where a loop runs in this thread."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(coroutine)
-    helper, job = take(), Job(asyncio.run, (coroutine,), {})
-    helper.give(job)
-    job.done.wait()
-    put_back(helper)
-    return job.outcome()  # type: ignore[no-any-return]  # what the coroutine returned
