@@ -32,6 +32,7 @@
     │   ├── UnpicklableTask (TypeError)
     │   ├── MissingModule (ImportError)
     │   └── BlockLost (LookupError)          values that no worker holds any more
+    ├── IllegalStateMove (RuntimeError)      a run cannot go from its state to that one
     ├── StoreError (OSError)                 the run store failed; what was to be written was not
     │   └── StoreVersionError
     ├── ShellError (RuntimeError)            a shell command did not end with exit code 0
@@ -40,6 +41,9 @@
     └── SettingsError (ValueError)
 
 Each carries its fields as attributes and survives pickle and cloudpickle.
+
+Names of Prefect's that mean the same are at the end, so that an ``except`` of
+theirs catches what can occur here.
 """
 
 from __future__ import annotations
@@ -197,6 +201,10 @@ class BlockLost(TransportError, LookupError):
     """Values that no worker holds any more."""
 
 
+class IllegalStateMove(DataflowError, RuntimeError):
+    """A run cannot go from the state it is in to that one; it stays where it is."""
+
+
 class StoreError(DataflowError, OSError):
     """The run store failed; what was to be written was not."""
 
@@ -223,3 +231,10 @@ class RunNotFound(DataflowError, LookupError):
 
 class SettingsError(DataflowError, ValueError):
     """A setting has a value that cannot be used."""
+
+
+PrefectException = DataflowError
+SignatureMismatchError = ParameterBindError
+InvalidNameError = DefinitionError
+ObjectNotFound = RunNotFound
+ConfigurationError = SettingsError

@@ -13,13 +13,12 @@ from typing import Any
 
 from dataflow.batch import CallCode, RunInfo
 from dataflow.context import LogSink
+from dataflow.flow_moves import ENDS, check_flow_move
 from dataflow.outcomes import Attempt, Code, ErrorRecord, LogLine
 from dataflow.recorder import Recorder
 from dataflow.store import CallRecord, ElementRecord, FlowRunRecord, Gulp, Store
 from dataflow.worker.attempt import Outcome
 from dataflow.worker.logs import LogBound
-
-_FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
 class RunRecord(LogSink):
@@ -71,13 +70,20 @@ class RunRecord(LogSink):
 
     def state(self, state_type: str, state_name: str, message: str | None,
               error: ErrorRecord | None) -> None:
-        """Record a state of the flow run; start and end times follow from it."""
+        """Record a state of the flow run; start and end times follow from it.
+
+        Raises
+        ------
+        IllegalStateMove
+            It cannot follow the state that the run is in. Nothing is recorded.
+        """
+        check_flow_move(self._row.state_type, state_type, self._run.flow_run_name)
         now = time.time()
         times: dict[str, Any] = {}
         if state_type == "RUNNING":
             times["start_time_s"] = self._row.start_time_s or now
             times["run_count"] = self._run.run_count
-        elif state_type in _FINAL:
+        elif state_type in ENDS:
             times["end_time_s"] = now
         self.change(state_type=state_type, state_name=state_name, message=message, error=error,
                     **times)

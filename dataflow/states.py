@@ -1,338 +1,189 @@
-"""States as users read them: :class:`State`, its types, its constructors and the rule of many.
+"""States as users make and read them: constructors, questions, the rule of many.
 
-Lives here: values made on demand from what the engine recorded, or by users.
-Does not live here: the moves between states (``engine/``), the packed codes
-(``outcomes.py``).
+Lives here: everything that people import from ``dataflow.states``. Does not
+live here: :class:`State` itself (``state.py``), the moves between states
+(``outcomes.py``, ``flow_moves.py``, ``engine/``).
 """
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
-from enum import StrEnum
-from typing import Any, Protocol, cast
+from collections import Counter
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any, TypeGuard
 
-from dataflow.exceptions import (
-    CancelledRun,
-    CrashedRun,
-    FailedRun,
-    MissingResult,
-    PausedRun,
-    UnfinishedRun,
-)
-from dataflow.ids import task_run_id
-from dataflow.resolve import Marker
+from dataflow.failures import text_of, type_name
+from dataflow.state import TERMINAL, State, StateType, exception_in, states_in
+from dataflow.state_details import StateDetails, moment
 
+__all__ = [
+    "TERMINAL", "TERMINAL_STATES", "AwaitingConcurrencySlot", "AwaitingRetry", "Cancelled",
+    "Cancelling", "Completed", "Crashed", "Failed", "Late", "Paused", "Pending", "Retrying",
+    "Running", "Scheduled", "State", "StateDetails", "StateGroup", "StateType", "Suspended",
+    "aggregate", "exception_in", "exception_to_crashed_state", "exception_to_failed_state",
+    "get_state_exception", "is_state", "is_state_group", "is_state_iterable",
+    "raise_state_exception",
+]
 
-class StateType(StrEnum):
-    """What a state means to the rules; names are labels within a type."""
-
-    SCHEDULED = "SCHEDULED"
-    PENDING = "PENDING"
-    RUNNING = "RUNNING"
-    PAUSED = "PAUSED"
-    CANCELLING = "CANCELLING"
-    COMPLETED = "COMPLETED"
-    FAILED = "FAILED"
-    CRASHED = "CRASHED"
-    CANCELLED = "CANCELLED"
+TERMINAL_STATES = TERMINAL
 
 
-TERMINAL = frozenset(
-    {StateType.COMPLETED, StateType.FAILED, StateType.CRASHED, StateType.CANCELLED}
-)
-_UNSUCCESSFUL = {
-    StateType.FAILED: FailedRun, StateType.CRASHED: CrashedRun, StateType.CANCELLED: CancelledRun,
-}
-_UNSET: Any = object()
-_put = object.__setattr__
+def is_state(value: Any) -> TypeGuard[State]:
+    """Tell whether a value is a state."""
+    return isinstance(value, State)
 
 
-class StateDetails:
-    """Which run a state belongs to; empty in states that users make."""
-
-    __slots__ = ("_task_run", "flow_run_id")
-
-    def __init__(self, flow_run_id: str | None = None,
-                 task_run: tuple[int, int] | None = None) -> None:
-        self.flow_run_id = flow_run_id
-        self._task_run = task_run  # (call, index): a million ids are not computed unasked
-
-    @property
-    def task_run_id(self) -> str | None:
-        """Id of the task run."""
-        if self.flow_run_id is None or self._task_run is None:
-            return None
-        return task_run_id(self.flow_run_id, *self._task_run)
-
-    def is_empty(self) -> bool:
-        """Tell whether the state belongs to no run."""
-        return self.flow_run_id is None
-
-
-_NO_DETAILS = StateDetails()
-
-
-class Fetching(Protocol):
-    """A future, as far as a state needs it."""
-
-    def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> Any:
-        """Return the value, or the exception."""
-
-
-class State(Marker):
-    """A state of a flow run or task run. Does not change once made.
-
-    Parameters
-    ----------
-    type
-        A :class:`StateType` or its name.
-    name
-        Label; by default the type's name in plain words.
-    message
-        For people.
-    data
-        The value of a completed run, the exception of a failed one, or the
-        states that this one sums up.
-    """
-
-    __slots__ = ("_data", "_future", "_id", "message", "name", "state_details", "timestamp", "type")
-
-    type: StateType
-    name: str
-    message: str | None
-    timestamp: datetime
-    state_details: StateDetails
-    _data: Any
-    _future: Fetching | None
-    _id: uuid.UUID | None
-
-    def __init__(self, type: StateType | str, name: str | None = None,
-                 message: str | None = None, data: Any = _UNSET, *,
-                 timestamp: datetime | None = None, state_details: StateDetails = _NO_DETAILS,
-                 future: Fetching | None = None) -> None:
-        put = _put
-        kind = type if isinstance(type, StateType) else StateType(type)
-        put(self, "type", kind)
-        put(self, "name", name or kind.value.replace("_", " ").capitalize())
-        put(self, "message", message)
-        put(self, "timestamp", timestamp or datetime.now(UTC))
-        put(self, "state_details", state_details)
-        put(self, "_data", data)
-        put(self, "_future", future)
-        put(self, "_id", None)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        raise AttributeError(f"a State does not change; make a new one to set {name!r}")
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = {name: getattr(self, name) for name in self.__slots__}
-        return {**state, "_data": None if self._data is _UNSET else (self._data,), "_future": None}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        data = state.pop("_data")
-        for name, value in state.items():
-            _put(self, name, value)
-        _put(self, "_data", _UNSET if data is None else data[0])
-
-    @property
-    def id(self) -> uuid.UUID:
-        """Id of this state, made when first asked for."""
-        if self._id is None:
-            _put(self, "_id", uuid.uuid4())
-        return cast(uuid.UUID, self._id)
-
-    @property
-    def future(self) -> Any:
-        """The future this state was read from, while its value is not fetched; else None."""
-        return self._future if self._data is _UNSET else None
-
-    @property
-    def data(self) -> Any:
-        """Value, exception or nested states; fetched when first asked for; None without any."""
-        if self._data is _UNSET and self._future is not None:
-            self.keep(self._future.result(raise_on_failure=False))
-        return None if self._data is _UNSET else self._data
-
-    def keep(self, data: Any) -> None:
-        """Hold the value from now on instead of the way to it."""
-        _put(self, "_data", data)
-        _put(self, "_future", None)
-
-    def has_data(self) -> bool:
-        """Tell whether there is a value or exception, here or to be fetched."""
-        return self._data is not _UNSET or self._future is not None
-
-    def result(self, raise_on_failure: bool = True) -> Any:
-        """Return the value of a completed run.
-
-        Parameters
-        ----------
-        raise_on_failure
-            False: return the exception of an unsuccessful run instead of raising it.
-
-        Raises
-        ------
-        Exception
-            The run's own, where it failed or crashed with one.
-        FailedRun, CrashedRun, CancelledRun
-            The run ended so and left no exception.
-        PausedRun, UnfinishedRun
-            The run has not ended.
-        MissingResult
-            The run completed and its value is not here.
-        """
-        if self._data is _UNSET and self._future is not None:
-            return self._future.result(raise_on_failure=raise_on_failure)
-        if self.type == StateType.PAUSED:
-            return _raised(PausedRun(self.message or "The run is paused."), raise_on_failure)
-        if self.type in _UNSUCCESSFUL:
-            if not raise_on_failure and _states_in(self._data):
-                return self._data
-            return _raised(exception_in(self), raise_on_failure)
-        if self.type != StateType.COMPLETED:
-            error = self._data if isinstance(self._data, BaseException) else UnfinishedRun(
-                f"Run is in {self.name} state, its results are not available.")
-            return _raised(error, raise_on_failure)
-        if self._data is _UNSET:
-            raise MissingResult("The state has no value: it was not kept, or never there.")
-        return self._data
-
-    def is_scheduled(self) -> bool:
-        """Tell whether the type is SCHEDULED."""
-        return self.type == StateType.SCHEDULED
-
-    def is_pending(self) -> bool:
-        """Tell whether the type is PENDING."""
-        return self.type == StateType.PENDING
-
-    def is_running(self) -> bool:
-        """Tell whether the type is RUNNING."""
-        return self.type == StateType.RUNNING
-
-    def is_paused(self) -> bool:
-        """Tell whether the type is PAUSED."""
-        return self.type == StateType.PAUSED
-
-    def is_cancelling(self) -> bool:
-        """Tell whether the type is CANCELLING."""
-        return self.type == StateType.CANCELLING
-
-    def is_completed(self) -> bool:
-        """Tell whether the type is COMPLETED."""
-        return self.type == StateType.COMPLETED
-
-    def is_failed(self) -> bool:
-        """Tell whether the type is FAILED."""
-        return self.type == StateType.FAILED
-
-    def is_crashed(self) -> bool:
-        """Tell whether the type is CRASHED."""
-        return self.type == StateType.CRASHED
-
-    def is_cancelled(self) -> bool:
-        """Tell whether the type is CANCELLED."""
-        return self.type == StateType.CANCELLED
-
-    def is_final(self) -> bool:
-        """Tell whether the run will never move again.
-
-        True also for PENDING named NotReady: the engine decides once that a
-        run cannot start, since an upstream's final state never changes, and
-        whoever polls ``is_final()`` would otherwise wait for ever.
-        """
-        return self.type in TERMINAL or self.name == "NotReady"
-
-    def __str__(self) -> str:
-        parts = [] if self.message is None else [repr(self.message)]
-        if self.name.upper().replace(" ", "_") != self.type.value:
-            parts.append(f"type={self.type.value}")
-        return f"{self.name}({', '.join(parts)})"
-
-    def __repr__(self) -> str:
-        shown = "<not fetched>" if self._data is _UNSET and self._future else repr(
-            None if self._data is _UNSET else self._data)
-        parts = [] if self.message is None else [f"message={self.message!r}"]
-        parts += [f"type={self.type.value}", f"result={shown[:200]}"]
-        return f"{self.name}({', '.join(parts)})"
-
-
-def _raised(error: BaseException, raise_on_failure: bool) -> BaseException:
-    if raise_on_failure:
-        raise error
-    return error
-
-
-def _states_in(data: Any) -> Sequence[State]:
-    """Return the states of a non-empty list, tuple or set of nothing but states."""
-    if isinstance(data, (list, tuple, set, frozenset)) and data:
-        members = list(data)
-        if all(isinstance(member, State) for member in members):
-            return members
-    return ()
-
-
-def exception_in(state: State) -> BaseException:
-    """Return the exception to raise for an unsuccessful state.
-
-    Raises
-    ------
-    TypeError
-        The state's data is nothing that stands for an exception.
-    """
-    data = state.data if state.has_data() else None
-    wrapper = _UNSUCCESSFUL.get(state.type, UnfinishedRun)
-    if isinstance(data, BaseException):
-        return data
-    if data is None:
-        default = f"Run is in {state.name} state."
-        return wrapper(state.message or default)
-    if isinstance(data, str):
-        return wrapper(data)
-    if isinstance(data, State):
-        return exception_in(data)
-    for member in _states_in(data):
-        if not member.is_completed():
-            return exception_in(member)
-    raise TypeError(
-        f"The data of a {state.name} state must be an exception, a text or states, "
-        f"got {type(data).__name__}"
-    )
+def is_state_iterable(value: Any) -> TypeGuard[Iterable[State]]:
+    """Tell whether a value is a non-empty list, tuple or set of nothing but states."""
+    return bool(states_in(value))
 
 
 def is_state_group(value: Any) -> bool:
     """Tell whether a value is a state or a non-empty list, tuple or set of only states."""
-    return isinstance(value, State) or bool(_states_in(value))
+    return isinstance(value, State) or bool(states_in(value))
+
+
+class StateGroup:
+    """Several states, counted.
+
+    Parameters
+    ----------
+    states
+        The states.
+    """
+
+    def __init__(self, states: Iterable[State]) -> None:
+        self.states = list(states)
+        self.total_count = len(self.states)
+        self.type_counts = Counter(state.type for state in self.states)
+        self.cancelled_count = self.type_counts[StateType.CANCELLED]
+        self.final_count = sum(self.type_counts[kind] for kind in TERMINAL)
+        self.not_final_count = self.total_count - self.final_count
+        self.paused_count = self.type_counts[StateType.PAUSED]
+
+    @property
+    def fail_count(self) -> int:
+        """How many FAILED or CRASHED."""
+        return self.type_counts[StateType.FAILED] + self.type_counts[StateType.CRASHED]
+
+    def all_completed(self) -> bool:
+        """Tell whether every one is COMPLETED."""
+        return self.type_counts[StateType.COMPLETED] == self.total_count
+
+    def any_cancelled(self) -> bool:
+        """Tell whether one is CANCELLED."""
+        return self.cancelled_count > 0
+
+    def any_failed(self) -> bool:
+        """Tell whether one is FAILED or CRASHED."""
+        return self.fail_count > 0
+
+    def any_paused(self) -> bool:
+        """Tell whether one is PAUSED."""
+        return self.paused_count > 0
+
+    def all_final(self) -> bool:
+        """Tell whether every one has ended."""
+        return self.final_count == self.total_count
+
+    def counts_message(self) -> str:
+        """Return the counts as a text: ``total=3 'COMPLETED'=2 'FAILED'=1``."""
+        parts = [f"total={self.total_count}"]
+        parts += [f"'{kind.value}'={count}" for kind, count in sorted(self.type_counts.items())]
+        return " ".join(parts)
+
+    def summed_up(self) -> tuple[StateType, str]:
+        """Return type and message of the one state that stands for all."""
+        total = self.total_count
+        if self.all_completed():
+            return StateType.COMPLETED, "All states completed."
+        if self.any_cancelled():
+            return StateType.CANCELLED, f"{self.cancelled_count}/{total} states cancelled."
+        if self.any_paused():
+            return StateType.PAUSED, f"{self.paused_count}/{total} states paused."
+        if self.any_failed():
+            return StateType.FAILED, f"{self.fail_count}/{total} states failed."
+        return StateType.FAILED, f"{self.not_final_count}/{total} states are not final."
 
 
 def aggregate(value: Any) -> State:
     """Return the state that sums up a state or a group of them, which becomes its data."""
-    states = [value] if isinstance(value, State) else list(_states_in(value))
-    kind, message = _sum_up(states)
+    states = [value] if isinstance(value, State) else states_in(value)
+    kind, message = StateGroup(states).summed_up()
     return State(kind, message=message, data=value)
 
 
-def _sum_up(states: list[State]) -> tuple[StateType, str]:
-    total = len(states)
+def get_state_exception(state: State) -> BaseException:
+    """Return the exception of a state that did not complete.
 
-    def count(kinds: Iterable[StateType]) -> int:
-        return sum(state.type in kinds for state in states)
-
-    if count({StateType.COMPLETED}) == total:
-        return StateType.COMPLETED, "All states completed."
-    if cancelled := count({StateType.CANCELLED}):
-        return StateType.CANCELLED, f"{cancelled}/{total} states cancelled."
-    if paused := count({StateType.PAUSED}):
-        return StateType.PAUSED, f"{paused}/{total} states paused."
-    if failed := count({StateType.FAILED, StateType.CRASHED}):
-        return StateType.FAILED, f"{failed}/{total} states failed."
-    return StateType.FAILED, f"{total - count(TERMINAL)}/{total} states are not final."
+    Raises
+    ------
+    ValueError
+        The state is neither FAILED nor CRASHED nor CANCELLED, or only pending or running.
+    TypeError
+        Its data is nothing that stands for an exception.
+    """
+    if not (state.is_failed() or state.is_crashed() or state.is_cancelled()):
+        raise ValueError(f"Expected failed or crashed state got {state!r}.")
+    return exception_in(state)
 
 
-def Scheduled(name: str | None = None, **fields: Any) -> State:
-    """Return a SCHEDULED state."""
+def raise_state_exception(state: State) -> None:
+    """Raise the exception of a FAILED, CRASHED or CANCELLED state; else do nothing."""
+    if state.is_failed() or state.is_crashed() or state.is_cancelled():
+        raise exception_in(state)
+
+
+def exception_to_failed_state(error: BaseException, message: str | None = None,
+                              **fields: Any) -> State:
+    """Return a FAILED state of an exception; its text follows the message."""
+    return Failed(message=_with_text(message, error), data=error, **fields)
+
+
+def exception_to_crashed_state(error: BaseException, message: str | None = None,
+                               **fields: Any) -> State:
+    """Return a CRASHED state of an exception; its text follows the message."""
+    return Crashed(message=_with_text(message, error), data=error, **fields)
+
+
+def _with_text(message: str | None, error: BaseException) -> str:
+    text = f"{type_name(type(error))}: {text_of(error)}"
+    return text if message is None else f"{message} {text}"
+
+
+def _with_details(fields: dict[str, Any], **details: Any) -> dict[str, Any]:
+    """Return the fields of a state with some details more. Raises ValueError for one said twice."""
+    known = fields.get("state_details")
+    given = {} if known is None else known.given()
+    twice = sorted(name for name in details if name in given)
+    if twice:
+        raise ValueError(f"An extra {twice[0]} was provided in state_details")
+    made = {name: value for name, value in details.items() if value not in (None, False)}
+    return {**fields, "state_details": StateDetails(**{**given, **made})}
+
+
+def Scheduled(name: str | None = None, scheduled_time: datetime | None = None,
+              **fields: Any) -> State:
+    """Return a SCHEDULED state; without a time, for now."""
+    fields = _with_details(fields, scheduled_time=scheduled_time or moment())
     return State(StateType.SCHEDULED, name, **fields)
+
+
+def Late(name: str = "Late", scheduled_time: datetime | None = None, **fields: Any) -> State:
+    """Return a SCHEDULED state whose time is over."""
+    return Scheduled(name, scheduled_time, **fields)
+
+
+def AwaitingRetry(name: str = "AwaitingRetry", scheduled_time: datetime | None = None,
+                  **fields: Any) -> State:
+    """Return a SCHEDULED state that waits for its next attempt."""
+    return Scheduled(name, scheduled_time, **fields)
+
+
+def AwaitingConcurrencySlot(name: str = "AwaitingConcurrencySlot",
+                            scheduled_time: datetime | None = None, **fields: Any) -> State:
+    """Return a SCHEDULED state that waits for others to end."""
+    return Scheduled(name, scheduled_time, **fields)
 
 
 def Pending(name: str | None = None, **fields: Any) -> State:
@@ -350,14 +201,40 @@ def Retrying(name: str = "Retrying", **fields: Any) -> State:
     return State(StateType.RUNNING, name, **fields)
 
 
-def AwaitingRetry(name: str = "AwaitingRetry", **fields: Any) -> State:
-    """Return a SCHEDULED state that waits for its next attempt."""
-    return State(StateType.SCHEDULED, name, **fields)
+def Paused(name: str | None = None, timeout_seconds: float | None = None,
+           pause_expiration_time: datetime | None = None, reschedule: bool = False,
+           pause_key: str | None = None, **fields: Any) -> State:
+    """Return a PAUSED state.
 
+    Parameters
+    ----------
+    timeout_seconds, pause_expiration_time
+        When the pause is given up: one of them, or none for never.
+    reschedule
+        The run ends meanwhile and is made again.
+    pause_key
+        Names the pause; a run pauses once for each.
 
-def Paused(name: str | None = None, **fields: Any) -> State:
-    """Return a PAUSED state."""
+    Raises
+    ------
+    ValueError
+        Both times are given.
+    """
+    if timeout_seconds is not None and pause_expiration_time is not None:
+        raise ValueError(
+            "Cannot supply both of pause_expiration_time and timeout_seconds: give one.")
+    if timeout_seconds is not None:
+        pause_expiration_time = moment() + timedelta(seconds=timeout_seconds)
+    fields = _with_details(fields, pause_timeout=pause_expiration_time,
+                           pause_reschedule=reschedule, pause_key=pause_key)
     return State(StateType.PAUSED, name, **fields)
+
+
+def Suspended(name: str = "Suspended", timeout_seconds: float | None = None,
+              pause_expiration_time: datetime | None = None, pause_key: str | None = None,
+              **fields: Any) -> State:
+    """Return a PAUSED state whose run has ended meanwhile and is made again."""
+    return Paused(name, timeout_seconds, pause_expiration_time, True, pause_key, **fields)
 
 
 def Cancelling(name: str | None = None, **fields: Any) -> State:

@@ -63,3 +63,14 @@ def test_exception_whose_init_takes_more_than_a_message_comes_back() -> None:
     error = exception_of(record)
     assert (type(error).__name__, str(error), error.b) == (  # type: ignore[attr-defined]
         "Odd", "1 and 2", 2)
+
+
+@pytest.mark.parametrize("name", [
+    "CancelledRun", "CrashedRun", "FailedRun", "MappingLengthMismatch", "MappingMissingIterable",
+    "MissingContextError", "MissingResult", "ParameterBindError", "ParameterTypeError",
+    "PausedRun", "ReservedArgumentError", "UnfinishedRun", "UpstreamTaskError",
+    "PrefectException", "SignatureMismatchError", "InvalidNameError", "ObjectNotFound",
+    "ConfigurationError",
+])
+def test_what_users_of_prefect_catch_is_here_and_in_the_tree(name: str) -> None:
+    assert issubclass(getattr(exceptions, name), exceptions.PrefectException)
