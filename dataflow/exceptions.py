@@ -224,6 +224,8 @@ class ShellError(DataflowError, RuntimeError):
 class ShellTimeoutError(ShellError, TimeoutError):
     """A command was killed, with all it had started, at its timeout."""
 
+    __new__ = TimeoutError.__new__  # RuntimeError's comes first, and does not fit the layout
+
 
 class RunNotFound(DataflowError, LookupError):
     """No run answers to that name, or several do."""

@@ -56,4 +56,5 @@ def test_tail_keeps_the_last_and_counts_all() -> None:
     tail = Tail(2)
     for line in "abc":
         tail.add(line)
-    assert (tail.last(), tail.last(1), tail.last(9), tail.count) == (["b", "c"], ["c"], ["b", "c"], 3)
+    assert (tail.last(), tail.last(1), tail.last(9), tail.count) == (
+        ["b", "c"], ["c"], ["b", "c"], 3)
