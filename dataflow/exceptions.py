@@ -224,7 +224,8 @@ class ShellError(DataflowError, RuntimeError):
 class ShellTimeoutError(ShellError, TimeoutError):
     """A command was killed, with all it had started, at its timeout."""
 
-    __new__ = TimeoutError.__new__  # RuntimeError's comes first, and does not fit the layout
+    if not TYPE_CHECKING:  # RuntimeError's comes first, and does not fit the layout
+        __new__ = TimeoutError.__new__
 
 
 class RunNotFound(DataflowError, LookupError):
