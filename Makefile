@@ -6,8 +6,10 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14 p
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PARITY_VENV := .venv-parity
+PARITY_READY := $(PARITY_VENV)/.ready
 
-.PHONY: help setup demo test test-quick test-only lint format bench constraints clean
+.PHONY: help setup demo test test-quick test-only lint format bench parity constraints clean
 .DEFAULT_GOAL := help
 
 help:
@@ -16,6 +18,7 @@ help:
 	@echo "make test-quick  unit and contract tests only"
 	@echo "make lint        lint, types, import contracts"
 	@echo "make bench       the quick benchmarks (tables; JSON in benchmarks/results)"
+	@echo "make parity      the parity suite against Prefect itself, in an environment of its own"
 	@echo "make setup       only make .venv;  make clean removes it"
 
 setup: $(READY)
@@ -56,10 +59,23 @@ format: $(READY)
 bench: $(READY)
 	@$(BIN)/python -m benchmarks $(ARGS)
 
+# Prefect is needed for this alone; ARGS="--write docs/parity.md" writes the table of differences
+parity: $(PARITY_READY)
+	@PARITY=prefect PYTHONPATH=. $(PARITY_VENV)/bin/python -m pytest tests/acceptance/parity \
+		-o timeout_method=signal $(ARGS)
+
+$(PARITY_READY): tests/acceptance/parity/constraints.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed" >&2; exit 1; }
+	@test -x $(PARITY_VENV)/bin/python || $(PYTHON) -m venv $(PARITY_VENV)
+	@echo "Installing Prefect into $(PARITY_VENV) ..."
+	@$(PARITY_VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
+		-r tests/acceptance/parity/constraints.txt
+	@touch $@
+
 # names and versions of what is installed now, for the constraints file
 constraints: $(READY)
 	@$(BIN)/python -m pip freeze --exclude dataflow --exclude-editable | grep '==' | LC_ALL=C sort -f > constraints.txt
 	@touch $(READY)
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis benchmarks/results
+	rm -rf $(VENV) $(PARITY_VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis benchmarks/results

@@ -1,0 +1,199 @@
+"""The runners that the suite goes over, and the differences from Prefect that it knows.
+
+Lives here: the fixtures ``runner`` and ``pooled``; the marker ``differs``; the
+table of differences. Does not live here: what the tests say.
+
+Run by itself the suite holds our runners. Under ``PARITY=prefect`` (``make
+parity``) the same tests run against Prefect, where a test marked
+``differs(reason)`` must fail; the table of them ends the run, and
+``--write FILE`` writes it.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if os.environ.get("PARITY") == "prefect":
+    os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="parity-")
+    os.environ.update(
+        PREFECT_LOGGING_TO_API_ENABLED="false", PREFECT_SERVER_ANALYTICS_ENABLED="false",
+        DO_NOT_TRACK="1", PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS="60")
+
+from tests.acceptance.parity import face
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+HERE = Path(__file__).parent
+LOCAL = {"inline", "threads"}
+DASK_MATTERS = {  # where Prefect on Dask is asked too, unless --all asks it everywhere
+    "test_annotations", "test_broken_on_dask", "test_containers", "test_crashes", "test_map",
+    "test_nested"}
+
+
+def _inline(get: Callable[[str], Any]) -> Any:
+    from runners import InlineTaskRunner
+
+    return InlineTaskRunner()
+
+
+def _threads(get: Callable[[str], Any]) -> Any:
+    return face.ThreadPoolTaskRunner()
+
+
+def _dask_threads(get: Callable[[str], Any]) -> Any:
+    return face.DaskTaskRunner(client=get("threads_client"))
+
+
+def _dask_processes(get: Callable[[str], Any]) -> Any:
+    return face.DaskTaskRunner(address=get("dask_cluster").scheduler_address)
+
+
+MAKERS: dict[str, Callable[[Callable[[str], Any]], Any]] = {
+    "threads": _threads, "dask-processes": _dask_processes,
+}
+if not face.PREFECT:
+    MAKERS = {"inline": _inline, "threads": _threads, "dask-threads": _dask_threads,
+              "dask-processes": _dask_processes}
+
+
+def _params(left_out: tuple[str, ...] = ()) -> list[Any]:
+    return [pytest.param(name, marks=pytest.mark.dask if name.startswith("dask") else ())
+            for name in MAKERS if name not in left_out]
+
+
+@pytest.fixture(scope="session")
+def threads_client() -> Iterator[Client]:
+    """Return the client of a cluster inside this process, one for all tests."""
+    from distributed import Client, LocalCluster
+
+    with LocalCluster(n_workers=1, threads_per_worker=2, processes=False,
+                      dashboard_address="127.0.0.1:0", silence_logs=40) as cluster, \
+            Client(cluster, set_as_default=False) as client:
+        yield client
+
+
+@pytest.fixture(params=_params())
+def runner(request: pytest.FixtureRequest) -> Any:
+    """Return a task runner, one after another of all there are."""
+    return MAKERS[request.param](request.getfixturevalue)
+
+
+@pytest.fixture(params=_params(("inline",)))
+def pooled(request: pytest.FixtureRequest) -> Any:
+    """Return a task runner under which the flow and its tasks go on side by side."""
+    return MAKERS[request.param](request.getfixturevalue)
+
+
+@pytest.fixture(params=[name for name in MAKERS if name in LOCAL])
+def local(request: pytest.FixtureRequest) -> Any:
+    """Return a task runner that stays in this process and copies nothing."""
+    return MAKERS[request.param](request.getfixturevalue)
+
+
+@pytest.fixture(params=_params(("inline", "threads")))
+def dask(request: pytest.FixtureRequest) -> Any:
+    """Return a task runner over Dask."""
+    return MAKERS[request.param](request.getfixturevalue)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> str:
+    """Return the path of a file for notes."""
+    return str(tmp_path / "ledger")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _prefect_itself() -> Iterator[None]:
+    """Give Prefect a server of its own for the run."""
+    if not face.PREFECT:
+        yield
+        return
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness(server_startup_timeout=60):
+        yield
+
+
+# what differs from Prefect
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--write", metavar="FILE", default=None,
+                     help="write the table of differences from Prefect")
+    parser.addoption("--all", action="store_true",
+                     help="against Prefect: over Dask everywhere, which takes half an hour")
+
+
+def _runner_of(item: pytest.Item) -> str:
+    params = getattr(getattr(item, "callspec", None), "params", {})
+    return next((str(params[name]) for name in ("runner", "pooled", "local", "dask")
+                 if name in params), "–")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Expect what differs from Prefect to fail there."""
+    if not face.PREFECT:
+        return
+    if not config.getoption("--all", default=False):
+        items[:] = [item for item in items if item.path.stem in DASK_MATTERS
+                    or not _runner_of(item).startswith("dask")]
+    for item in items:
+        if HERE not in item.path.parents:
+            continue
+        for mark in item.iter_markers("differs"):
+            if mark.kwargs.get("on", _runner_of(item)) != _runner_of(item):
+                continue
+            item.add_marker(pytest.mark.xfail(
+                reason=mark.args[0], run=mark.kwargs.get("run", True),
+                strict=not mark.kwargs.get("sometimes", False)))
+
+
+def _rows(reports: list[Any]) -> dict[str, list[tuple[str, str]]]:
+    rows: dict[str, list[tuple[str, str]]] = {}
+    for report in reports:
+        path, _, test = report.nodeid.partition("::")
+        name, _, param = test.partition("[")
+        reason = str(report.wasxfail).removeprefix("reason: ").removeprefix("[NOTRUN] ")
+        where = next((r for r in MAKERS if r in param), "–")
+        section = Path(path).stem.removeprefix("test_").replace("_", " ")
+        sentence = name.removeprefix("test_").replace("_", " ")
+        runners = rows.setdefault(section, [])
+        runners.append((f"{sentence} — {reason}", where))
+    return rows
+
+
+def _table(reports: list[Any], passed: int) -> str:
+    head = (
+        "# What differs from Prefect\n\n"
+        "Printed by `make parity`: one suite, `tests/acceptance/parity`, run against dataflow and\n"
+        "against Prefect 3.8.8 with prefect-dask 0.3.7, over its threads and over Dask processes.\n"
+        f"There {passed} tests pass as they are; in those below Prefect does otherwise.\n\n"
+        "| part | what holds here, and what Prefect does | runner |\n|---|---|---|")
+    lines = [head]
+    for section, found in sorted(_rows(reports).items()):
+        together: dict[str, list[str]] = {}
+        for text, where in found:
+            if where not in together.setdefault(text, []):
+                together[text].append(where)
+        lines += [f"| {section} | {text} | {', '.join(sorted(where))} |"
+                  for text, where in together.items()]
+    return "\n".join(lines) + "\n"
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Print the table of differences, and write it where asked to."""
+    if not face.PREFECT:
+        return
+    stats = terminalreporter.stats
+    table = _table(stats.get("xfailed", []), len(stats.get("passed", [])))
+    terminalreporter.write_line("")
+    terminalreporter.write_line(table)
+    target = config.getoption("--write", default=None)
+    if target:
+        Path(target).write_text(table)
