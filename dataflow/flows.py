@@ -27,6 +27,7 @@ from dataflow.context import current_task
 from dataflow.flow_hooks import KINDS, FlowHooks
 from dataflow.flow_options import KEPT_ON_NONE, FlowKeywords, check_flow, retries_of
 from dataflow.flow_run import FlowRun, started
+from dataflow.parameter_schema import ParameterSchema
 from dataflow.parameters import Parameters
 from dataflow.runner_choice import RunnerOption
 from dataflow.signatures import Arguments, kind_of, name_of
@@ -52,8 +53,8 @@ class Flow(FlowHooks, Generic[P, R]):
     ----------
     fn
         The function itself; calling it bypasses everything.
-    parameters
-        Its parameters.
+    kind
+        ``"sync"``, ``"async"``, ``"generator"`` or ``"async_generator"``.
     """
 
     def __init__(self, fn: Callable[P, R], **options: Unpack[FlowKeywords]) -> None:
@@ -158,6 +159,30 @@ class Flow(FlowHooks, Generic[P, R]):
                 f"Flow {self.name!r} was called inside of a task: not implemented yet; call it "
                 "from a flow")
         return started(FlowRun(self, args, kwargs, wait_for), self.kind, return_state)
+
+    @property
+    def parameters(self) -> ParameterSchema:
+        """The parameters as a JSON schema, described by the docstring; made anew each time."""
+        return self.arguments.schema()
+
+    @property
+    def parameter_schema(self) -> dict[str, Any]:
+        """The same as a plain dict."""
+        return dict(self.arguments.schema())
+
+    def validate_parameters(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        """Return parameters by name, coerced by their annotations, defaults left out.
+
+        Raises
+        ------
+        ParameterBindError
+            They do not fit.
+        ParameterTypeError
+            A value does not fit its annotation; the text says which and why.
+        """
+        bound = self.arguments.bind((), parameters)
+        self.arguments.validate(bound, set(parameters))
+        return {name: bound.arguments[name] for name in parameters}
 
     @property
     def name(self) -> str:

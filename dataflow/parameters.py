@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from dataflow.exceptions import ParameterBindError, ParameterTypeError
+from dataflow.parameter_schema import ParameterSchema, hint_of, schema_of
 
 _LIMIT = 64 * 1024  # characters of a record's parameters in all
 _ITEMS = 1000  # items of a container that are looked at
@@ -80,6 +81,10 @@ class Parameters:
             if name in fields:
                 bound.arguments[name] = getattr(model, f"p{position}")
 
+    def schema(self) -> ParameterSchema:
+        """Return the parameters as a JSON schema, described by the docstring."""
+        return schema_of(self.signature, self._hints(), inspect.getdoc(self._fn))
+
     def _make_model(self) -> Any:
         """Return a pydantic model with a field per parameter; aliases let any name be used."""
         from pydantic import ConfigDict, Field, create_model
@@ -87,12 +92,8 @@ class Parameters:
         fields: dict[str, Any] = {}
         hints = self._hints()
         for position, (name, parameter) in enumerate(self.signature.parameters.items()):
-            hint = hints.get(name, Any)
-            if parameter.kind is parameter.VAR_POSITIONAL:
-                hint = tuple[hint, ...]  # type: ignore[valid-type]  # a type made at run time
-            elif parameter.kind is parameter.VAR_KEYWORD:
-                hint = dict[str, hint]  # type: ignore[valid-type]  # a type made at run time
-            fields[f"p{position}"] = (hint, Field(default=None, alias=name))
+            fields[f"p{position}"] = (
+                hint_of(parameter, hints), Field(default=None, alias=name))
         config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
         return create_model("Parameters", __config__=config, **fields)
 

@@ -8,16 +8,19 @@ runner.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
-from dataflow.exceptions import DefinitionTypeError, SettingsError
+from dataflow.exceptions import DefinitionError, DefinitionTypeError, SettingsError
 from dataflow.runner import TaskRunner
 
 GROUP = "dataflow.runners"
 DEFAULT = "threads"
 
 RunnerOption = TaskRunner | type[TaskRunner] | str
+
+_OURS = frozenset({"inline", "threads", "dask"})  # known without looking at what is installed
 
 
 def check_runner(option: object, owner: str) -> RunnerOption | None:
@@ -27,8 +30,16 @@ def check_runner(option: object, owner: str) -> RunnerOption | None:
     ------
     DefinitionTypeError
         It is neither a runner, nor a class of one, nor a name.
+    DefinitionError
+        No installed runner has that name.
     """
-    if option is None or isinstance(option, (TaskRunner, str)):
+    if isinstance(option, str):
+        known = {*_OURS, *_installed()} if option not in _OURS else _OURS
+        if option not in known:
+            raise DefinitionError(
+                f"task_runner of {owner}: {_nobody(option, known)}", option="task_runner")
+        return option
+    if option is None or isinstance(option, TaskRunner):
         return option
     if isinstance(option, type) and issubclass(option, TaskRunner):
         return option
@@ -53,17 +64,24 @@ def new_runner(option: RunnerOption) -> TaskRunner:
 
 
 def _by_name(name: str) -> type[TaskRunner]:
-    known = {point.name: point for point in entry_points(group=GROUP)}
+    known = _installed()
     if name not in known:
-        raise SettingsError(
-            f"There is no task runner {name!r}; known are {', '.join(sorted(known)) or 'none'}. "
-            "Runners are found by the entry-point group dataflow.runners of installed packages.")
+        raise SettingsError(_nobody(name, known))
     point = known[name]
     try:
         found: type[TaskRunner] = point.load()
     except (ImportError, AttributeError) as error:
         raise SettingsError(_why_not(point, error)) from error
     return found
+
+
+def _installed() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=GROUP)}
+
+
+def _nobody(name: str, known: Iterable[str]) -> str:
+    return (f"there is no task runner {name!r}; known are {', '.join(sorted(known)) or 'none'}. "
+            f"Runners are found by the entry-point group {GROUP} of installed packages.")
 
 
 def _why_not(point: EntryPoint, error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import json
 import logging
@@ -70,7 +71,12 @@ def test_flow_takes_name_and_description_of_its_function() -> None:
 @pytest.mark.parametrize("option, value, error", [
     ("name", "a/b", DefinitionError), ("name", 5, TypeError), ("on_exit", "now", DefinitionError),
     ("task_runner", 5, TypeError), ("flow_run_name", 5, TypeError), ("log_prints", 1, TypeError),
-    ("validate_parameters", "no", TypeError),
+    ("validate_parameters", "no", TypeError), ("retries", -1, DefinitionError),
+    ("retries", "2", TypeError), ("retry_delay_seconds", -1, DefinitionError),
+    ("retry_delay_seconds", [1, 2], TypeError), ("timeout_seconds", 0, DefinitionError),
+    ("timeout_seconds", "1", TypeError), ("strict", "yes", TypeError),
+    ("on_failure", len, TypeError), ("on_running", [len, 3], TypeError),
+    ("on_crashed", 5, TypeError), ("on_cancellation", "text", TypeError),
 ])
 def test_option_that_cannot_be_meant_is_refused_by_name(
         option: str, value: Any, error: type[Exception]) -> None:
@@ -90,9 +96,43 @@ def test_reserved_name_is_refused() -> None:
 
 
 def test_with_options_changes_a_copy_only() -> None:
-    base = flow(lambda: 1, name="a", log_prints=True)
+    base = flow(lambda: 1, name="a", log_prints=True, on_failure=[print])
     new = base.with_options(name="b")
     assert (base.name, new.name, new.log_prints) == ("a", "b", True)
+    assert new.on_failure_hooks == [print]
+
+
+OPTIONS: dict[str, Any] = {
+    "version": "2", "flow_run_name": "r", "description": "d", "retries": 3,
+    "retry_delay_seconds": 1.5, "timeout_seconds": 9.0, "log_prints": True, "strict": True,
+    "on_exit": "cancel", "task_runner": "inline",
+}
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_with_options_changes_every_option(option: str) -> None:
+    base = flow(lambda: 1, name="a")
+    new = base.with_options(**{option: OPTIONS[option]})
+    assert getattr(new, option) == OPTIONS[option] != getattr(base, option)
+    assert getattr(new.with_options(name="b"), option) == OPTIONS[option]
+    assert new.with_options(retries=0).retries == 0
+
+
+def test_retries_are_by_the_settings_where_the_flow_does_not_say(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATAFLOW_FLOWS_DEFAULT_RETRIES", "1")
+    tries: list[int] = []
+
+    def fn() -> None:
+        tries.append(1)
+        raise ValueError("x")
+
+    with pytest.raises(ValueError):
+        flow(fn)()
+    assert len(tries) == 2
+    with pytest.raises(ValueError):
+        flow(fn, retries=0)()
+    assert len(tries) == 3
 
 
 def test_method_can_be_a_flow() -> None:
@@ -103,7 +143,53 @@ def test_method_can_be_a_flow() -> None:
         def price(self, x: int) -> int:
             return x * self.rate
 
-    assert Shop().price("2") == 6
+        @classmethod
+        @flow
+        def twice(cls, x: int) -> int:
+            return 2 * x
+
+        @flow
+        @classmethod
+        def rated(cls, x: int) -> int:
+            return x * cls.rate
+
+        @flow
+        @staticmethod
+        def alone(x: int) -> int:
+            return x
+
+        @flow
+        async def later(self, x: int) -> int:
+            return x + self.rate
+
+    assert Shop().price("2") == 6 and Shop.price(Shop(), "2") == 6
+    assert (Shop.rated("2"), Shop().rated(2), Shop.alone("2"), Shop().alone(2)) == (6, 6, 2, 2)
+    assert Shop.twice(2) == Shop().twice(2) == 4
+    assert asyncio.run(Shop().later("1")) == 4
+    assert Shop().price.with_options(name="other")(2) == 6
+    assert list(Shop().price.parameters.properties) == ["x"]
+
+
+@pytest.mark.parametrize("how, error, text", [
+    ("f-{z}", DefinitionError, "parameter 'z'; there are: x, y"),
+    ("f-{x.name}-{0}", DefinitionError, "parameter '0'"),
+    ("f-{x", DefinitionError, "no template"),
+    (lambda x: "n", TypeError, "this one takes x"),
+])
+def test_run_name_that_can_never_be_made_is_refused_at_definition(
+        how: Any, error: type[Exception], text: str) -> None:
+    with pytest.raises(error, match=text) as caught:
+        flow(lambda x, y=1: 1, name="shop", flow_run_name=how)
+    assert "flow_run_name of flow 'shop'" in str(caught.value)
+
+
+def test_run_name_that_cannot_be_made_says_why_at_the_call(store: MemoryStore) -> None:
+    with pytest.raises(DefinitionError, match="'shop' cannot be filled in: AttributeError"):
+        flow(lambda x: 1, name="shop", flow_run_name="{x.nothing}")(5)
+    with pytest.raises(TypeError, match="'shop' returned int"):
+        flow(lambda x: 1, name="shop", flow_run_name=lambda: 5)(5)  # type: ignore[arg-type]
+    flow(lambda **rest: 1, name="shop", flow_run_name="n-{a}")(a=3)
+    assert last(store).name == "n-3"
 
 
 # parameters
@@ -391,9 +477,13 @@ def test_runner_is_taken_as_name_class_or_instance(store: MemoryStore, runner: A
     assert last(store).runner == "inline"
 
 
-def test_unknown_runner_names_those_there_are() -> None:
+def test_unknown_runner_is_refused_with_the_names_there_are(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DefinitionError, match="'nobody'; known are dask, inline, threads"):
+        flow(lambda: 1, name="f", task_runner="nobody")
+    monkeypatch.setenv("DATAFLOW_TASK_RUNNER", "nobody")
     with pytest.raises(SettingsError, match="inline"):
-        flow(lambda: 1, name="f", task_runner="nobody")()
+        flow(lambda: 1, name="f")()
 
 
 def test_other_folder_in_the_place_of_runners_is_named(
