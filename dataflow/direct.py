@@ -46,7 +46,7 @@ def result_of(flow_run: FlowRunContext, view: CallView, value: Any, return_state
     if return_state:
         state = handle.state(0, None)
         handle.consume(0)
-        state.keep(value if handle.succeeded(0) else handle.error(0))
+        state.keep(value if handle.succeeded(0) else _not_ctrl_c(handle.error(0)))
         return state
     if handle.succeeded(0):
         return value
@@ -164,9 +164,19 @@ def result_outside(outcome: Outcome, return_state: bool) -> Any:
     assert outcome.error is not None  # what did not complete raised
     error = exception_of(outcome.error)
     if return_state:
+        _not_ctrl_c(error)
         text = outcome.message or f"Task run encountered an exception {describe(outcome.error)}"
         return State(kind, name, text, error)
     raise error
+
+
+def _not_ctrl_c(error: BaseException) -> BaseException:
+    """Raise Ctrl-C, which no state may swallow."""
+    from dataflow.worker.attempt import is_ctrl_c
+
+    if is_ctrl_c(error):
+        raise error
+    return error
 
 
 def resolved(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:

@@ -14,12 +14,10 @@ died) calls no hook.
 
 from __future__ import annotations
 
-import asyncio
-import contextvars
 import inspect
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -29,6 +27,7 @@ from dataflow.failures import describe, text_of
 from dataflow.outcomes import STATE_OF, Code, ErrorRecord
 from dataflow.run_views import TaskRunView
 from dataflow.states import State, StateDetails
+from dataflow.worker.kinds import on_own_loop
 
 Hook = Callable[[Any, Any, State], Any]
 
@@ -97,29 +96,7 @@ def may_retry(context: TaskRunContext, state: State, started_s: float) -> bool:
 
 def finished(answer: Any) -> Any:
     """Return what a callable of the user's returned; a coroutine is run to its end first."""
-    return run_to_end(answer) if inspect.iscoroutine(answer) else answer
-
-
-def run_to_end(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """Run a coroutine on an event loop of its own, also where a loop is running already."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(coroutine)
-    outcome: list[Any] = [None, None]
-
-    def run() -> None:
-        try:
-            outcome[0] = asyncio.run(coroutine)
-        except BaseException as error:  # user code: raised again below
-            outcome[1] = error
-
-    thread = threading.Thread(target=contextvars.copy_context().run, args=(run,), daemon=True)
-    thread.start()
-    thread.join()
-    if outcome[1] is not None:
-        raise outcome[1]
-    return outcome[0]
+    return on_own_loop(answer) if inspect.iscoroutine(answer) else answer
 
 
 def _call(hooks: tuple[Hook, ...], context: TaskRunContext, state: State,

@@ -54,15 +54,18 @@ class _Session(RunnerSession):
     def submit(self, batch: Batch, inputs: Sequence[Handle]) -> None:
         """Run the batch here."""
         blocks = [Block({}) if i is None else i for i in inputs]
+        control = Control()
         try:
             report, block = run_batch(
-                batch, blocks, self._run, worker="inline", control=Control(), remote=False,
+                batch, blocks, self._run, worker="inline", control=control, remote=False,
                 may_split=False,
             )
-        except BaseException:  # Ctrl-C: should the flow go on, the batch runs again
+        except BaseException:  # Ctrl-C between elements: should the flow go on, they run again
             self._sink(BatchLost(batch.id, "interrupted", blame=False))
             raise
         self._sink(BatchDone(batch.id, report, block))
+        if control.interrupt is not None:
+            raise control.interrupt
 
     def fetch(self, handles: Sequence[Handle], timeout_s: float | None = None) -> list[Block]:
         """Return the blocks, which are here already."""

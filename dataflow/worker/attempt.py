@@ -70,11 +70,14 @@ class Attempts:
         Errors cross a process border.
     stopped
         Asked before an immediate retry.
+    interrupted
+        Told of a Ctrl-C that met an element.
     """
 
     def __init__(self, code: CallCode, run: RunInfo | None, logs: LogSink | None,
                  history: list[Attempt], *, remote: bool,
-                 stopped: Callable[[], bool] = lambda: False) -> None:
+                 stopped: Callable[[], bool] = lambda: False,
+                 interrupted: Callable[[BaseException], None] = lambda error: None) -> None:
         self.code = code
         self.task = code.task
         self.run = run
@@ -83,6 +86,7 @@ class Attempts:
         self.remote = remote
         self.stopped = stopped
         self.fn = self._function()
+        self.interrupted = interrupted
         self.plain = (
             not code.task.log_prints and code.task.timeout_s is None
             and code.task.isolation == "thread" and code.task.run_name is None
@@ -171,10 +175,9 @@ class Attempts:
         elif isinstance(error, TaskRunTimeoutError):
             code = Code.TIMED_OUT
         elif not isinstance(error, Exception):
-            interrupted = isinstance(error, KeyboardInterrupt)
-            if interrupted and threading.current_thread() is threading.main_thread():
-                raise error
             code = Code.CRASHED
+            if is_ctrl_c(error):
+                self.interrupted(error)
         elif isinstance(error, IsolatedCrash):
             code = Code.CRASHED
         record = _record(error, remote=self.remote)
@@ -194,6 +197,12 @@ class Attempts:
             policy = self.task.retry_delay or _NO_DELAY
             outcome.retry_in_s = policy.delay_s(context.attempt, _rng)
         return outcome, code
+
+
+def is_ctrl_c(error: BaseException) -> bool:
+    """Tell whether an exception may be Ctrl-C, which is for the flow as well."""
+    return isinstance(error, KeyboardInterrupt) and (
+        threading.current_thread() is threading.main_thread())
 
 
 def run_here(

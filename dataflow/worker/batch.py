@@ -65,10 +65,10 @@ def run_batch(
     Report, Block or None
         No block where no value is to be kept.
 
-    Raises
-    ------
-    KeyboardInterrupt
-        Only in the main thread (an inline runner): Ctrl-C is not an element's outcome.
+    Notes
+    -----
+    Ctrl-C, which only an inline runner's batch can meet, ends the batch; it is found in
+    ``control.interrupt``, and for the caller to raise when the report is delivered.
     """
     if run.extra_loggers:
         capture(run.extra_loggers, run.log_level)

@@ -51,7 +51,7 @@ class Step:
         code = part.code
         self.attempts = self.attempts_type(
             code, walk.run, walk.logs, walk.attempts, remote=walk.remote,
-            stopped=lambda: walk.control.stopped,
+            stopped=lambda: walk.control.stopped, interrupted=walk.control.interrupted,
         )
         values = walk.values
         self.args = [getter(values, part, at, source) for at, source in enumerate(code.args)]
