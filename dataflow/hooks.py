@@ -17,7 +17,7 @@ from __future__ import annotations
 import inspect
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -96,7 +96,12 @@ def may_retry(context: TaskRunContext, state: State, started_s: float) -> bool:
 
 def finished(answer: Any) -> Any:
     """Return what a callable of the user's returned; a coroutine is run to its end first."""
-    return on_own_loop(answer) if inspect.iscoroutine(answer) else answer
+    return run_to_end(answer) if inspect.iscoroutine(answer) else answer
+
+
+def run_to_end(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine on an event loop of its own, also where a loop is running already."""
+    return on_own_loop(coroutine)
 
 
 def _call(hooks: tuple[Hook, ...], context: TaskRunContext, state: State,
