@@ -104,6 +104,7 @@ class RunDriver(Protocol):
 
     run: RunInfo
     deadline: tuple[float, BaseException] | None
+    runner: Any  # dataflow.runner.TaskRunner
 
     def start(self) -> None:
         """Begin to take calls; the runner starts at first need."""
@@ -150,6 +151,12 @@ class RunDriver(Protocol):
 
     def subscribe(self, call: int, index: int, fn: Callable[[], None]) -> None:
         """Call ``fn()`` once, when the element is final (at once if it is)."""
+
+    def watch(self, watch: Any) -> None:
+        """Wake somebody once something is final: a :class:`dataflow.watching.Watch`."""
+
+    def unwatch(self, watch: Any) -> None:
+        """Forget somebody who does not wait any more."""
 
     def cancel(self, call: int, index: int | None = None) -> bool:
         """Cancel what has not begun of a call or an element."""

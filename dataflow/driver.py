@@ -37,12 +37,13 @@ from dataflow.fetching import Fetcher, Wanted
 from dataflow.graph import CallSpec, CallView
 from dataflow.ids import task_run_id
 from dataflow.logging import relay
-from dataflow.names import element_name
+from dataflow.names import name_in
 from dataflow.outcomes import Attempt, ErrorRecord, LogLine
 from dataflow.run_record import RunRecord
 from dataflow.runner import BatchDone, Capacity, CapacityChanged, Handle, RunnerSession, TaskRunner
 from dataflow.sources import Source
 from dataflow.store import CallRecord, ElementRecord, FlowRunRecord, Store
+from dataflow.watching import Watch, Watchers
 from dataflow.worker.attempt import Outcome, run_here
 
 GATHER_S = 0.005
@@ -96,6 +97,7 @@ class Driver:
         self._views: dict[int, CallView] = {}
         self._sources: dict[int, Source] = {}
         self._callbacks = Callbacks(self._views, self._notify)
+        self._watchers = Watchers()
         self._fetcher = Fetcher()
         self._wake_at: float | None = None
         self._gather_until: float | None = None
@@ -324,6 +326,16 @@ class Driver:
         """Call ``fn`` once when an element is final, on a thread of its own; at once if it is."""
         self._callbacks.add(call, index, fn)
 
+    def watch(self, watch: Watch) -> None:
+        """Wake somebody once something is final; at once if it is."""
+        if self.fatal is not None:
+            watch.wake()
+        self._watchers.add(watch)
+
+    def unwatch(self, watch: Watch) -> None:
+        """Forget somebody who does not wait any more."""
+        self._watchers.drop(watch)
+
     def cancel(self, call: int, index: int | None = None) -> bool:
         """Cancel an element or a call; return False when it was final already."""
         if self._views[call].is_done(index):
@@ -484,6 +496,7 @@ class Driver:
                 logger.exception("the driver of flow run %s failed", self.run.flow_run_id)
                 self.fatal = error
                 self._notify()
+                self._watchers.give_up()
                 return
 
     def _sleep(self) -> None:
@@ -526,7 +539,9 @@ class Driver:
         self.record.put(gulp)
         if commands.settled:
             self._notify()
-            self._callbacks.settled(call for call, _, _ in settled)
+            calls = [call for call, _, _ in settled]
+            self._callbacks.settled(calls)
+            self._watchers.settled(calls)
 
     def _open_session(self) -> None:
         with _starting:
@@ -551,9 +566,8 @@ class Driver:
 
     def _relay(self, line: LogLine) -> None:
         """Show a worker's log line where the flow's own lines are shown."""
-        view, run = self._views[line.call], self.run
-        name = view.names.get(line.index) or element_name(
-            run.flow_run_id, line.call, line.index, view.task_name, view.kind == "map")
+        run = self.run
+        name = name_in(self._views[line.call], run.flow_run_id, line.index)
         relay(line, task_run_id=task_run_id(run.flow_run_id, line.call, line.index),
               task_run_name=name, flow_run_id=run.flow_run_id, flow_run_name=run.flow_run_name)
 

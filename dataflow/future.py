@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any, Generic, NoReturn, TypeVar, cast
 
+from dataflow.awaiting import off_loop, until
 from dataflow.handles import CallHandle, Deadline
 from dataflow.resolve import Marker
 from dataflow.states import State
@@ -103,8 +104,32 @@ class Future(Marker, Generic[R]):
         if self._value is not _UNSET:
             return cast(R, self._value)
         if not self.handle.wait(self.done, deadline):
-            raise TimeoutError(
-                f"Task run {self.name!r} did not complete within {timeout} seconds")
+            raise self._late(timeout)
+        return self._outcome(deadline, raise_on_failure)
+
+    async def result_async(self, timeout: float | None = None,
+                           raise_on_failure: bool = True) -> R:
+        """Return the value like :meth:`result`; the event loop goes on meanwhile."""
+        deadline = Deadline(timeout)
+        if self._value is not _UNSET:
+            return cast(R, self._value)
+        if not await until(self.handle, self.index, self.done, deadline):
+            raise self._late(timeout)
+        return await off_loop(self.handle, lambda: self._outcome(deadline, raise_on_failure),
+                              nothing_to_fetch=not self.handle.succeeded(self.index))
+
+    async def wait_async(self, timeout: float | None = None) -> None:
+        """Wait like :meth:`wait`; the event loop goes on meanwhile."""
+        await until(self.handle, self.index, self.done, Deadline(timeout))
+
+    def __await__(self) -> Generator[Any, None, R]:
+        return self.result_async().__await__()
+
+    def _late(self, timeout: float | None) -> TimeoutError:
+        return TimeoutError(f"Task run {self.name!r} did not complete within {timeout} seconds")
+
+    def _outcome(self, deadline: Deadline, raise_on_failure: bool) -> R:
+        """Return the value, raise or return the error, of a task run that has ended."""
         if self.handle.succeeded(self.index):
             self._value = self.handle.values((self.index,), deadline)[0]
             return cast(R, self._value)

@@ -7,9 +7,10 @@ asked for. Does not live here: a single future (``future.py``).
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any, NoReturn, TypeVar, cast, overload
 
+from dataflow.awaiting import off_loop, until
 from dataflow.exceptions import MapGivenUp
 from dataflow.future import Future, all_done
 from dataflow.handles import CallHandle, Deadline
@@ -112,7 +113,8 @@ class FutureList(Marker, Sequence[Future[R]]):
             return len(self) == len(other) and all(map(Future.__eq__, self, other))
         return NotImplemented
 
-    __hash__ = None  # type: ignore[assignment]  # equal to lists, which have none
+    def __hash__(self) -> int:
+        return hash(id(self.handle))  # asyncio.gather() keeps what it is given in a dict
 
     def __add__(self, other: Iterable[Any]) -> list[Any]:
         return [*self, *other]
@@ -163,12 +165,38 @@ class FutureList(Marker, Sequence[Future[R]]):
             The timeout is negative.
         """
         deadline = Deadline(timeout)
+        if not self.handle.wait(self._known_outcome(raise_on_failure), deadline):
+            raise self._late(timeout)
+        return self._outcome(deadline, raise_on_failure)
+
+    async def result_async(self, timeout: float | None = None,
+                           raise_on_failure: bool = True) -> list[R]:
+        """Return the values like :meth:`result`; the event loop goes on meanwhile."""
+        deadline, known = Deadline(timeout), self._known_outcome(raise_on_failure)
+        if not await until(self.handle, None, known, deadline):
+            raise self._late(timeout)
+        return await off_loop(self.handle, lambda: self._outcome(deadline, raise_on_failure),
+                              nothing_to_fetch=not self.done())
+
+    async def wait_async(self, timeout: float | None = None) -> None:
+        """Wait like :meth:`wait`; the event loop goes on meanwhile."""
+        await until(self.handle, None, self._waiter(), Deadline(timeout))
+
+    def __await__(self) -> Generator[Any, None, list[R]]:
+        return self.result_async().__await__()
+
+    def _late(self, timeout: float | None) -> TimeoutError:
+        return TimeoutError(
+            f"Timed out waiting for all futures: the map of task {self.handle.view.task_name!r} "
+            f"did not complete within {timeout} seconds")
+
+    def _known_outcome(self, raise_on_failure: bool) -> Callable[[], bool]:
+        """Return a test whether it is known what :meth:`result` gives or raises."""
         done, decided = self._waiter(), self._decided(raise_on_failure)
-        ended = self.handle.wait(lambda: done() or decided(), deadline)
-        if not ended:
-            raise TimeoutError(
-                f"Map of task {self.handle.view.task_name!r}: not every task run did complete "
-                f"within {timeout} seconds")
+        return lambda: done() or decided()
+
+    def _outcome(self, deadline: Deadline, raise_on_failure: bool) -> list[R]:
+        """Return the values, or raise, once it is known what."""
         if raise_on_failure:
             self._raise_failure()
         elif not self.known():

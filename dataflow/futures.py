@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 from dataflow.future import Future, all_done
 from dataflow.future_list import FutureList
 from dataflow.handles import CallHandle, Deadline
+from dataflow.states import State
 
 __all__ = [
     "DoneAndNotDoneFutures", "Future", "FutureList", "PrefectFuture", "PrefectFutureList",
@@ -37,53 +38,95 @@ class DoneAndNotDoneFutures(NamedTuple):
     not_done: set[Future[Any]]
 
 
-def wait(futures: Iterable[Future[Any]], timeout: float | None = None) -> DoneAndNotDoneFutures:
+def wait(futures: Iterable[Any], timeout: float | None = None) -> DoneAndNotDoneFutures:
     """Wait for futures and return those that are done and those that are not.
+
+    Parameters
+    ----------
+    futures
+        Futures, futures of maps and final states, of one or of several flow runs.
+    timeout
+        Seconds to wait at most.
 
     Raises
     ------
     ValueError
         The timeout is negative.
+    TypeError
+        Something among them is neither a future nor a state.
     """
     deadline = Deadline(timeout)
-    unique = set(futures)
-    for handle in {future.handle for future in unique}:
-        own = deque(future for future in unique if future.handle is handle)
-        handle.wait(all_done(own), deadline)
+    unique, states = _sorted_out(futures)
+    by_run: dict[int, deque[Future[Any]]] = {}
+    for future in unique:
+        by_run.setdefault(id(future.handle.flow_run), deque()).append(future)
+    for own in by_run.values():
+        own[0].handle.wait(all_done(own), deadline)
     done = {future for future in unique if future.done()}
-    return DoneAndNotDoneFutures(done, unique - done)
+    return DoneAndNotDoneFutures(done | states, set(unique) - done)
 
 
-def as_completed(
-    futures: Iterable[Future[R]], timeout: float | None = None
-) -> Iterator[Future[R]]:
-    """Yield futures in the order they end, each once.
+def as_completed(futures: Iterable[Any], timeout: float | None = None) -> Iterator[Any]:
+    """Yield futures in the order they end, each once; states, which have ended, come first.
+
+    Parameters
+    ----------
+    futures
+        Futures, futures of maps and final states, of one or of several flow runs.
+    timeout
+        Seconds to wait at most, for all of them.
 
     Raises
     ------
     TimeoutError
-        Not all ended within ``timeout`` seconds; "n (of m) futures unfinished".
+        Not all ended in time; "n (of m) futures unfinished".
     ValueError
         The timeout is negative.
+    TypeError
+        Something among them is neither a future nor a state.
     """
     deadline = Deadline(timeout)
-    unique = list(dict.fromkeys(futures))
-    ended: deque[Future[R]] = deque()
+    unique, states = _sorted_out(futures)
+    ended: deque[Future[Any]] = deque()
     for future in unique:
         future.add_done_callback(ended.append)
-    return _as_they_end(unique, ended, deadline)
+    return itertools.chain(states, _as_they_end(unique, ended, deadline, len(states)))
+
+
+def _sorted_out(things: Iterable[Any]) -> tuple[list[Future[Any]], set[Any]]:
+    """Return the futures, each once and in order, and the states that no future stands behind."""
+    futures: dict[Future[Any], None] = {}
+    states: dict[State, None] = {}
+    for thing in (things,) if isinstance(things, (Future, State)) else things:
+        if isinstance(thing, State) and isinstance(thing.future, Future):
+            thing = thing.future
+        match thing:
+            case Future():
+                futures[thing] = None
+            case FutureList():
+                futures.update(dict.fromkeys(thing))
+            case State() if thing.is_final():
+                states[thing] = None
+            case State():
+                raise TypeError(
+                    f"The state {thing} does not say when its run ends: pass the run's future")
+            case _:
+                raise TypeError(
+                    f"Futures are waited for, and states; got {type(thing).__name__} {thing!r:.80}")
+    return list(futures), set(states)
 
 
 def _as_they_end(
-    unique: list[Future[R]], ended: deque[Future[R]], deadline: Deadline
+    unique: list[Future[R]], ended: deque[Future[R]], deadline: Deadline, before: int
 ) -> Iterator[Future[R]]:
+    """Yield futures as their callbacks come; so many others were yielded ``before``."""
     handles = {future.handle for future in unique}
     for count in range(len(unique)):
         while not ended:
             _wait_for_one(handles, ended, deadline)
             if not ended and deadline.left_s() == 0:
                 left = len(unique) - count
-                raise TimeoutError(f"{left} (of {len(unique)}) futures unfinished")
+                raise TimeoutError(f"{left} (of {len(unique) + before}) futures unfinished")
         yield ended.popleft()
 
 

@@ -133,6 +133,8 @@ class TaskRunner(abc.ABC):
     name: str = "runner"
     synchronous: bool = False
     """True: ``submit`` runs the batch in the calling thread before it returns."""
+    local: bool = False
+    """True: values stay in this process, so that fetching them takes no time."""
     started: bool = False
     """Set by the driver that started it; a subflow shares its parent's runner."""
 

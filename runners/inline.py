@@ -15,6 +15,7 @@ class InlineTaskRunner(TaskRunner):
     """Runs each task in the flow's own thread, before ``submit`` returns."""
 
     name = "inline"
+    local = True
     synchronous = True
 
     def __repr__(self) -> str:

@@ -44,6 +44,7 @@ class ThreadPoolTaskRunner(TaskRunner):
     """
 
     name = "threads"
+    local = True
 
     def __init__(self, max_workers: int | None = None) -> None:
         if max_workers is not None:

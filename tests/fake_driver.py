@@ -19,6 +19,7 @@ class FakeDriver:
     """Keeps what it is given; ``end`` and ``fail`` play the engine."""
 
     def __init__(self) -> None:
+        self.runner: Any = None
         self.run = RunInfo(new_run_id(), "test-run", "test-flow", None, {}, (), time.time())
         self.specs: list[CallSpec] = []
         self.views: dict[int, CallView] = {}
@@ -64,6 +65,10 @@ class FakeDriver:
         return [self.found[call, index] for index in indexes]
 
     def subscribe(self, call: int, index: int, fn: Callable[[], None]) -> None: ...
+
+    def watch(self, watch: Any) -> None: ...
+
+    def unwatch(self, watch: Any) -> None: ...
 
     def cancel(self, call: int, index: int | None = None) -> bool:
         self.cancelled.append((call, index))
