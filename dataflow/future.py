@@ -81,7 +81,7 @@ class Future(Marker, Generic[R]):
         Parameters
         ----------
         timeout
-            Seconds to wait at most.
+            Seconds to wait at most for its end; the value then has at least 5 s to arrive.
         raise_on_failure
             False: return the exception instead of raising it.
 
@@ -131,7 +131,7 @@ class Future(Marker, Generic[R]):
     def _outcome(self, deadline: Deadline, raise_on_failure: bool) -> R:
         """Return the value, raise or return the error, of a task run that has ended."""
         if self.handle.succeeded(self.index):
-            self._value = self.handle.values((self.index,), deadline)[0]
+            self._value = self.handle.values((self.index,), deadline.to_fetch())[0]
             return cast(R, self._value)
         error = self.handle.error(self.index)
         if raise_on_failure:

@@ -201,7 +201,7 @@ class FutureList(Marker, Sequence[Future[R]]):
             self._raise_failure()
         elif not self.known():
             self._raise_fault()  # no element to put it in the place of
-        return self._values(deadline, raise_on_failure)
+        return self._values(deadline.to_fetch(), raise_on_failure)
 
     def _decided(self, raise_on_failure: bool) -> Callable[[], bool]:
         """Return a test whether what :meth:`result` raises is known before all have ended."""

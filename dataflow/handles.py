@@ -34,6 +34,9 @@ _UNSUCCESSFUL = {
 _STATES = {code: (StateType(kind), name) for code, (kind, name) in STATE_OF.items()}
 
 
+_FETCH_S = 5.0
+
+
 class Deadline:
     """Time left of a timeout in seconds; None is no limit."""
 
@@ -48,6 +51,12 @@ class Deadline:
     def left_s(self) -> float | None:
         """Return what is left, 0 when the time is up, None without a limit."""
         return None if self._end is None else max(0.0, self._end - time.monotonic())
+
+
+    def to_fetch(self) -> Deadline:
+        """Return the deadline of bringing what exists: what is left, but not less than 5 s."""
+        left_s = self.left_s()
+        return self if left_s is None or left_s >= _FETCH_S else Deadline(_FETCH_S)
 
 
 class CallHandle:
