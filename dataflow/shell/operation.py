@@ -214,12 +214,12 @@ class ShellOperation:
 
 
 @task
-def shell_run_command(
+async def shell_run_command(
     command: str, env: Mapping[str, str] | None = None, helper_command: str | None = None,
     shell: str | None = None, extension: str | None = None, return_all: bool = False,
     stream_level: int = logging.INFO, cwd: str | os.PathLike[str] | None = None,
 ) -> list[str] | str:
-    """Run a command as a task of its own.
+    """Run a command as a task of its own; awaited, or submitted and mapped.
 
     Parameters
     ----------
@@ -255,7 +255,7 @@ def shell_run_command(
             [*shell_of(shell), path], shown=text, env=env, cwd=cwd,
             keep_lines=None if return_all else KEEP_LINES,
             levels=(stream_level, logging.WARNING))
-        to_the_end_here(running)
+        await to_the_end(running)
     finally:
         os.unlink(path)
     running.check()

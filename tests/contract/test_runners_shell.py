@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dataflow import shell, task
+from dataflow import flow, shell, task
 from dataflow.exceptions import ShellError, TaskRunTimeoutError
 from tests.acceptance.test_shell import family, gone, pids_in
 from tests.dask_support import wait_until
@@ -78,3 +79,24 @@ def test_shell_run_command_is_a_task(play: Play) -> None:
                 bad.result(raise_on_failure=False).exit_code)
 
     assert play(body) == ("b", ["a", "b"], "", 9)
+
+
+def test_shell_run_command_is_awaited_in_async_flows(runner: Any) -> None:
+    @flow(task_runner=runner)
+    async def commands() -> Any:
+        return await asyncio.gather(*(
+            shell.shell_run_command(f"sleep 0.1; echo {n}") for n in range(3)))
+
+    assert asyncio.run(commands()) == ["0", "1", "2"]
+
+
+def test_timeout_of_an_async_task_kills_its_command(play: Play, tmp_path: Path) -> None:
+    book = tmp_path / "book"
+    late = shell.shell_run_command.with_options(timeout_seconds=1.5)
+
+    def body() -> Any:
+        return late.submit(family(book)).result(raise_on_failure=False)
+
+    assert isinstance(play(body), TaskRunTimeoutError)
+    pids = pids_in(book)
+    wait_until(lambda: gone(pids), "the command is killed")
