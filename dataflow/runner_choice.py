@@ -59,11 +59,18 @@ def new_runner(option: RunnerOption) -> TaskRunner:
     if isinstance(option, TaskRunner):
         return option.duplicate()
     if isinstance(option, str):
-        option = _by_name(option)
+        option = runner_class(option)
     return option()
 
 
-def _by_name(name: str) -> type[TaskRunner]:
+def runner_class(name: str) -> type[TaskRunner]:
+    """Return the class that an installed package offers under a name.
+
+    Raises
+    ------
+    SettingsError
+        There is none, or it cannot be imported; the text says why.
+    """
     known = _installed()
     if name not in known:
         raise SettingsError(_nobody(name, known))

@@ -1,8 +1,8 @@
 """An infrastructure job: commands of other languages as tasks, their output in the run's log.
 
-A made-up access log is cut into parts by sh, each part is summed up by awk in a task of its own, and
-a report is checked by a command whose exit code means something. One command hangs: it is killed
-at its timeout with all it has started, and the job goes on without it.
+A made-up access log is cut into parts by sh, each part is summed up by awk in a task of its own,
+and words are looked for by a command whose exit code means something. One command hangs: it is
+killed at its timeout with all it has started, and the job goes on without it.
 
     python examples/shell_job.py
 """

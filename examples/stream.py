@@ -1,8 +1,8 @@
-"""A stream without end: windows of readings are mapped as they come, until the flow has seen enough.
+"""A stream without end: windows of readings are mapped as they come, until there were enough.
 
 A generator gives a window of sensor readings for ever. Two steps follow it element by element; it
-is only read as far ahead as the workers need, so that memory stays flat however long it goes on. The
-flow looks at the aggregates as they come and cancels the map after so many.
+is only read as far ahead as the workers need, so that memory stays flat however long it goes on.
+The flow looks at the aggregates as they come and cancels the map after so many.
 
     python examples/stream.py
 """

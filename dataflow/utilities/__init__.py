@@ -1,0 +1,1 @@
+"""Modules under the names by which users of Prefect import them; each only names things again."""
