@@ -243,3 +243,14 @@ class RunInfo:
     parent_task_run_id: str | None = None
     root_flow_run_id: str | None = None  # at the top of those that call each other; None: itself
     extra_loggers: tuple[str, ...] = ()  # of other libraries, whose lines are kept too
+    within: str = ""  # " of task run 'a' of flow run 'b'", where a task run is around
+
+    @property
+    def shown_flow_run_id(self) -> str:
+        """Id of the flow run that users see: of the flow, also inside of its task runs."""
+        return self.outer_flow_run_id or self.flow_run_id
+
+    @property
+    def place(self) -> str:
+        """Where a task run of this run stands, for messages: begins with ``" of "``."""
+        return self.within or f" of flow run {self.flow_run_name!r}"

@@ -9,6 +9,7 @@ what the flow's side asks of one.
 from __future__ import annotations
 
 import inspect
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -19,9 +20,10 @@ from dataflow.exceptions import MissingContextError
 from dataflow.graph import CallSpec, CallView
 from dataflow.ids import task_run_id
 from dataflow.names import element_name
-from dataflow.outcomes import Attempt, ErrorRecord, LogLine
+from dataflow.outcomes import Attempt, Code, ErrorRecord, LogLine
 from dataflow.run_views import FlowRunView, TaskRunView
 from dataflow.store import CallRecord, ElementRecord
+from dataflow.worker.control import Control
 
 
 class LogSink:
@@ -35,10 +37,63 @@ class LogSink:
         raise NotImplementedError
 
 
+class Inside(Protocol):
+    """What a task run calls, submits and maps itself; made at its first call."""
+
+    in_place: bool
+    """It is to be left in the thread of the task run, since that thread does its work."""
+    records: list[tuple[str, Any]]
+    """Once it is closed: (run id, dataflow.store.Gulp) of all that ran in it, to be sent home."""
+
+    def enter(self) -> FlowRunContext:
+        """Return the run that calls go to. Raises where nothing may be called any more."""
+
+    def leave(self, value: Any) -> Any:
+        """End it with what the task returned; wait for what is under way, resolve futures."""
+
+    def abandon(self, code: Code, error: BaseException) -> None:
+        """End it since the task run did not complete: what is under way is cancelled."""
+
+
+class _Ended:
+    """Stands for the inside of a task run that has ended without one."""
+
+    def __init__(self) -> None:
+        self.in_place = True
+        self.records: list[tuple[str, Any]] = []
+
+    def enter(self) -> FlowRunContext:
+        raise has_ended("The task run")
+
+    def leave(self, value: Any) -> Any:
+        return value
+
+    def abandon(self, code: Code, error: BaseException) -> None:
+        pass
+
+
+_ENDED: Inside = _Ended()
+entering = threading.Lock()
+"""Held while a task run gets its inside or ends."""
+
+
+def has_ended(who: str) -> MissingContextError:
+    """Return the error of a call from a task run that is over."""
+    return MissingContextError(
+        f"{who} has ended (its time was up, perhaps): what goes on in it can call, submit or map "
+        "nothing any more. Nothing was submitted.")
+
+
 class TaskRunContext:
     """The task run that the current code belongs to. Cheap to make: a million are made."""
 
-    __slots__ = ("args", "attempt", "chosen_name", "code", "index", "kwargs", "logs", "run")
+    __slots__ = ("args", "attempt", "chosen_name", "code", "index", "inside", "kwargs", "logs",
+                 "run")
+
+    caller: FlowRunContext | None = None
+    """Of a direct call: the run that made it, to which its own calls are added."""
+    around: TaskRunContext | None = None
+    """Of a direct call: the task run that made it, if one did."""
 
     def __init__(self, run: RunInfo | None, code: CallCode, index: int, attempt: int,
                  logs: LogSink | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -50,6 +105,7 @@ class TaskRunContext:
         self.args = args
         self.kwargs = kwargs
         self.chosen_name: str | None = None
+        self.inside: Inside | None = None
 
     @classmethod
     def get(cls) -> TaskRunContext | None:
@@ -88,6 +144,16 @@ class TaskRunContext:
         return element_name(self.run.flow_run_id, self.code.call, self.index,
                             self.code.task.name, self.code.mapped)
 
+    def end(self) -> Inside | None:
+        """Note that the task run has ended; return its inside, if it has one.
+
+        Whoever goes on in it (a thread left behind at a timeout) can call nothing any more.
+        """
+        with entering:
+            inside = self.inside
+            self.inside = _ENDED if inside is None else inside
+        return inside
+
     @property
     def parameters(self) -> dict[str, Any]:
         """All call parameters by name, defaults included; worked out when asked for."""
@@ -97,6 +163,18 @@ class TaskRunContext:
             return {**dict(zip(self.code.names, self.args, strict=False)), **self.kwargs}
         bound.apply_defaults()
         return dict(bound.arguments)
+
+
+class DirectCallContext(TaskRunContext):
+    """The task run of a direct call."""
+
+    __slots__ = ("around", "caller")
+
+    def __init__(self, caller: FlowRunContext, around: TaskRunContext | None,
+                 *fields: Any) -> None:
+        super().__init__(*fields)
+        self.caller = caller
+        self.around = around
 
 
 class RunDriver(Protocol):
@@ -125,11 +203,11 @@ class RunDriver(Protocol):
         """Add a call to the graph; never blocks."""
 
     def direct(self, code: CallCode, args: tuple[Any, ...], kwargs: dict[str, Any],
-               task_key: str) -> tuple[CallView, Any]:
+               task_key: str, caller: FlowRunContext) -> tuple[CallView, Any]:
         """Run a call here and now; the value is None when it did not complete."""
 
     async def direct_awaited(self, code: CallCode, args: tuple[Any, ...], kwargs: dict[str, Any],
-                             task_key: str) -> tuple[CallView, Any]:
+                             task_key: str, caller: FlowRunContext) -> tuple[CallView, Any]:
         """Run a call of an async task on the caller's event loop, else as :meth:`direct`."""
 
     def stream_began(self, code: CallCode, task_key: str, began_s: float) -> None:
@@ -161,6 +239,9 @@ class RunDriver(Protocol):
     def cancel(self, call: int, index: int | None = None) -> bool:
         """Cancel what has not begun of a call or an element."""
 
+    def cancel_children(self, parent: int) -> None:
+        """Cancel the calls that the task run of a direct call made and that have not ended."""
+
     def release(self, call: int) -> None:
         """Say that nobody holds a future of the call any more."""
 
@@ -177,16 +258,19 @@ class RunDriver(Protocol):
     def finish(self, *, cancel: bool, stop_generators: bool = False) -> None:
         """Return when every element is final, after cancelling what can be if asked to."""
 
+    def stop(self, reason: str) -> None:
+        """Cancel what can be and refuse further calls; from any thread, without waiting."""
+
     def close(self, *, cancelled: bool = False) -> None:
         """Write what is left, let go of values and runner."""
 
 
 class FlowRunContext:
-    """The flow run that the current code belongs to."""
+    """The run that calls of the current code belong to: a flow run, or the inside of a task run."""
 
     __slots__ = (
-        "children", "consumed", "driver", "ended", "flow", "log_prints", "logs",
-        "root_flow_run_id", "run", "runner",
+        "children", "consumed", "control", "driver", "ended", "flow", "log_prints", "logs",
+        "records", "root_flow_run_id", "run", "runner", "tags",
     )
 
     def __init__(self, run: RunInfo, driver: RunDriver, flow: Any, log_prints: bool,
@@ -201,6 +285,9 @@ class FlowRunContext:
         self.root_flow_run_id = root_flow_run_id or run.flow_run_id
         self.ended = False  # the driver is closed: nothing can be fetched any more
         self.children: set[Any] = set()  # flow runs called in this one that have not ended
+        self.tags: frozenset[str] = frozenset()  # of ``with tags(...)`` around a task run
+        self.control: Control | None = None  # tells what a task run began that it is to stop
+        self.records: Any = None  # dataflow.recorder.Gathered where no store is at hand
         self.consumed: set[tuple[int, int | None]] = set()
         """Failures that somebody has looked at: (call, index), None for all of a call."""
 
@@ -221,7 +308,7 @@ class FlowRunContext:
 
     @classmethod
     def _seen_from_task(cls, run: RunInfo, task: TaskRunContext) -> Self:
-        flow = _FlowFacts(run.flow_name, run.flow_version)
+        flow = FlowFacts(run.flow_name, run.flow_version)
         return cls(run, cast(RunDriver, None), flow, task.log_prints, task.logs, None,
                    run.root_flow_run_id)
 
@@ -241,7 +328,7 @@ class FlowRunContext:
         return self.runner
 
 
-class _FlowFacts(NamedTuple):
+class FlowFacts(NamedTuple):
     """What a worker knows of the flow whose task it runs."""
 
     name: str

@@ -36,7 +36,7 @@ def call_in_flow(
         found.values(wait_for)
         if found.failed:
             return not_ready(flow_run, code, found, task_key, return_state)
-    view, value = flow_run.driver.direct(code, args, kwargs, task_key)
+    view, value = flow_run.driver.direct(code, args, kwargs, task_key, flow_run)
     return result_of(flow_run, view, value, return_state)
 
 
@@ -137,10 +137,7 @@ def not_ready(
 def call_outside(
     code: CallCode, args: tuple[Any, ...], kwargs: dict[str, Any], return_state: bool
 ) -> Any:
-    """Run a call that belongs to no flow, or to a task that is running; nothing is recorded.
-
-    Inside a task it passes for the task run around it: its logs are found there.
-    """
+    """Run a call that belongs to no flow; nothing is recorded."""
     from dataflow.worker.attempt import run_here
 
     run, logs, index = surroundings()

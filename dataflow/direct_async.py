@@ -55,7 +55,8 @@ async def _await_in_flow(
         found, args, kwargs = await inputs_of(flow_run, args, kwargs, wait_for)
         if found.failed:
             return not_ready(flow_run, code, found, task_key, return_state)
-    view, value = await flow_run.driver.direct_awaited(code, args, kwargs, task_key)
+    view, value = await flow_run.driver.direct_awaited(code, args, kwargs, task_key,
+                                                        flow_run)
     raise_cancellation(view.errors.get(0))
     return result_of(flow_run, view, value, return_state)
 

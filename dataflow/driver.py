@@ -15,10 +15,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, NoReturn
 
 from dataflow.batch import CallCode, RunInfo
 from dataflow.callbacks import Callbacks
+from dataflow.context import FlowRunContext, current_task
 from dataflow.engine import Engine
 from dataflow.engine.messages import (
     CallAdded,
@@ -32,13 +33,12 @@ from dataflow.engine.messages import (
     Tick,
     ValueLost,
 )
-from dataflow.exceptions import BlockLost, MissingResult
+from dataflow.exceptions import BlockLost, CancelledRun, MissingResult
 from dataflow.fetching import Fetcher, Wanted
 from dataflow.graph import CallSpec, CallView
-from dataflow.ids import task_run_id
-from dataflow.logging import relay
-from dataflow.names import name_in
 from dataflow.outcomes import Attempt, ErrorRecord, LogLine
+from dataflow.recorder import Gathered
+from dataflow.relaying import relay_lines
 from dataflow.run_record import RunRecord
 from dataflow.runner import BatchDone, Capacity, CapacityChanged, Handle, RunnerSession, TaskRunner
 from dataflow.sources import Source
@@ -79,7 +79,7 @@ class Driver:
     """
 
     def __init__(self, *, record: FlowRunRecord | RunRecord, run: RunInfo, runner: TaskRunner,
-                 store: Store | None, owns_runner: bool, first_call: int = 0) -> None:
+                 store: Store | Gathered | None, owns_runner: bool, first_call: int = 0) -> None:
         self.run = run
         self.runner = runner
         self.record = record if isinstance(record, RunRecord) else RunRecord(record, run, store)
@@ -104,6 +104,9 @@ class Driver:
         self._calls = first_call
         self._added = self._heard = 0  # calls posted to, and heard by the engine
         self._asked = self._asked_heard = 0
+        self._asking = threading.Lock()
+        self._children: dict[int, list[int]] = {}  # direct call → calls that its task run made
+        self._stopped: str | None = None  # why nothing may be added any more
         self._deferred: list[Pull] = []
         self._stopping = False
         self._pumping = False
@@ -131,8 +134,7 @@ class Driver:
         if cancel:
             if self.fatal is not None:
                 return
-            self._asked += 1
-            self._post(CancelAll("the flow run ended"), now=True)
+            self._ask(CancelAll("the flow run ended"))
         elif stop_generators and self._sources:
             self._post(GeneratorsStopped(), now=True)
         if not self.wait(self._all_final, _PATIENCE_S):
@@ -145,6 +147,23 @@ class Driver:
                         view.task_name, len(view.codes),
                     )
             self.wait(self._all_final)
+
+    def stop(self, reason: str) -> None:
+        """Cancel what is not final, and refuse further calls; from any thread, without waiting."""
+        self._stopped = reason
+        if not self._added or self.fatal is not None:
+            return
+        if self.runner.synchronous:  # heard by the thread that the run belongs to
+            with self._asking:
+                self._asked += 1
+            self._events.append(CancelAll(reason))
+        else:
+            self._ask(CancelAll(reason))
+
+    def _ask(self, event: CancelAll | ValueLost) -> None:
+        with self._asking:
+            self._asked += 1
+        self._post(event, now=True)
 
     def close(self, *, cancelled: bool = False) -> None:
         """Release what is held, write the last records, close the runner if it is ours.
@@ -226,7 +245,10 @@ class Driver:
         CallView
             The call's columns, which change as it runs.
         """
+        if self._stopped is not None:
+            self._refuse()
         code = spec.code
+        spec.parent = self._parent_of(code.call)
         view = CallView(code.call, code.task.name, spec.kind, None, bytearray())
         if not spec.mapped:
             view.width = 1
@@ -239,8 +261,27 @@ class Driver:
         self._post(CallAdded(spec, view))
         return view
 
+    def _refuse(self) -> NoReturn:
+        raise CancelledRun(f"Nothing can be called, submitted or mapped here: {self._stopped}.")
+
+    def _parent_of(self, call: int) -> int | None:
+        """Return the direct call whose task run makes this call, None where the run itself does."""
+        task_run = current_task.get()
+        if task_run is None or task_run.run is not self.run:
+            return None
+        parent = task_run.code.call
+        self._children.setdefault(parent, []).append(call)
+        return parent
+
+    def cancel_children(self, parent: int) -> None:
+        """Cancel the calls that a direct call's task run made and that have not ended."""
+        for call in self._children.pop(parent, ()):
+            view = self._views.get(call)
+            if view is not None and not view.is_done():
+                self.cancel(call)
+
     def direct(self, code: CallCode, args: tuple[Any, ...], kwargs: dict[str, Any],
-               task_key: str) -> tuple[CallView, Any]:
+               task_key: str, caller: FlowRunContext) -> tuple[CallView, Any]:
         """Run a task here and now, retries included, and record it.
 
         Returns
@@ -249,27 +290,39 @@ class Driver:
             The value is None unless the code is COMPLETED.
         """
         began = time.time()
+        if self._stopped is not None:
+            self._refuse()
+        parent = self._parent_of(code.call)
         history: list[Attempt] = []
+        nested: list[tuple[str, Any]] = []
         clock = time.perf_counter()
-        outcome = run_here(code, args, kwargs, self.run, self.record, history=history)
+        outcome = run_here(code, args, kwargs, self.run, self.record, history=history,
+                           caller=caller, nested=nested)
         ended = began + (time.perf_counter() - clock)
-        return self._direct_ended(code, task_key, began, ended, outcome, history), outcome.value
+        view = self._direct_ended(code, task_key, began, ended, outcome, history, parent, nested)
+        return view, outcome.value
 
     async def direct_awaited(self, code: CallCode, args: tuple[Any, ...], kwargs: dict[str, Any],
-                             task_key: str) -> tuple[CallView, Any]:
+                             task_key: str, caller: FlowRunContext) -> tuple[CallView, Any]:
         """Run an async task on the caller's loop, as :meth:`direct` does in its thread."""
         from dataflow.worker.async_attempt import arrive_here
 
         began = time.time()
+        if self._stopped is not None:
+            self._refuse()
+        parent = self._parent_of(code.call)
         history: list[Attempt] = []
+        nested: list[tuple[str, Any]] = []
         clock = time.perf_counter()
-        outcome = await arrive_here(code, args, kwargs, self.run, self.record, history=history)
+        outcome = await arrive_here(code, args, kwargs, self.run, self.record, history=history,
+                                    caller=caller, nested=nested)
         ended = began + (time.perf_counter() - clock)
-        return self._direct_ended(code, task_key, began, ended, outcome, history), outcome.value
+        view = self._direct_ended(code, task_key, began, ended, outcome, history, parent, nested)
+        return view, outcome.value
 
     def stream_began(self, code: CallCode, task_key: str, began_s: float) -> None:
         """Record that a generator is being consumed."""
-        self.record.direct_began(code, task_key, began_s)
+        self.record.direct_began(code, task_key, began_s, self._parent_of(code.call))
 
     def stream_ended(self, code: CallCode, task_key: str, began_s: float, outcome: Outcome,
                      history: list[Attempt]) -> CallView:
@@ -277,7 +330,8 @@ class Driver:
         return self._direct_ended(code, task_key, began_s, time.time(), outcome, history)
 
     def _direct_ended(self, code: CallCode, task_key: str, began: float, ended: float,
-                      outcome: Outcome, history: list[Attempt]) -> CallView:
+                      outcome: Outcome, history: list[Attempt], parent: int | None = None,
+                      nested: Sequence[tuple[str, Any]] = ()) -> CallView:
         view = CallView(code.call, code.task.name, "direct", 1, bytearray([outcome.code]))
         view.final = 1
         if outcome.error is not None:
@@ -288,7 +342,9 @@ class Driver:
         if outcome.message is not None:
             view.messages[0] = outcome.message
         self._views[code.call] = view
-        self.record.direct(code, task_key, began, ended, outcome, history)
+        self.record.direct(code, task_key, began, ended, outcome, history, parent)
+        if nested:
+            self.record.put_nested(nested)
         return view
 
     def wait(self, done: Callable[[], bool], timeout_s: float | None = None) -> bool:
@@ -371,6 +427,8 @@ class Driver:
 
     def record_subflow(self, call: CallRecord | None, element: ElementRecord) -> None:
         """Record the call that stands for a flow called in this one: made, or ended."""
+        if call is not None:
+            call.parent = self._parent_of(call.call)
         self.record.subflow(call, element)
 
     def log(self, line: LogLine) -> None:
@@ -425,8 +483,7 @@ class Driver:
     def _restore(self, call: int, indexes: Sequence[int], until: float | None) -> None:
         """Have values computed again that no worker holds any more."""
         lost = self._lost(call, indexes)
-        self._asked += 1
-        self._post(ValueLost(tuple((call, i) for i in lost)), now=True)
+        self._ask(ValueLost(tuple((call, i) for i in lost)))
         node = self._engine.world.nodes[call]
 
         def back() -> bool:
@@ -476,6 +533,8 @@ class Driver:
                     target=self._loop, name=f"dataflow-driver-{self.run.flow_run_id[:8]}",
                     daemon=True,
                 )
+                if self.runner.budget is not None:
+                    self.runner.budget.take(owed=True)
                 self._thread.start()
 
     def _flush(self) -> None:
@@ -485,6 +544,13 @@ class Driver:
             self._signal.put(None)
 
     def _loop(self) -> None:
+        try:
+            self._go_round()
+        finally:
+            if self.runner.budget is not None:
+                self.runner.budget.give_back()
+
+    def _go_round(self) -> None:
         while not self._stopping:
             self._sleep()
             gather = self._gather_until
@@ -556,20 +622,14 @@ class Driver:
         if isinstance(event, BatchDone):
             if event.handle is not None:
                 self._handles[event.batch] = event.handle
+            if event.report.nested and event.batch in self._engine.world.flights:
+                self.record.put_nested(event.report.nested)
             if event.report.remote:
-                for line in event.report.logs:
-                    self._relay(line)
+                relay_lines(event.report, self.run, self._views)
         elif isinstance(event, CallAdded):
             self._heard += 1
         elif isinstance(event, (CancelAll, ValueLost)):
             self._asked_heard += 1
-
-    def _relay(self, line: LogLine) -> None:
-        """Show a worker's log line where the flow's own lines are shown."""
-        run = self.run
-        name = name_in(self._views[line.call], run.flow_run_id, line.index)
-        relay(line, task_run_id=task_run_id(run.flow_run_id, line.call, line.index),
-              task_run_name=name, flow_run_id=run.flow_run_id, flow_run_name=run.flow_run_name)
 
     def _perform(self, commands: Commands) -> None:
         session = self._session

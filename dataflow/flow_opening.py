@@ -17,13 +17,15 @@ from typing import Any, Protocol
 
 from dataflow.batch import RunInfo
 from dataflow.captured_logs import capture
-from dataflow.context import FlowRunContext, LogSink, RunDriver, current_tags
+from dataflow.context import FlowRunContext, LogSink, RunDriver, current_tags, current_task
 from dataflow.flow_options import FlowSettings, make_run_name
 from dataflow.ids import new_run_id
 from dataflow.logging import prints_to_log, show_on_console
 from dataflow.names import flow_run_name
+from dataflow.nested import within
 from dataflow.outcomes import LogLine
 from dataflow.parameters import Parameters, to_json
+from dataflow.recorder import Gathered
 from dataflow.runner import TaskRunner
 from dataflow.runner_choice import DEFAULT, new_runner
 from dataflow.settings import get_settings
@@ -54,7 +56,7 @@ class _FlowLog(LogSink):
 
 
 def opened(flow: Runnable, bound: BoundArguments, parent: FlowRunContext | None,
-           stand_in: StandIn | None) -> tuple[FlowRunContext, Store]:
+           stand_in: StandIn | None) -> tuple[FlowRunContext, Store | Gathered]:
     """Make a run's driver and context; nothing has begun.
 
     Parameters
@@ -82,10 +84,12 @@ def opened(flow: Runnable, bound: BoundArguments, parent: FlowRunContext | None,
         id=info.flow_run_id, name=info.flow_run_name, flow_name=settings.name,
         flow_version=settings.version, parameters=to_json(bound.arguments),
         tags=info.tags, created_s=info.started_s,
-        parent_flow_run_id=info.parent_flow_run_id, runner=runner.name,
+        parent_flow_run_id=info.parent_flow_run_id,
+        parent_task_run_id=info.parent_task_run_id, runner=runner.name,
         host=socket.gethostname(), pid=os.getpid(),
     )
-    store = open_store(None)
+    gathered: Gathered | None = parent.records if parent is not None else None
+    store = open_store(None) if gathered is None else gathered
     driver: RunDriver = Driver(
         record=record, run=info, runner=runner, store=store,
         owns_runner=parent is None or runner is not parent.runner,
@@ -98,6 +102,8 @@ def opened(flow: Runnable, bound: BoundArguments, parent: FlowRunContext | None,
     context = FlowRunContext(
         info, driver, flow, log_prints, _FlowLog(driver), runner,
         parent.root_flow_run_id if parent is not None else None)
+    if parent is not None:
+        context.records, context.control = parent.records, parent.control
     return context, store
 
 
@@ -106,6 +112,7 @@ def continued(old: FlowRunContext, driver: RunDriver, run: RunInfo) -> FlowRunCo
     new = FlowRunContext(run, driver, old.flow, old.log_prints, _FlowLog(driver), old.runner,
                          old.root_flow_run_id)
     new.children = old.children
+    new.records, new.control = old.records, old.control
     return new
 
 
@@ -120,14 +127,15 @@ def _runner(settings: FlowSettings, parent: FlowRunContext | None,
 
 def _info(settings: FlowSettings, bound: BoundArguments, parent: FlowRunContext | None,
           stand_in: StandIn | None, level: int) -> RunInfo:
-    name = make_run_name(settings.flow_run_name, bound, settings.name)
+    name = (make_run_name(settings.flow_run_name, bound, settings.name)
+            or flow_run_name(random.Random()))
     info = RunInfo(
-        flow_run_id=new_run_id(), flow_run_name=name or flow_run_name(random.Random()),
+        flow_run_id=new_run_id(), flow_run_name=name,
         flow_name=settings.name, flow_version=settings.version,
         parameters=dict(bound.arguments), tags=tuple(sorted(current_tags.get())),
         started_s=time.time(),
-        parent_flow_run_id=parent.run.flow_run_id if parent is not None else None,
-        log_level=level,
+        parent_flow_run_id=parent.run.shown_flow_run_id if parent is not None else None,
+        log_level=level, within=within(current_task.get(), parent, name),
         root_flow_run_id=parent.root_flow_run_id if parent is not None else None,
     )
     if stand_in is not None:

@@ -20,7 +20,7 @@ from inspect import BoundArguments
 from typing import Any
 
 from dataflow.batch import RunInfo
-from dataflow.context import FlowRunContext, RunDriver, current_flow
+from dataflow.context import FlowRunContext, RunDriver
 from dataflow.direct import Inputs, resolved
 from dataflow.exceptions import ParameterTypeError
 from dataflow.failures import own_frames, record_of
@@ -46,7 +46,9 @@ from dataflow.flow_steps import (
     stream_later,
 )
 from dataflow.logging import flow_logger
+from dataflow.nested import run_around
 from dataflow.outcomes import ErrorRecord
+from dataflow.recorder import Gathered
 from dataflow.states import Cancelled, Failed, State
 from dataflow.store import Store
 from dataflow.subflow import Ended, StandIn, not_ready, upstream_calls
@@ -83,20 +85,23 @@ class FlowRun:
         self._upstream: tuple[int, ...] = ()
         self._stand_in: StandIn | None = None
         self._context: FlowRunContext
-        self._store: Store
+        self._store: Store | Gathered
         self._function: Call | None = None
         self._closing = False
         self._lock = threading.Lock()
 
     def plan(self) -> Plan[State]:
         """Run and return the final state; what is no Exception is raised after the clean-up."""
-        parent = self._parent = current_flow.get()
+        parent = self._parent = run_around()
         yield Blocking(self._take, parent, in_place=_in_place(parent))
         if parent is not None:
             self._stand_in = StandIn(parent, self.settings.name, self._upstream)
         self._context, self._store = opened(self.flow, self._bound, parent, self._stand_in)
+        control = self._context.control
         if parent is not None:
             parent.children.add(self)
+        if control is not None:
+            control.on_stop(self._told_to_stop)
         try:
             yield self._blocking(self._context.driver.start)
             if self._stand_in is not None:
@@ -114,7 +119,13 @@ class FlowRun:
             self.ended.set()
             if parent is not None:
                 parent.children.discard(self)
+            if control is not None:
+                control.forget(self._told_to_stop)
         return state
+
+    def _told_to_stop(self) -> None:
+        """Cancel what the run has open: the task run around it is stopped, in any thread."""
+        self._context.driver.stop("the task run around it was cancelled")
 
     def stop(self, message: str) -> None:
         """Cancel the run from outside; its function may go on and leads nowhere."""

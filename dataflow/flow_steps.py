@@ -18,7 +18,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from typing import Any, TypeVar
 
-from dataflow.context import FlowRunContext, current_flow
+from dataflow.context import FlowRunContext, current_flow, current_task
 from dataflow.worker.spare_threads import Job, put_back, take
 
 T = TypeVar("T")
@@ -127,11 +127,12 @@ def inside(context: FlowRunContext | None) -> Iterator[None]:
     if context is None:
         yield
         return
-    token = current_flow.set(context)
+    token, task_token = current_flow.set(context), current_task.set(None)
     try:
         yield
     finally:
         current_flow.reset(token)
+        current_task.reset(task_token)
 
 
 def perform(plan: Plan[T], raised: BaseException | None = None) -> T:

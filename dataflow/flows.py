@@ -23,7 +23,6 @@ from typing import (
 )
 
 from dataflow.annotations import NotSet
-from dataflow.context import current_task
 from dataflow.flow_hooks import KINDS, FlowHooks
 from dataflow.flow_options import KEPT_ON_NONE, FlowKeywords, check_flow, retries_of
 from dataflow.flow_run import FlowRun, started
@@ -154,10 +153,6 @@ class Flow(FlowHooks, Generic[P, R]):
             states it returned.
         """
         return_state, wait_for = kwargs.pop("return_state", False), kwargs.pop("wait_for", None)
-        if current_task.get() is not None:
-            raise NotImplementedError(
-                f"Flow {self.name!r} was called inside of a task: not implemented yet; call it "
-                "from a flow")
         return started(FlowRun(self, args, kwargs, wait_for), self.kind, return_state)
 
     @property

@@ -83,6 +83,7 @@ class CallSpec:
     deps: tuple[Dep, ...] = ()  # of every element alike, from arguments and wait_for
     item_deps: Sequence[tuple[Dep, ...]] | None = None  # per element, where items hold futures
     options: CallOptions = CallOptions()
+    parent: int | None = None  # the direct call whose task run made this one
 
 
 @dataclass(slots=True)

@@ -198,10 +198,13 @@ class CallHandle:
         if code < Code.COMPLETED and self.view.fault is not None and self.view.is_done(index):
             code = Code.FAILED
         kind, name = _STATES[code]
+        run = self.flow_run.run
         return State(
             kind, name,
             self.view.messages.get(index) if code in SUCCEEDED else self.message(index),
-            state_details=StateDetails(self.flow_run.run.flow_run_id, (self.call, index)),
+            state_details=StateDetails(
+                run.shown_flow_run_id, (self.call, index) if run.outer_flow_run_id is None
+                else (self.call, index, run.flow_run_id)),
             future=future if code >= Code.COMPLETED else None,
         )
 

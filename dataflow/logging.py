@@ -122,7 +122,7 @@ def task_logger(around: TaskRunContext) -> RunLogger:
     return RunLogger(_task_logger, around, {
         "task_run_id": around.id, "task_run_name": around.name,
         "task_name": around.code.task.name,
-        "flow_run_id": run.flow_run_id if run else None,
+        "flow_run_id": run.shown_flow_run_id if run else None,
         "flow_run_name": run.flow_run_name if run else None,
         "flow_name": run.flow_name if run else None,
     })
@@ -132,7 +132,7 @@ def flow_logger(around: FlowRunContext) -> RunLogger:
     """Return the logger of a flow run."""
     run = around.run
     return RunLogger(_flow_logger, around, {
-        "flow_run_id": run.flow_run_id, "flow_run_name": run.flow_run_name,
+        "flow_run_id": run.shown_flow_run_id, "flow_run_name": run.flow_run_name,
         "flow_name": run.flow_name,
     })
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from typing import Protocol
 
 from dataflow.exceptions import StoreError
 from dataflow.outcomes import FIRST_FINAL
@@ -25,13 +26,69 @@ _PRESSURE = 200_000  # rows waiting: the caller is held back until they are writ
 logger = logging.getLogger("dataflow.recorder")
 
 
+class Sink(Protocol):
+    """Where the records of a run go."""
+
+    def put(self, gulp: Gulp, flow_run_id: str | None = None) -> None:
+        """Take a gulp, of another run where that is named."""
+
+    def close(self) -> None:
+        """Take no more; raise StoreError for what could not be written."""
+
+
+class Gathered:
+    """Records that are kept in memory until they are sent to the process that writes them.
+
+    Stands where a store stands on workers, which write none: for the inside of
+    a task run and for the flows called in it. Safe to use from several threads.
+    """
+
+    def __init__(self) -> None:
+        self._gulps: list[tuple[str, Gulp]] = []
+
+    def write(self, flow_run_id: str, gulp: Gulp) -> None:
+        """Keep a gulp."""
+        self._gulps.append((flow_run_id, gulp))
+
+    def close(self) -> None:
+        """Do nothing: what there is goes on its way with :meth:`taken`."""
+
+    def taken(self) -> list[tuple[str, Gulp]]:
+        """Return what was kept, one gulp per run, and begin anew."""
+        gulps, self._gulps = self._gulps, []
+        return list(by_run(gulps).items())
+
+
+class Gatherer:
+    """The writer of one run whose records are gathered."""
+
+    def __init__(self, gathered: Gathered, flow_run_id: str) -> None:
+        self._gathered = gathered
+        self._run = flow_run_id
+
+    def put(self, gulp: Gulp, flow_run_id: str | None = None) -> None:
+        """Keep a gulp."""
+        if gulp:
+            self._gathered.write(flow_run_id or self._run, gulp)
+
+    def close(self) -> None:
+        """Nothing is left to be written."""
+
+
+def recorder_of(store: Store | Gathered, flow_run_id: str) -> Sink:
+    """Return what a run hands its records to."""
+    if isinstance(store, Gathered):
+        return Gatherer(store, flow_run_id)
+    return Recorder(store, flow_run_id)
+
+
 class Recorder:
     """Writes what it is given, in order, in the background."""
 
     def __init__(self, store: Store, flow_run_id: str) -> None:
         self._store = store
         self._run = flow_run_id
-        self._pending: list[Gulp] = []
+        self._pending: list[tuple[str, Gulp]] = []
         self._rows = 0
         self._wake = threading.Event()
         self._lock = threading.Lock()
@@ -43,12 +100,15 @@ class Recorder:
                                         daemon=True)
         self._thread.start()
 
-    def put(self, gulp: Gulp) -> None:
-        """Take a gulp; it is written within :data:`GULP_S` seconds or so."""
+    def put(self, gulp: Gulp, flow_run_id: str | None = None) -> None:
+        """Take a gulp; it is written within :data:`GULP_S` seconds or so.
+
+        It is of another run, one inside this one's task runs, where that is named.
+        """
         if not gulp:
             return
         with self._lock:
-            self._pending.append(gulp)
+            self._pending.append((flow_run_id or self._run, gulp))
             self._rows += len(gulp.spans) + len(gulp.elements) + len(gulp.logs)
             if self._rows > _PRESSURE and self._failing is None:
                 self._relief.clear()
@@ -72,7 +132,7 @@ class Recorder:
         self._thread.join()
         if self._failing is not None:
             with self._lock:
-                missing = sum(elements_in(gulp) for gulp in self._pending)
+                missing = sum(elements_in(gulp) for _, gulp in self._pending)
             raise StoreError(
                 f"{missing} task run records and the end of flow run {self._run} could not be "
                 f"written: {self._failing}", missing=missing,
@@ -99,13 +159,16 @@ class Recorder:
             rows, self._rows = self._rows, 0
         if not gulps:
             return True
-        whole = merged(gulps)
+        whole = list(by_run(gulps).items())
         try:
-            self._store.write(self._run, whole)
+            if len(whole) == 1:
+                self._store.write(*whole[0])
+            else:
+                self._store.write_all(whole)
         except Exception as cause:  # whatever a store raises: what was not written is kept
             error = cause if isinstance(cause, StoreError) else _unexpected(cause)
             with self._lock:
-                self._pending.insert(0, whole)
+                self._pending[:0] = whole
                 self._rows += rows
             if self._failing is None:
                 logger.error("records of flow run %s cannot be written and are kept in memory "
@@ -135,6 +198,14 @@ def _unexpected(cause: Exception) -> StoreError:
     error = StoreError(f"the run store raised {type(cause).__name__}: {cause}")
     error.__cause__ = cause
     return error
+
+
+def by_run(gulps: list[tuple[str, Gulp]]) -> dict[str, Gulp]:
+    """Return one gulp per run, in the order in which the runs come first."""
+    grouped: dict[str, list[Gulp]] = {}
+    for flow_run_id, gulp in gulps:
+        grouped.setdefault(flow_run_id, []).append(gulp)
+    return {flow_run_id: merged(of_run) for flow_run_id, of_run in grouped.items()}
 
 
 def merged(gulps: list[Gulp]) -> Gulp:

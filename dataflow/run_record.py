@@ -8,6 +8,7 @@ here: the records of submitted and mapped elements (``engine/``), the writing
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +16,7 @@ from dataflow.batch import CallCode, RunInfo
 from dataflow.context import LogSink
 from dataflow.flow_moves import ENDS, check_flow_move
 from dataflow.outcomes import Attempt, Code, ErrorRecord, LogLine
-from dataflow.recorder import Recorder
+from dataflow.recorder import Gathered, Sink, recorder_of
 from dataflow.store import CallRecord, ElementRecord, FlowRunRecord, Gulp, Store
 from dataflow.worker.attempt import Outcome
 from dataflow.worker.logs import LogBound
@@ -36,11 +37,11 @@ class RunRecord(LogSink):
 
     __slots__ = ("_bound", "_recorder", "_row", "_run", "_store")
 
-    def __init__(self, row: FlowRunRecord, run: RunInfo, store: Store | None) -> None:
+    def __init__(self, row: FlowRunRecord, run: RunInfo, store: Store | Gathered | None) -> None:
         self._row = row
         self._run = run
         self._store = store
-        self._recorder: Recorder | None = None
+        self._recorder: Sink | None = None
         self._bound = LogBound(run.log_limit)
 
     @classmethod
@@ -56,12 +57,18 @@ class RunRecord(LogSink):
         """Write the row, so that a store that cannot be written is known at once."""
         if self._store is not None:
             self._store.write(self._run.flow_run_id, Gulp(flow_run=self._row))
-            self._recorder = Recorder(self._store, self._run.flow_run_id)
+            self._recorder = recorder_of(self._store, self._run.flow_run_id)
 
     def put(self, gulp: Gulp) -> None:
         """Hand records to the writer."""
         if self._recorder is not None:
             self._recorder.put(gulp)
+
+    def put_nested(self, gulps: Iterable[tuple[str, Gulp]]) -> None:
+        """Hand over records of what task runs ran themselves: (run id, gulp) each."""
+        if self._recorder is not None:
+            for flow_run_id, gulp in gulps:
+                self._recorder.put(gulp, flow_run_id)
 
     def change(self, **changes: Any) -> None:
         """Change fields of the row."""
@@ -100,12 +107,12 @@ class RunRecord(LogSink):
         self.line(LogLine(call, index, attempt, time_s, level, logger, message))
 
     def direct(self, code: CallCode, task_key: str, began_s: float, ended_s: float,
-               outcome: Outcome, history: list[Attempt]) -> None:
+               outcome: Outcome, history: list[Attempt], parent: int | None) -> None:
         """Record a direct call that has ended."""
         self.put(Gulp(
             calls=[CallRecord(call=code.call, task_name=code.task.name, task_key=task_key,
                               kind="direct", width=1, tags=tuple(sorted(code.tags)),
-                              created_s=began_s)],
+                              created_s=began_s, parent=parent)],
             elements=[ElementRecord(code.call, 0, outcome.code, began_s, ended_s,
                                     outcome.attempts, "flow", outcome.name, outcome.error,
                                     outcome.message)],
@@ -118,12 +125,13 @@ class RunRecord(LogSink):
         self.put(Gulp(calls=[] if call is None else [call], elements=[element],
                       counts={element.call: {int(element.code): 1}}))
 
-    def direct_began(self, code: CallCode, task_key: str, began_s: float) -> None:
+    def direct_began(self, code: CallCode, task_key: str, began_s: float,
+                     parent: int | None) -> None:
         """Record a direct call that is under way: a generator while it is consumed."""
         self.put(Gulp(
             calls=[CallRecord(call=code.call, task_name=code.task.name, task_key=task_key,
                               kind="direct", width=1, tags=tuple(sorted(code.tags)),
-                              created_s=began_s)],
+                              created_s=began_s, parent=parent)],
             elements=[ElementRecord(code.call, 0, Code.RUNNING, began_s, None, 1, "flow", None,
                                     None)],
             counts={code.call: {int(Code.RUNNING): 1}},

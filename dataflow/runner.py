@@ -16,7 +16,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from dataflow.batch import Batch, Block, RunInfo
 from dataflow.outcomes import ErrorRecord, Report
@@ -127,6 +127,16 @@ class RunnerSession(abc.ABC):
         """End the session: what it still holds is released, nothing is reported any more."""
 
 
+class ThreadBudget(Protocol):
+    """How many threads several runners of a process may have together. Safe from any thread."""
+
+    def take(self, *, owed: bool = False) -> bool:
+        """Take a thread; False where there is none left and none is ``owed``."""
+
+    def give_back(self) -> None:
+        """Give a thread back that has ended."""
+
+
 class TaskRunner(abc.ABC):
     """A task runner as the user writes it: ``@flow(task_runner=DaskTaskRunner(...))``."""
 
@@ -137,6 +147,8 @@ class TaskRunner(abc.ABC):
     """True: values stay in this process, so that fetching them takes no time."""
     started: bool = False
     """Set by the driver that started it; a subflow shares its parent's runner."""
+    budget: ThreadBudget | None = None
+    """Threads that it shares with other runners of this process; None: it has its own."""
 
     @abc.abstractmethod
     def duplicate(self) -> TaskRunner:

@@ -36,20 +36,24 @@ class StateDetails:
     __slots__ = ("_more", "_task_run", "flow_run_id")
 
     def __init__(self, flow_run_id: str | None = None,
-                 task_run: tuple[int, int] | None = None, **more: Any) -> None:
+                 task_run: tuple[int, int] | tuple[int, int, str] | None = None,
+                 **more: Any) -> None:
         unknown = more.keys() - _DETAILS.keys() if more else None
         if unknown:
             raise TypeError(f"a state has no detail {min(unknown)!r}; there are: "
                             f"flow_run_id, {', '.join(_DETAILS)}")
         self.flow_run_id = flow_run_id
-        self._task_run = task_run  # (call, index): a million ids are not computed unasked
+        # (call, index), with the run whose call it is where that is no flow run: a million ids
+        # are not computed unasked
+        self._task_run = task_run
         self._more = more or None
 
     def __getattr__(self, name: str) -> Any:
         if name in _DETAILS:
             more = self._more or {}
             if name == "task_run_id" and self.flow_run_id is not None and self._task_run:
-                return task_run_id(self.flow_run_id, *self._task_run)
+                run = self._task_run[2] if len(self._task_run) == 3 else self.flow_run_id
+                return task_run_id(run, *self._task_run[:2])
             return more.get(name, _DETAILS[name])
         raise AttributeError(f"a state has no detail {name!r}")
 

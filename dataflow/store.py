@@ -21,8 +21,13 @@ from dataflow.outcomes import Attempt, ErrorRecord, LogLine, Span
 
 @dataclass(slots=True, kw_only=True)
 class FlowRunRecord:
-    """A flow run's row; written whole each time something in it changes."""
+    """A flow run's row; written whole each time something in it changes.
 
+    Of kind ``"task"`` it is the inside of a task run: what that called,
+    submitted and mapped itself. Such rows are not listed among flow runs.
+    """
+
+    kind: str = "flow"
     id: str  # canonical uuid text
     name: str
     flow_name: str
@@ -36,7 +41,8 @@ class FlowRunRecord:
     start_time_s: float | None = None  # epoch seconds of the first RUNNING
     end_time_s: float | None = None
     run_count: int = 0
-    parent_flow_run_id: str | None = None
+    parent_flow_run_id: str | None = None  # of an inside: the flow run that users see
+    parent_task_run_id: str | None = None  # the task run that called it, or whose inside it is
     runner: str | None = None
     dashboard_link: str | None = None
     host: str | None = None
@@ -56,6 +62,7 @@ class CallRecord:
     tags: tuple[str, ...] = ()
     upstream: tuple[int, ...] = ()  # calls it takes values from or waits for
     created_s: float = 0.0
+    parent: int | None = None  # the direct call whose task run made this one
 
 
 @dataclass(slots=True)
@@ -137,6 +144,7 @@ class FlowRunRow:
     end_time: datetime | None
     run_count: int
     parent_flow_run_id: str | None
+    parent_task_run_id: str | None  # of a flow that a task run called
     runner: str | None
     dashboard_link: str | None
     host: str | None
@@ -160,15 +168,23 @@ class CallRow:
     created: datetime
     counts: dict[str, int]  # state name → elements, e.g. {"Completed": 990, "Failed": 10}
     fault: str | None = None  # why the map failed as a whole, where it did
+    run_id: str = ""  # the flow run, or the inside of a task run, that made the call
+    parent_task_run_id: str | None = None  # the task run that made the call, where one did
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskRunRow:
-    """An element as it is read back, wherever it was kept."""
+    """An element as it is read back, wherever it was kept.
+
+    ``call`` is a call of ``run_id``: of the flow run itself, or of the inside of
+    the task run that made it. Attempts and log lines are asked for by that id.
+    """
 
     id: str
     name: str
     flow_run_id: str
+    run_id: str
+    parent_task_run_id: str | None
     task_name: str
     task_key: str
     call: int
@@ -202,11 +218,18 @@ class Store(abc.ABC):
         (flow run, call, first index, worker start), so a repeated gulp changes nothing.
         """
 
+    def write_all(self, gulps: Sequence[tuple[str, Gulp]]) -> None:
+        """Write gulps of several runs, (flow run id, gulp) each, in one transaction if it can."""
+        for flow_run_id, gulp in gulps:
+            self.write(flow_run_id, gulp)
+
     @abc.abstractmethod
     def flow_runs(
-        self, *, limit: int = 50, state: str | None = None, flow: str | None = None
+        self, *, limit: int | None = 50, state: str | None = None, flow: str | None = None,
+        parent: str | None = None,
     ) -> list[FlowRunRow]:
-        """Newest first. ``state`` is a state type or name, in any case."""
+        """Newest first. ``state`` is a state type or name, in any case; ``parent`` the id of the
+        task run that called them. The insides of task runs are no flow runs."""
 
     @abc.abstractmethod
     def find_flow_run(self, ref: str) -> FlowRunRow:
@@ -219,8 +242,11 @@ class Store(abc.ABC):
         """
 
     @abc.abstractmethod
-    def calls(self, flow_run_id: str) -> list[CallRow]:
-        """Return the calls of a run in the order they were made, with counts."""
+    def calls(self, flow_run_id: str, *, nested: bool = False) -> list[CallRow]:
+        """Return the calls of a run in the order they were made, with counts.
+
+        With ``nested`` also those that its task runs made, at every depth, after its own.
+        """
 
     @abc.abstractmethod
     def task_runs(
@@ -233,7 +259,15 @@ class Store(abc.ABC):
         limit: int | None = 50,
     ) -> list[TaskRunRow]:
         """Elements of a run (of all runs when None) in call and index order; cost grows with
-        ``limit``, not with the width of the maps, unless ``state`` is rare in packed spans."""
+        ``limit``, not with the width of the maps, unless ``state`` is rare in packed spans.
+
+        What task runs ran themselves, at every depth, comes after the run's own. ``call`` is a
+        call of ``flow_run_id``, which may be a ``run_id``: then only that one's own are given.
+        """
+
+    @abc.abstractmethod
+    def children(self, task_run: TaskRunRow, *, limit: int | None = 50) -> list[TaskRunRow]:
+        """Return the task runs that a task run made itself, of all its attempts."""
 
     @abc.abstractmethod
     def find_task_run(self, ref: str, flow_run_id: str | None = None) -> TaskRunRow:
@@ -248,7 +282,13 @@ class Store(abc.ABC):
         self, flow_run_id: str, *, call: int | None = None, index: int | None = None,
         limit: int | None = None,
     ) -> Iterable[LogLine]:
-        """Log lines of a run, or of one element, in time order."""
+        """Log lines of a run, or of one element, in time order; a run's own, not of insides."""
+
+    @abc.abstractmethod
+    def nested_logs(
+        self, flow_run_id: str, *, limit: int | None = None
+    ) -> Iterable[tuple[str, LogLine]]:
+        """Log lines of a run and of what its task runs ran, in time order: (run id, line)."""
 
     @abc.abstractmethod
     def close(self) -> None:

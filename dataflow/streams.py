@@ -107,10 +107,10 @@ class _Stream:
     """One run of a generator task while it is consumed."""
 
     def __init__(self, code: CallCode, run: RunInfo | None, logs: LogSink | None,
-                 index: int) -> None:
+                 index: int, caller: FlowRunContext | None = None) -> None:
         self.code = code
         self.history: list[Attempt] = []
-        self._attempts = Attempts(code, run, logs, self.history, remote=False)
+        self._attempts = Attempts(code, run, logs, self.history, remote=False, caller=caller)
         self._index = index
         self._around = current_task.get()
         self._attempt = 0
@@ -131,7 +131,7 @@ class _Stream:
         self._attempt += 1
         self._started, self._inside_s = _clock(), 0.0
         attempts = self._attempts
-        context = TaskRunContext(attempts.run, self.code, self._index, self._attempt,
+        context = attempts.context(attempts.run, self.code, self._index, self._attempt,
                                  attempts.logs, args, kwargs)
         context.chosen_name = before.chosen_name if before is not None else None
         return context
@@ -295,7 +295,7 @@ class _Recorded(_Stream):
     """A run of a generator task inside a flow."""
 
     def __init__(self, flow_run: FlowRunContext, code: CallCode, task_key: str) -> None:
-        super().__init__(code, flow_run.run, flow_run.logs, 0)
+        super().__init__(code, flow_run.run, flow_run.logs, 0, flow_run)
         self.flow_run = flow_run
         self.task_key = task_key
         self._began_s = 0.0

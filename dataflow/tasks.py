@@ -16,7 +16,7 @@ from dataflow import direct_async
 from dataflow.annotations import NotSet
 from dataflow.arguments import Extraction, merged, wait_for_deps
 from dataflow.batch import CallCode, Const, Source, TaskCode
-from dataflow.context import FlowRunContext, current_flow, current_tags, current_task
+from dataflow.context import FlowRunContext, current_tags
 from dataflow.direct import call_in_flow, call_outside
 from dataflow.exceptions import MissingContextError
 from dataflow.futures import Future, FutureList
@@ -24,6 +24,7 @@ from dataflow.graph import CallSpec
 from dataflow.handles import CallHandle
 from dataflow.hooks import HOOKS
 from dataflow.mapping import Mapping
+from dataflow.nested import run_around
 from dataflow.options import TaskKeywords, check_task, concurrency_of
 from dataflow.retry import exponential_backoff as exponential_backoff
 from dataflow.run_names import check_template
@@ -145,8 +146,8 @@ class Task(TaskAttributes, Generic[P, R]):
         A call of an async function is awaited; a generator gives its items as
         they come, and its run ends when they do.
 
-        Inside a flow the run is recorded; outside of one, and inside another
-        task, it is not. With ``return_state=True`` the state is returned and
+        Inside a flow, and inside of its task runs, the run is recorded; outside
+        of one it is not. With ``return_state=True`` the state is returned and
         nothing raised for a failure; ``wait_for`` takes futures that must
         complete first.
 
@@ -162,10 +163,9 @@ class Task(TaskAttributes, Generic[P, R]):
         return_state, wait_for = kwargs.pop("return_state", False), kwargs.pop("wait_for", None)
         args = self._prefix + args
         self._arguments.check(args, kwargs)
-        flow_run, around = current_flow.get(), current_task.get()
-        if flow_run is None or around is not None:
-            call, mapped = (around.code.call, around.code.mapped) if around else (0, False)
-            code = self._call_code(call, None, (), {}, mapped=mapped)
+        flow_run = run_around()
+        if flow_run is None:
+            code = self._call_code(0, None, (), {}, mapped=False)
             if self.kind != "sync":
                 return direct_async.call_outside(code, args, kwargs, return_state)
             return call_outside(code, args, kwargs, return_state)
@@ -289,11 +289,7 @@ class Task(TaskAttributes, Generic[P, R]):
         return futures
 
     def _flow_run(self, verb: str) -> FlowRunContext:
-        if current_task.get() is not None:
-            raise NotImplementedError(
-                f"{self._arguments.label}.{verb}() inside of a task is not implemented yet; "
-                "call the task directly, or submit it from the flow")
-        flow_run = current_flow.get()
+        flow_run = run_around()
         if flow_run is None:
             raise MissingContextError(
                 f"{self._arguments.label}.{verb}() needs a running flow: call it inside of a "
@@ -319,6 +315,8 @@ class Task(TaskAttributes, Generic[P, R]):
                    names: tuple[str, ...] | None = None) -> CallCode:
         code = self._task_code(flow_run)
         around = current_tags.get()
+        if flow_run is not None and flow_run.tags:
+            around = around | flow_run.tags
         return CallCode(
             call, code, args, kwargs,
             self._arguments.names(len(args)) if names is None else names, mapped,

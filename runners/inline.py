@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataflow.batch import Batch, Block, RunInfo
 from dataflow.runner import BatchDone, BatchLost, Capacity, Handle, RunnerSession, Sink, TaskRunner
 from dataflow.worker.batch import run_batch
-from dataflow.worker.control import Control
+from dataflow.worker.control import Control, current_control
 from dataflow.worker.isolate import end_idle_children
 
 
@@ -40,7 +40,8 @@ class InlineTaskRunner(TaskRunner):
 
     def close(self, *, cancelled: bool = False) -> None:
         """End child processes that wait for work."""
-        end_idle_children()
+        if self.budget is None:  # else others of this process go on
+            end_idle_children()
 
 
 class _Session(RunnerSession):
@@ -55,7 +56,7 @@ class _Session(RunnerSession):
     def submit(self, batch: Batch, inputs: Sequence[Handle]) -> None:
         """Run the batch here."""
         blocks = [Block({}) if i is None else i for i in inputs]
-        control = Control()
+        control = Control(current_control.get())
         try:
             report, block = run_batch(
                 batch, blocks, self._run, worker="inline", control=control, remote=False,

@@ -15,7 +15,16 @@ from queue import SimpleQueue
 from dataflow.batch import Batch, Block, RunInfo
 from dataflow.exceptions import DefinitionError, DefinitionTypeError
 from dataflow.outcomes import Code
-from dataflow.runner import BatchDone, BatchLost, Capacity, Handle, RunnerSession, Sink, TaskRunner
+from dataflow.runner import (
+    BatchDone,
+    BatchLost,
+    Capacity,
+    Handle,
+    RunnerSession,
+    Sink,
+    TaskRunner,
+    ThreadBudget,
+)
 from dataflow.worker.batch import run_batch
 from dataflow.worker.control import Control
 from dataflow.worker.isolate import end_busy_children, end_idle_children
@@ -75,7 +84,7 @@ class ThreadPoolTaskRunner(TaskRunner):
 
     def start(self) -> None:
         """Make the pool; threads begin as they are needed."""
-        self._pool = _Pool(self.max_workers or UNBOUNDED)
+        self._pool = _Pool(self.max_workers or UNBOUNDED, self.budget)
 
     def session(self, run: RunInfo, sink: Sink) -> RunnerSession:
         """Open a session for one flow run."""
@@ -89,14 +98,16 @@ class ThreadPoolTaskRunner(TaskRunner):
         if self._pool is not None:
             self._pool.close()
             self._pool = None
-        end_idle_children()
+        if self.budget is None:  # else others of this process go on
+            end_idle_children()
 
 
 class _Pool:
     """Daemon threads made on demand: an interpreter's exit does not wait for them."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, budget: ThreadBudget | None = None) -> None:
         self._limit = limit
+        self._budget = budget
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._threads = 0
@@ -106,19 +117,26 @@ class _Pool:
         """Run a job in some thread."""
         with self._lock:
             self._free -= 1
-            if self._free < 0 and self._threads < self._limit:
+            if self._free < 0 and self._threads < self._limit and self._may_grow():
                 self._threads += 1
                 self._free += 1
                 name = f"dataflow-thread-{self._threads}"
                 threading.Thread(target=self._work, name=name, daemon=True).start()
         self._jobs.put(job)
 
+    def _may_grow(self) -> bool:
+        return self._budget is None or self._budget.take(owed=self._threads == 0)
+
     def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            job()
-            del job
-            with self._lock:
-                self._free += 1
+        try:
+            while (job := self._jobs.get()) is not None:
+                job()
+                del job
+                with self._lock:
+                    self._free += 1
+        finally:
+            if self._budget is not None:
+                self._budget.give_back()
 
     def close(self) -> None:
         """End each thread after the job it is at."""

@@ -47,7 +47,7 @@ class FakeDriver:
         return view
 
     def direct(self, code: CallCode, args: tuple[Any, ...], kwargs: dict[str, Any],
-               task_key: str) -> tuple[CallView, Any]:
+               task_key: str, caller: FlowRunContext) -> tuple[CallView, Any]:
         view = CallView(code.call, code.task.name, "direct", 1, bytearray([Code.COMPLETED]),
                         final=1)
         self.views[code.call] = view

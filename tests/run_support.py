@@ -62,7 +62,7 @@ class Recorded:
 
     def check(self) -> Recorded:
         """Assert what holds of every run: an element stands once, and the counts agree."""
-        elements = Counter((row.call, row.map_index) for row in self.task_runs)
+        elements = Counter((row.run_id, row.call, row.map_index) for row in self.task_runs)
         assert not [key for key, times in elements.items() if times > 1], "recorded twice"
         by_task: dict[str, Counter[str]] = {}
         for row in self.task_runs:
@@ -82,7 +82,7 @@ def recorded(ref: str = "last") -> Recorded:
     try:
         run = store.find_flow_run(ref)
         counts: dict[str, dict[str, int]] = {}
-        for call in store.calls(run.id):
+        for call in store.calls(run.id, nested=True):
             into = counts.setdefault(call.task_name, {})
             for state, many in call.counts.items():
                 into[state] = into.get(state, 0) + many

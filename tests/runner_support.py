@@ -28,14 +28,14 @@ class Records:
     def __init__(self, flow_run: str = "last") -> None:
         self.store: Store = open_store(None)
         self.run = self.store.find_flow_run(flow_run)
-        self.calls = self.store.calls(self.run.id)
+        self.calls = self.store.calls(self.run.id, nested=True)
         self.rows = self.store.task_runs(self.run.id, limit=None)
 
     def check(self) -> None:
         """Hold the records against what is true of every run that has ended."""
         assert {row.state_name for row in self.rows} <= FINAL
         for call in self.calls:
-            rows = [row for row in self.rows if row.call == call.call]
+            rows = [row for row in self.rows if (row.run_id, row.call) == (call.run_id, call.call)]
             assert dict(Counter(row.state_name for row in rows)) == call.counts, call.task_name
             if call.width is not None:
                 assert len(rows) == call.width, call.task_name

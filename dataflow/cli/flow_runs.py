@@ -71,7 +71,7 @@ def inspect(ref: str, output: Output) -> None:
     """
     with opened_store() as store:
         run = store.find_flow_run(ref)
-        calls = store.calls(run.id)
+        calls = store.calls(run.id, nested=True)
         failures = _failures(store, run.id)
     if output == "json":
         print_json({
@@ -105,7 +105,7 @@ def logs(ref: str, limit: int | None, tail: bool, level: str | None, output: Out
     with opened_store() as store:
         run = store.find_flow_run(ref)
         at_once = None if tail or level else limit
-        lines = store.logs(run.id, limit=at_once)
+        lines = store.nested_logs(run.id, limit=at_once)
         print_logs(store, run, chosen_lines(lines, level, limit, tail), output)
 
 
@@ -137,6 +137,7 @@ def _failures(store: Store, flow_run_id: str) -> list[_Failure]:
 def _call_fields(call: CallRow) -> dict[str, Any]:
     return {
         "call": call.call,
+        "parent_task_run_id": call.parent_task_run_id,
         "task_name": call.task_name,
         "task_key": call.task_key,
         "kind": call.kind,
@@ -165,22 +166,29 @@ def _print_head(run: FlowRunRow) -> None:
         "dashboard": run.dashboard_link,
         "process": f"{run.pid} on {run.host}" if run.pid is not None else None,
         "parent": run.parent_flow_run_id,
+        "parent task run": run.parent_task_run_id,
         "tags": ", ".join(run.tags),
         "parameters": run.parameters if run.parameters != "{}" else None,
     })
 
 
 def _print_calls(calls: Sequence[CallRow]) -> None:
-    """Print one row per map, and one per task for all its single calls."""
+    """Print one row per map, and one per task for all its single calls; then what tasks ran."""
+    _print_tasks("Tasks", [call for call in calls if call.parent_task_run_id is None], True)
+    _print_tasks("Inside of task runs",
+                 [call for call in calls if call.parent_task_run_id is not None], False)
+
+
+def _print_tasks(title: str, calls: Sequence[CallRow], each_map: bool) -> None:
     rows: dict[tuple[str, str, int | None], tuple[int | None, Counter[str]]] = {}
     for call in calls:
-        number = call.call if call.kind == "map" else None
+        number = call.call if each_map and call.kind == "map" else None
         width, counts = rows.get((call.task_name, call.kind, number), (0, Counter()))
         together = None if width is None or call.width is None else width + call.width
         rows[call.task_name, call.kind, number] = together, counts + Counter(call.counts)
     if not rows:
         return
-    print_section("Tasks")
+    print_section(title)
     print_table(
         ("task", "kind", "elements", "states"),
         [

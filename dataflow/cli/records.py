@@ -51,6 +51,7 @@ def flow_run_fields(row: FlowRunRow) -> dict[str, Any]:
         "parameters": _parsed(row.parameters),
         "tags": list(row.tags),
         "parent_flow_run_id": row.parent_flow_run_id,
+        "parent_task_run_id": row.parent_task_run_id,
         "runner": row.runner,
         "dashboard_link": row.dashboard_link,
         "host": row.host,
@@ -72,6 +73,7 @@ def task_run_fields(row: TaskRunRow) -> dict[str, Any]:
         "task_name": row.task_name,
         "task_key": row.task_key,
         "flow_run_id": row.flow_run_id,
+        "parent_task_run_id": row.parent_task_run_id,
         "map_index": row.map_index,
         "run_count": row.run_count,
         "message": row.message,
@@ -102,9 +104,20 @@ def moment_of(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-def log_fields(run: FlowRunRow, calls: Mapping[int, CallRow], line: LogLine) -> dict[str, Any]:
+Line = tuple[str, LogLine]
+"""A log line with the id of the run that its call belongs to."""
+Calls = Mapping[tuple[str, int], CallRow]
+
+
+def calls_by_place(store: Store, run: FlowRunRow) -> Calls:
+    """Return the calls of a flow run, of every depth, by run id and number."""
+    return {(call.run_id, call.call): call for call in store.calls(run.id, nested=True)}
+
+
+def log_fields(run: FlowRunRow, calls: Calls, at: Line) -> dict[str, Any]:
     """Return a log line's keys in JSON."""
-    call = calls.get(line.call)
+    run_id, line = at
+    call = calls.get((run_id, line.call))
     return {
         "time": iso(moment_of(line.time_s)),
         "level": line.level,
@@ -112,7 +125,7 @@ def log_fields(run: FlowRunRow, calls: Mapping[int, CallRow], line: LogLine) -> 
         "logger": line.logger,
         "message": line.message,
         "flow_run_id": run.id,
-        "task_run_id": None if call is None else task_run_id(run.id, line.call, line.index),
+        "task_run_id": None if call is None else task_run_id(run_id, line.call, line.index),
         "task_name": None if call is None else call.task_name,
         "map_index": line.index if call is not None and call.kind == "map" else None,
         "attempt": line.attempt,
@@ -120,17 +133,17 @@ def log_fields(run: FlowRunRow, calls: Mapping[int, CallRow], line: LogLine) -> 
 
 
 def print_logs(
-    store: Store, run: FlowRunRow, lines: Iterable[LogLine], output: str
+    store: Store, run: FlowRunRow, lines: Iterable[Line], output: str
 ) -> None:
     """Print log lines, each with the run it belongs to."""
-    calls = {call.call: call for call in store.calls(run.id)}
+    calls = calls_by_place(store, run)
     if output == "json":
         print_json([log_fields(run, calls, line) for line in lines])
         return
-    for line in lines:
-        call = calls.get(line.call)
+    for run_id, line in lines:
+        call = calls.get((run_id, line.call))
         name = run.name if call is None else element_name(
-            run.id, line.call, line.index, call.task_name, call.kind == "map"
+            run_id, line.call, line.index, call.task_name, call.kind == "map"
         )
         moment = moment_of(line.time_s)
         stamp = f"{local_time(moment)}.{moment.microsecond // 1000:03d}"
@@ -139,11 +152,11 @@ def print_logs(
 
 
 def chosen_lines(
-    lines: Iterable[LogLine], level: str | None, limit: int | None, tail: bool
-) -> list[LogLine]:
+    lines: Iterable[Line], level: str | None, limit: int | None, tail: bool
+) -> list[Line]:
     """Return the first lines at or above a level, or with ``tail`` the last ones."""
     floor = 0 if level is None else logging.getLevelNamesMapping()[level.upper()]
-    wanted = (line for line in lines if line.level >= floor)
+    wanted = (line for line in lines if line[1].level >= floor)
     if tail:
         return list(deque(wanted, maxlen=limit))
     return [line for line, _ in zip(wanted, range(limit), strict=False)] if limit else list(wanted)

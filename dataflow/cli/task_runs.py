@@ -21,7 +21,10 @@ from dataflow.cli.options import (
     state_option,
 )
 from dataflow.cli.records import (
+    Line,
     attempt_fields,
+    calls_by_place,
+    flow_run_fields,
     log_fields,
     moment_of,
     opened_store,
@@ -38,8 +41,10 @@ from dataflow.cli.rendering import (
     printable,
 )
 from dataflow.exceptions import RunNotFound
-from dataflow.outcomes import STATE_OF, Attempt, Code, LogLine
+from dataflow.outcomes import STATE_OF, Attempt, Code
 from dataflow.store import FlowRunRow, Store, TaskRunRow
+
+_SHOWN_CHILDREN = 50
 
 
 @click.group()
@@ -113,15 +118,18 @@ def logs(
     with opened_store() as store:
         row = _chosen(store, ref, flow_run, map_index, task)
         run = store.find_flow_run(row.flow_run_id)
-        lines = store.logs(run.id, call=row.call, index=row.map_index or 0, limit=limit)
-        print_logs(store, run, lines, output)
+        lines = store.logs(row.run_id, call=row.call, index=row.map_index or 0, limit=limit)
+        print_logs(store, run, [(row.run_id, line) for line in lines], output)
 
 
 class _Story(NamedTuple):
     row: TaskRunRow
     run: FlowRunRow
     attempts: Sequence[Attempt]
-    lines: list[LogLine]
+    lines: list[Line]
+    parent: TaskRunRow | None
+    children: list[TaskRunRow]  # task runs that it made itself
+    flows: list[FlowRunRow]  # that it called
 
 
 def _story(store: Store, row: TaskRunRow) -> _Story:
@@ -129,9 +137,22 @@ def _story(store: Store, row: TaskRunRow) -> _Story:
     return _Story(
         row,
         store.find_flow_run(row.flow_run_id),
-        store.attempts(row.flow_run_id, row.call, index),
-        list(store.logs(row.flow_run_id, call=row.call, index=index)),
+        store.attempts(row.run_id, row.call, index),
+        [(row.run_id, line) for line in store.logs(row.run_id, call=row.call, index=index)],
+        _parent(store, row),
+        store.children(row, limit=None),
+        store.flow_runs(parent=row.id, limit=None),
     )
+
+
+def _parent(store: Store, row: TaskRunRow) -> TaskRunRow | None:
+    """Return the task run around, None where there is none or it has no outcome yet."""
+    if row.parent_task_run_id is None:
+        return None
+    try:
+        return store.find_task_run(row.parent_task_run_id, row.flow_run_id)
+    except RunNotFound:
+        return None
 
 
 def _listed(
@@ -143,17 +164,17 @@ def _listed(
     if task is None:
         return store.task_runs(run.id, state=state, map_index=map_index, limit=limit)
     rows: list[TaskRunRow] = []
-    for call in _calls_of(store, run, task):
+    for run_id, call in _calls_of(store, run, task):
         if len(rows) < limit:
             rows += store.task_runs(
-                run.id, state=state, call=call, map_index=map_index, limit=limit - len(rows)
+                run_id, state=state, call=call, map_index=map_index, limit=limit - len(rows)
             )
     return rows
 
 
-def _calls_of(store: Store, run: FlowRunRow, task: str) -> list[int]:
-    calls = store.calls(run.id)
-    found = [call.call for call in calls if call.task_name == task]
+def _calls_of(store: Store, run: FlowRunRow, task: str) -> list[tuple[str, int]]:
+    calls = store.calls(run.id, nested=True)
+    found = [(call.run_id, call.call) for call in calls if call.task_name == task]
     if not found:
         names = ", ".join(sorted({call.task_name for call in calls})) or "none"
         raise RunNotFound(
@@ -199,12 +220,14 @@ def _chosen(
 
 
 def _print_story_json(store: Store, story: _Story) -> None:
-    calls = {call.call: call for call in store.calls(story.run.id)}
+    calls = calls_by_place(store, story.run)
     print_json({
         **task_run_fields(story.row),
         "flow_run_name": story.run.name,
         "flow_name": story.run.flow_name,
         "traceback": story.row.traceback,
+        "children": [task_run_fields(child) for child in story.children],
+        "flow_runs": [flow_run_fields(run) for run in story.flows],
         "attempts": [attempt_fields(attempt) for attempt in story.attempts],
         "logs": [log_fields(story.run, calls, line) for line in story.lines],
     })
@@ -220,6 +243,8 @@ def _print_story(store: Store, story: _Story) -> None:
         "task": f"{row.task_name} ({row.task_key})",
         "map index": row.map_index,
         "flow run": f"{run.name} ({run.id})",
+        "parent": f"{story.parent.name} ({story.parent.id})" if story.parent is not None
+        else row.parent_task_run_id,
         "started": local_time(row.start_time),
         "ended": local_time(row.end_time),
         "took": duration(row.start_time, row.end_time),
@@ -234,12 +259,38 @@ def _print_story(store: Store, story: _Story) -> None:
             ("n", "state", "started", "took", "error"),
             [_attempt_cells(attempt) for attempt in story.attempts],
         )
+    _print_children(story)
     if row.traceback:
         print_section("Traceback")
         click.echo(printable(row.traceback.rstrip()))
     if story.lines:
         print_section("Logs")
         print_logs(store, run, story.lines, "table")
+
+
+def _print_children(story: _Story) -> None:
+    if story.children:
+        shown, count = story.children[:_SHOWN_CHILDREN], len(story.children)
+        print_section(f"Task runs inside ({count:,})")
+        print_table(
+            ("id", "name", "state", "started", "took", "error"),
+            [
+                (child.id[:13], child.name, child.state_name, local_time(child.start_time),
+                 duration(child.start_time, child.end_time), _why(child)[:120])
+                for child in shown
+            ],
+            states=[child.state_type for child in shown],
+        )
+        if count > len(shown):
+            click.echo(f"and {count - len(shown):,} more: dataflow task-run ls --flow-run "
+                       f"{story.run.id[:8]}")
+    if story.flows:
+        print_section("Flow runs inside")
+        print_table(
+            ("id", "name", "flow", "state"),
+            [(run.id[:8], run.name, run.flow_name, run.state_name) for run in story.flows],
+            states=[run.state_type for run in story.flows],
+        )
 
 
 def _attempt_cells(attempt: Attempt) -> tuple[str, ...]:

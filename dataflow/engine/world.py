@@ -148,7 +148,7 @@ class World:
             call=code.call, task_name=code.task.name, task_key=node.spec.task_key,
             kind=node.spec.kind, width=node.width, tags=tuple(sorted(code.tags)),
             upstream=tuple(sorted({d.call for d in node.spec.deps} | node.parents)),
-            created_s=self.now_s,
+            created_s=self.now_s, parent=node.spec.parent,
         ))
 
     def record_width(self, node: Node) -> None:

@@ -19,20 +19,28 @@ from dataflow.ids import parse_task_run_id, run_tail, task_run_id
 from dataflow.store import FlowRunRow, TaskRunRow
 from dataflow.stores import refs, schema
 from dataflow.stores.elements import element_at, last_started, places
-from dataflow.stores.reading import NEWEST_FIRST, heads, run_keys
-from dataflow.stores.rows import flow_run_row, task_run_row
+from dataflow.stores.reading import (
+    HEAD,
+    IS_FLOW,
+    NEWEST_FIRST,
+    head_of,
+    heads,
+    of_flow_run,
+    run_heads,
+)
+from dataflow.stores.rows import RunHead, flow_run_row, task_run_row
 
 _RECENT_RUNS = 50  # searched for a prefix or a default name
 _SEARCHED_ELEMENTS = 1_000_000  # whose ids are computed for a prefix: some 3 s
 _RUNS = schema.flow_runs
 
-Place = tuple[int, str, int, int]
-"""Key of the flow run, its id, call, index."""
+Place = tuple[RunHead, int, int]
+"""The run, its call, index."""
 
 
 def flow_run(connection: Connection, ref: str) -> FlowRunRow:
     """Find a flow run. Raises RunNotFound."""
-    statement = select(_RUNS.c.id, _RUNS.c.name).order_by(*NEWEST_FIRST)
+    statement = select(_RUNS.c.id, _RUNS.c.name).where(IS_FLOW).order_by(*NEWEST_FIRST)
     if ref == refs.LAST:
         statement = statement.limit(1)
     elif (whole := refs.full_id(ref)) is not None:
@@ -65,28 +73,28 @@ def task_run(connection: Connection, ref: str, flow_run_id: str | None) -> TaskR
 
 
 def _row(connection: Connection, place: Place) -> TaskRunRow | None:
-    run, run_id, call, index = place
-    head = heads(connection, run, run_id, call).get(call)
-    element = element_at(connection, run, call, index)
+    run, call, index = place
+    head = heads(connection, run, call).get(call)
+    element = element_at(connection, run.key, call, index)
     return None if head is None or element is None else task_run_row(head, element)
 
 
 def _last(connection: Connection, flow_run_id: str | None) -> list[Place]:
-    for run, run_id in run_keys(connection, flow_run_id, _RECENT_RUNS):
-        element = last_started(connection, run)
+    for run in run_heads(connection, flow_run_id, _RECENT_RUNS, nested=False):
+        element = last_started(connection, run.key)
         if element is not None:
-            return [(run, run_id, element.call, element.index)]
+            return [(run, element.call, element.index)]
     return []
 
 
 def _by_id(connection: Connection, id: str, flow_run_id: str | None) -> list[Place]:
-    statement = select(_RUNS.c.key, _RUNS.c.id).where(_RUNS.c.tail == run_tail(id))
+    statement = select(*HEAD).where(_RUNS.c.tail == run_tail(id))
     if flow_run_id is not None:
-        statement = statement.where(_RUNS.c.id == flow_run_id)
+        statement = statement.where(of_flow_run(flow_run_id))
     places: list[Place] = []
     for row in connection.execute(statement).all():
         try:
-            places.append((row.key, row.id, *parse_task_run_id(id, row.id)))
+            places.append((head_of(row), *parse_task_run_id(id, row.id)))
         except ValueError:  # a uuid with the same tail that is no task run's
             continue
     return places
@@ -95,15 +103,17 @@ def _by_id(connection: Connection, id: str, flow_run_id: str | None) -> list[Pla
 def _by_name(connection: Connection, name: str, flow_run_id: str | None) -> list[Place]:
     rows = schema.task_runs
     statement = (
-        select(_RUNS.c.key, _RUNS.c.id, rows.c.call, rows.c.index)
+        select(*HEAD, rows.c.call, rows.c.index.label("index_"))
         .join(_RUNS, _RUNS.c.key == rows.c.run)
         .where(rows.c.name == name)
         .order_by(*NEWEST_FIRST, rows.c.call, rows.c.index)
         .limit(100)
     )
     if flow_run_id is not None:
-        statement = statement.where(_RUNS.c.id == flow_run_id)
-    chosen: list[Place] = [tuple(row) for row in connection.execute(statement)]
+        statement = statement.where(of_flow_run(flow_run_id))
+    chosen: list[Place] = [
+        (head_of(row), row.call, row.index_) for row in connection.execute(statement)
+    ]
     return chosen or list(_by_default_name(connection, name, flow_run_id))
 
 
@@ -113,14 +123,14 @@ def _by_default_name(
     parts = refs.default_name(name)
     if parts is None:
         return
-    for run, run_id in run_keys(connection, flow_run_id, _RECENT_RUNS):
-        for head in heads(connection, run, run_id).values():
+    for run in run_heads(connection, flow_run_id, _RECENT_RUNS):
+        for head in heads(connection, run).values():
             if head.task_name != parts.task_name or (head.kind == "map") != (
                 parts.index is not None
             ):
                 continue
-            place = (run, run_id, head.call, parts.index or 0)
-            if not task_run_id(run_id, head.call, 0).startswith(parts.front):
+            place = (run, head.call, parts.index or 0)
+            if not task_run_id(run.id, head.call, 0).startswith(parts.front):
                 continue
             row = _row(connection, place)
             if row is not None and row.name == name:
@@ -130,14 +140,14 @@ def _by_default_name(
 def _by_prefix(connection: Connection, prefix: str, flow_run_id: str | None) -> list[Place]:
     found: dict[str, Place] = {}
     searched = 0
-    for run, run_id in run_keys(connection, flow_run_id, _RECENT_RUNS):
-        if _tail_differs(prefix, run_id):
+    for run in run_heads(connection, flow_run_id, _RECENT_RUNS):
+        if _tail_differs(prefix, run.id):
             continue
-        for call, indexes in places(connection, run):
+        for call, indexes in places(connection, run.key):
             for index in indexes:
-                id = task_run_id(run_id, call, index)
+                id = task_run_id(run.id, call, index)
                 if id.startswith(prefix):
-                    found[id] = (run, run_id, call, index)
+                    found[id] = (run, call, index)
                 searched += 1
                 if searched >= _SEARCHED_ELEMENTS:
                     return _bounded(prefix, found)

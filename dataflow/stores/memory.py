@@ -26,7 +26,16 @@ from dataflow.store import (
 )
 from dataflow.stores import refs
 from dataflow.stores.packing import codes_of, pack_span
-from dataflow.stores.rows import CallHead, Element, counts_by_name, moment, task_run_row
+from dataflow.stores.rows import (
+    CallHead,
+    Element,
+    RunHead,
+    counts_by_name,
+    moment,
+    parent_of,
+    run_head,
+    task_run_row,
+)
 
 Place = tuple[int, int]
 
@@ -75,12 +84,14 @@ class MemoryStore(Store):
             _write_logs(run, gulp.logs)
 
     def flow_runs(
-        self, *, limit: int = 50, state: str | None = None, flow: str | None = None
+        self, *, limit: int | None = 50, state: str | None = None, flow: str | None = None,
+        parent: str | None = None,
     ) -> list[FlowRunRow]:
         with self._turn:
             found = [
                 _flow_run_row(run.record)
                 for run in self._newest_first()
+                if parent is None or run.record.parent_task_run_id == parent
                 if flow is None or run.record.flow_name == flow
                 if state is None or state.casefold() in (
                     run.record.state_type.casefold(), run.record.state_name.casefold()
@@ -99,10 +110,13 @@ class MemoryStore(Store):
             chosen = refs.only("flow run", ref, [(row.id, row.name) for row in rows])
             return next(row for row in rows if row.id == chosen)
 
-    def calls(self, flow_run_id: str) -> list[CallRow]:
+    def calls(self, flow_run_id: str, *, nested: bool = False) -> list[CallRow]:
         with self._turn:
-            run = self._runs.get(flow_run_id)
-            return [] if run is None else [_call_row(run, call) for call in sorted(run.calls)]
+            return [
+                _call_row(run, call)
+                for run in self._with_insides(flow_run_id, nested=nested)
+                for call in sorted(run.calls)
+            ]
 
     def task_runs(
         self,
@@ -117,12 +131,17 @@ class MemoryStore(Store):
         with self._turn:
             found = [
                 row
-                for element, row in self._elements(flow_run_id)
+                for element, row in self._elements(flow_run_id, nested=call is None)
                 if codes is None or element.code in codes
                 if call is None or row.call == call
                 if map_index is None or row.map_index == map_index
             ]
         return found[:limit]
+
+    def children(self, task_run: TaskRunRow, *, limit: int | None = 50) -> list[TaskRunRow]:
+        with self._turn:
+            rows = [row for _, row in self._elements(task_run.flow_run_id)]
+        return [row for row in rows if row.parent_task_run_id == task_run.id][:limit]
 
     def find_task_run(self, ref: str, flow_run_id: str | None = None) -> TaskRunRow:
         with self._turn:
@@ -162,33 +181,63 @@ class MemoryStore(Store):
             ]
         return sorted(lines, key=lambda line: line.time_s)[:limit]
 
+    def nested_logs(
+        self, flow_run_id: str, *, limit: int | None = None
+    ) -> Iterable[tuple[str, LogLine]]:
+        with self._turn:
+            lines = [
+                (run.record.id, line)
+                for run in self._with_insides(flow_run_id)
+                for line in run.logs.values()
+            ]
+        return sorted(lines, key=lambda line: line[1].time_s)[:limit]
+
     def close(self) -> None:
         """Do nothing: there is nothing to give back."""
 
     def _newest_first(self) -> list[_Run]:
-        runs = reversed(self._runs.values())
+        """Return the flow runs, without the insides of task runs."""
+        runs = [run for run in reversed(self._runs.values()) if run.record.kind == "flow"]
         return sorted(runs, key=lambda run: run.record.created_s, reverse=True)
 
-    def _elements(self, flow_run_id: str | None) -> list[tuple[Element, TaskRunRow]]:
+    def _with_insides(self, flow_run_id: str | None, *, nested: bool = True) -> list[_Run]:
+        """Return one run, or all flow runs, newest first, each with its insides after it."""
+        if flow_run_id is None:
+            first = self._newest_first()
+        else:
+            first = [self._runs[flow_run_id]] if flow_run_id in self._runs else []
+        found: list[_Run] = []
+        for run in first:
+            insides = [
+                each for each in self._runs.values()
+                if each.record.kind == "task"
+                and each.record.parent_flow_run_id == run.record.id
+            ]
+            found.append(run)
+            if nested:
+                found += sorted(insides, key=lambda each: each.record.created_s)
+        return found
+
+    def _elements(
+        self, flow_run_id: str | None, *, nested: bool = True
+    ) -> list[tuple[Element, TaskRunRow]]:
         return [
             (element, task_run_row(_head(run, element.call), element))
-            for run in self._newest_first()
-            if flow_run_id is None or run.record.id == flow_run_id
+            for run in self._with_insides(flow_run_id, nested=nested)
             for place, element in sorted(run.elements().items())
             if place[0] in run.calls
         ]
 
     def _last_started(self, flow_run_id: str | None) -> list[TaskRunRow]:
-        for run in self._newest_first():
-            if flow_run_id is None or run.record.id == flow_run_id:
-                started = [
-                    element
-                    for element in run.elements().values()
-                    if element.started_s is not None and element.call in run.calls
-                ]
-                if started:
-                    element = max(started, key=lambda element: element.started_s or 0.0)
-                    return [task_run_row(_head(run, element.call), element)]
+        for run in self._with_insides(flow_run_id, nested=False):
+            started = [
+                element
+                for element in run.elements().values()
+                if element.started_s is not None and element.call in run.calls
+            ]
+            if started:
+                element = max(started, key=lambda element: element.started_s or 0.0)
+                return [task_run_row(_head(run, element.call), element)]
         return []
 
 
@@ -263,8 +312,13 @@ def _text_only(error: ErrorRecord) -> ErrorRecord:
 def _head(run: _Run, call: int) -> CallHead:
     record = run.calls[call]
     return CallHead(
-        run.record.id, 0, call, record.task_name, record.task_key, record.kind
+        _run_head(run), call, record.task_name, record.task_key, record.kind, record.parent
     )
+
+
+def _run_head(run: _Run) -> RunHead:
+    record = run.record
+    return run_head(record.kind, record.id, record.parent_flow_run_id, record.parent_task_run_id)
 
 
 def _call_row(run: _Run, call: int) -> CallRow:
@@ -282,6 +336,8 @@ def _call_row(run: _Run, call: int) -> CallRow:
         created=created,
         counts=counts_by_name(run.counts.get(call, {})),
         fault=run.faults.get(call),
+        run_id=run.record.id,
+        parent_task_run_id=parent_of(_run_head(run), record.parent),
     )
 
 
@@ -303,6 +359,7 @@ def _flow_run_row(record: FlowRunRecord) -> FlowRunRow:
         end_time=moment(record.end_time_s),
         run_count=record.run_count,
         parent_flow_run_id=record.parent_flow_run_id,
+        parent_task_run_id=record.parent_task_run_id,
         runner=record.runner,
         dashboard_link=record.dashboard_link,
         host=record.host,

@@ -10,24 +10,36 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
 
 from dataflow.outcomes import Attempt, LogLine
 from dataflow.store import CallRow, FlowRunRow, TaskRunRow
 from dataflow.stores import schema
 from dataflow.stores.elements import element_at, elements
 from dataflow.stores.packing import codes_of
-from dataflow.stores.rows import CallHead, attempt_of, call_row, flow_run_row, task_run_row
+from dataflow.stores.rows import (
+    CallHead,
+    RunHead,
+    attempt_of,
+    call_row,
+    flow_run_row,
+    run_head,
+    task_run_row,
+)
 
 _RUNS = schema.flow_runs
+HEAD = (_RUNS.c.key, _RUNS.c.kind, _RUNS.c.id, _RUNS.c.parent_flow_run_id,
+         _RUNS.c.parent_task_run_id)
+IS_FLOW = _RUNS.c.kind == "flow"
 NEWEST_FIRST = (_RUNS.c.created_s.desc(), _RUNS.c.key.desc())
 
 
 def flow_runs(
-    connection: Connection, limit: int, state: str | None, flow: str | None
+    connection: Connection, limit: int | None, state: str | None, flow: str | None,
+    parent: str | None,
 ) -> list[FlowRunRow]:
     """Return flow runs, newest first."""
-    statement = select(_RUNS).order_by(*NEWEST_FIRST).limit(limit)
+    statement = select(_RUNS).where(IS_FLOW).order_by(*NEWEST_FIRST).limit(limit)
     if state is not None:
         wanted = state.casefold()
         statement = statement.where(
@@ -35,45 +47,73 @@ def flow_runs(
         )
     if flow is not None:
         statement = statement.where(_RUNS.c.flow_name == flow)
+    if parent is not None:
+        statement = statement.where(_RUNS.c.parent_task_run_id == parent)
     return [flow_run_row(row) for row in connection.execute(statement)]
 
 
-def calls(connection: Connection, flow_run_id: str) -> list[CallRow]:
-    """Return the calls of a run in the order they were made."""
+def calls(connection: Connection, flow_run_id: str, nested: bool) -> list[CallRow]:
+    """Return the calls of a run in the order they were made, with those of its insides last."""
     table = schema.calls
-    statement = (
-        select(table)
-        .join(_RUNS, _RUNS.c.key == table.c.run)
-        .where(_RUNS.c.id == flow_run_id)
-        .order_by(table.c.call)
-    )
-    return [call_row(row) for row in connection.execute(statement)]
+    found: list[CallRow] = []
+    for run in run_heads(connection, flow_run_id, nested=nested):
+        statement = select(table).where(table.c.run == run.key).order_by(table.c.call)
+        found += [call_row(row, run) for row in connection.execute(statement)]
+    return found
 
 
 def heads(
-    connection: Connection, run: int, flow_run_id: str, call: int | None = None
+    connection: Connection, run: RunHead, call: int | None = None
 ) -> dict[int, CallHead]:
     """Return what elements need of their calls, by call."""
     table = schema.calls
     statement = (
-        select(table.c.call, table.c.task_name, table.c.task_key, table.c.kind)
-        .where(table.c.run == run)
+        select(table.c.call, table.c.task_name, table.c.task_key, table.c.kind, table.c.parent)
+        .where(table.c.run == run.key)
         .order_by(table.c.call)
     )
     if call is not None:
         statement = statement.where(table.c.call == call)
-    return {row.call: CallHead(flow_run_id, run, *row) for row in connection.execute(statement)}
+    return {row.call: CallHead(run, *row) for row in connection.execute(statement)}
 
 
-def run_keys(
-    connection: Connection, flow_run_id: str | None, limit: int | None = None
-) -> Iterator[tuple[int, str]]:
-    """Yield (key, id) of one flow run, or of all, newest first."""
-    statement = select(_RUNS.c.key, _RUNS.c.id).order_by(*NEWEST_FIRST)
-    if flow_run_id is not None:
-        statement = statement.where(_RUNS.c.id == flow_run_id)
-    for row in connection.execute(statement.limit(limit)).all():
-        yield row.key, row.id
+def run_heads(
+    connection: Connection, flow_run_id: str | None, limit: int | None = None, *,
+    nested: bool = True,
+) -> Iterator[RunHead]:
+    """Yield one run, or all flow runs, newest first, each with its insides after it.
+
+    Parameters
+    ----------
+    limit
+        Flow runs, and insides of each, at most.
+    nested
+        False: no insides.
+    """
+    first = select(*HEAD).order_by(*NEWEST_FIRST)
+    first = first.where(IS_FLOW if flow_run_id is None else _RUNS.c.id == flow_run_id)
+    for row in connection.execute(first.limit(limit)).all():
+        yield head_of(row)
+        if not nested:
+            continue
+        insides = (
+            select(*HEAD)
+            .where(_RUNS.c.parent_flow_run_id == row.id, ~IS_FLOW)
+            .order_by(_RUNS.c.created_s, _RUNS.c.key)
+        )
+        for inside in connection.execute(insides.limit(limit and limit * limit)).all():
+            yield head_of(inside)
+
+
+def head_of(row: Any) -> RunHead:
+    """Return the head of a run from the columns of :data:`HEAD`."""
+    return run_head(row.kind, row.id, row.parent_flow_run_id, row.parent_task_run_id, row.key)
+
+
+def of_flow_run(flow_run_id: str) -> ColumnElement[bool]:
+    """Return the condition that a run is this flow run or inside of one of its task runs."""
+    return or_(_RUNS.c.id == flow_run_id,
+               and_(_RUNS.c.parent_flow_run_id == flow_run_id, ~IS_FLOW))
 
 
 def task_runs(
@@ -90,16 +130,16 @@ def task_runs(
     found: list[TaskRunRow] = []
     if codes is not None and not codes:
         return found
-    for run, run_id in run_keys(connection, flow_run_id):
-        known = heads(connection, run, run_id, call)
+    for run in run_heads(connection, flow_run_id, nested=call is None):
+        known = heads(connection, run, call)
         if map_index is None:
-            stream = elements(connection, run, call=call, codes=codes)
+            stream = elements(connection, run.key, call=call, codes=codes)
         else:
             stream = (
                 element
                 for head in known.values()
                 if head.kind == "map"
-                if (element := element_at(connection, run, head.call, map_index)) is not None
+                if (element := element_at(connection, run.key, head.call, map_index)) is not None
                 if codes is None or element.code in codes
             )
         for element in stream:
@@ -107,6 +147,29 @@ def task_runs(
                 return found
             if element.call in known:
                 found.append(task_run_row(known[element.call], element))
+    return found
+
+
+def children(
+    connection: Connection, task_run: TaskRunRow, limit: int | None
+) -> list[TaskRunRow]:
+    """Return the task runs that a task run made itself."""
+    of_inside = _RUNS.c.parent_task_run_id == task_run.id
+    statement = (
+        select(*HEAD)
+        .where(or_(_RUNS.c.id == task_run.run_id,
+                   and_(_RUNS.c.parent_flow_run_id == task_run.flow_run_id, of_inside, ~IS_FLOW)))
+        .order_by(_RUNS.c.created_s, _RUNS.c.key)
+    )
+    found: list[TaskRunRow] = []
+    for run in map(head_of, connection.execute(statement).all()):
+        own = [head for head in heads(connection, run).values()
+               if head.parent_task_run_id == task_run.id]
+        for head in own:
+            for element in elements(connection, run.key, call=head.call):
+                if limit is not None and len(found) >= limit:
+                    return found
+                found.append(task_run_row(head, element))
     return found
 
 
@@ -148,3 +211,21 @@ def logs(
     if index is not None:
         statement = statement.where(table.c.index == index)
     return [LogLine(*row) for row in connection.execute(statement)]
+
+
+def nested_logs(
+    connection: Connection, flow_run_id: str, limit: int | None
+) -> list[tuple[str, LogLine]]:
+    """Return log lines of a run and its insides in time order, each with the id of its run."""
+    table = schema.logs
+    statement: Any = (
+        select(
+            _RUNS.c.id, table.c.call, table.c.index.label("index_"), table.c.attempt,
+            table.c.time_s, table.c.level, table.c.logger, table.c.message,
+        )
+        .join(_RUNS, _RUNS.c.key == table.c.run)
+        .where(of_flow_run(flow_run_id))
+        .order_by(table.c.time_s, table.c.position, table.c.run, table.c.call, table.c.index)
+        .limit(limit)
+    )
+    return [(row[0], LogLine(*row[1:])) for row in connection.execute(statement)]

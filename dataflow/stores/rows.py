@@ -18,15 +18,42 @@ from dataflow.store import CallRow, FlowRunRow, TaskRunRow
 from dataflow.stores.packing import restore_traceback
 
 
+class RunHead(NamedTuple):
+    """A flow run, or the inside of a task run: what its calls need to become rows."""
+
+    key: int  # 0 where rows have none
+    id: str
+    flow_run_id: str  # that users see: of an inside, the flow run around
+    parent_task_run_id: str | None  # whose inside it is
+
+
 class CallHead(NamedTuple):
     """What every element of a call needs to become a row."""
 
-    flow_run_id: str
-    run: int
+    run: RunHead
     call: int
     task_name: str
     task_key: str
     kind: str
+    parent: int | None
+
+    @property
+    def parent_task_run_id(self) -> str | None:
+        """Id of the task run that made the call, None where the flow did."""
+        return parent_of(self.run, self.parent)
+
+
+def parent_of(run: RunHead, parent: int | None) -> str | None:
+    """Return the id of the task run that made a call of ``run``, None where the flow did."""
+    return run.parent_task_run_id if parent is None else task_run_id(run.id, parent, 0)
+
+
+def run_head(kind: str, id: str, parent_flow_run_id: str | None, parent_task_run_id: str | None,
+             key: int = 0) -> RunHead:
+    """Return the head of a run from its record."""
+    if kind != "task":
+        return RunHead(key, id, id, None)
+    return RunHead(key, id, parent_flow_run_id or id, parent_task_run_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +97,7 @@ def flow_run_row(row: Any) -> FlowRunRow:
         end_time=moment(row.end_time_s),
         run_count=row.run_count,
         parent_flow_run_id=row.parent_flow_run_id,
+        parent_task_run_id=row.parent_task_run_id,
         runner=row.runner,
         dashboard_link=row.dashboard_link,
         host=row.host,
@@ -80,8 +108,8 @@ def flow_run_row(row: Any) -> FlowRunRow:
     )
 
 
-def call_row(row: Any) -> CallRow:
-    """Translate a row of ``calls``."""
+def call_row(row: Any, run: RunHead) -> CallRow:
+    """Translate a row of ``calls`` of a run."""
     return CallRow(
         call=row.call,
         task_name=row.task_name,
@@ -93,6 +121,8 @@ def call_row(row: Any) -> CallRow:
         created=datetime.fromtimestamp(row.created_s, UTC),
         counts=counts_by_name({int(code): n for code, n in json.loads(row.counts or "{}").items()}),
         fault=row.fault,
+        run_id=run.id,
+        parent_task_run_id=parent_of(run, row.parent),
     )
 
 
@@ -141,13 +171,15 @@ def attempt_of(row: Any) -> Attempt:
 
 def task_run_row(call: CallHead, element: Element) -> TaskRunRow:
     """Give an element its id, its name and its state's names."""
-    mapped = call.kind == "map"
+    mapped, run_id = call.kind == "map", call.run.id
     state_type, state_name = STATE_OF[Code(element.code)]
     return TaskRunRow(
-        id=task_run_id(call.flow_run_id, call.call, element.index),
+        id=task_run_id(run_id, call.call, element.index),
         name=element.name
-        or element_name(call.flow_run_id, call.call, element.index, call.task_name, mapped),
-        flow_run_id=call.flow_run_id,
+        or element_name(run_id, call.call, element.index, call.task_name, mapped),
+        flow_run_id=call.run.flow_run_id,
+        run_id=run_id,
+        parent_task_run_id=call.parent_task_run_id,
         task_name=call.task_name,
         task_key=call.task_key,
         call=call.call,
@@ -162,5 +194,5 @@ def task_run_row(call: CallHead, element: Element) -> TaskRunRow:
         error_type=element.error_type,
         error_message=element.error_message,
         traceback=element.traceback,
-        cause=None if element.cause is None else task_run_id(call.flow_run_id, *element.cause),
+        cause=None if element.cause is None else task_run_id(run_id, *element.cause),
     )

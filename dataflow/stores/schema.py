@@ -43,6 +43,7 @@ flow_runs = Table(
     "flow_runs",
     metadata,
     Column("key", Integer, primary_key=True),
+    Column("kind", Text, nullable=False),  # "flow", or "task": the inside of a task run
     Column("id", Text, nullable=False, unique=True),
     Column("tail", BigInteger, nullable=False),  # ids.run_tail: leads from a task run id to here
     Column("name", Text, nullable=False),
@@ -57,7 +58,8 @@ flow_runs = Table(
     Column("start_time_s", Double),
     Column("end_time_s", Double),
     Column("run_count", Integer, nullable=False),
-    Column("parent_flow_run_id", Text),
+    Column("parent_flow_run_id", Text),  # of an inside: the flow run that users see
+    Column("parent_task_run_id", Text),
     Column("runner", Text),
     Column("dashboard_link", Text),
     Column("host", Text),
@@ -67,7 +69,8 @@ flow_runs = Table(
     Column("traceback", Text),
     Index("flow_runs_tail", "tail"),
     Index("flow_runs_name", "name"),
-    Index("flow_runs_created", "created_s"),
+    Index("flow_runs_created", "kind", "created_s"),
+    Index("flow_runs_parent", "parent_flow_run_id"),
 )
 
 calls = Table(
@@ -82,6 +85,7 @@ calls = Table(
     Column("tags", Text, nullable=False),  # JSON
     Column("upstream", Text, nullable=False),  # JSON
     Column("created_s", Double, nullable=False),
+    Column("parent", Integer),  # the direct call whose task run made this one
     Column("counts", Text),  # JSON: code → elements; NULL: none were told yet
     Column("fault", Text),  # why it failed as a whole
     sqlite_with_rowid=False,

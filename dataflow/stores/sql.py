@@ -64,19 +64,26 @@ class SqlStore(Store):
                 key = self._writer.write(connection, flow_run_id, known, gulp)
             self._keys[flow_run_id] = key  # only now: the transaction is committed
 
+    def write_all(self, gulps: Sequence[tuple[str, Gulp]]) -> None:
+        with self._turn, translated(self._where, "write to"), self._writing() as connection:
+            for flow_run_id, gulp in gulps:
+                known = self._keys.get(flow_run_id)
+                self._writer.write(connection, flow_run_id, known, gulp)
+
     def flow_runs(
-        self, *, limit: int = 50, state: str | None = None, flow: str | None = None
+        self, *, limit: int | None = 50, state: str | None = None, flow: str | None = None,
+        parent: str | None = None,
     ) -> list[FlowRunRow]:
         with self._reading() as connection:
-            return reading.flow_runs(connection, limit, state, flow)
+            return reading.flow_runs(connection, limit, state, flow, parent)
 
     def find_flow_run(self, ref: str) -> FlowRunRow:
         with self._reading() as connection:
             return finding.flow_run(connection, ref)
 
-    def calls(self, flow_run_id: str) -> list[CallRow]:
+    def calls(self, flow_run_id: str, *, nested: bool = False) -> list[CallRow]:
         with self._reading() as connection:
-            return reading.calls(connection, flow_run_id)
+            return reading.calls(connection, flow_run_id, nested)
 
     def task_runs(
         self,
@@ -91,6 +98,10 @@ class SqlStore(Store):
             return reading.task_runs(
                 connection, flow_run_id, state=state, call=call, map_index=map_index, limit=limit
             )
+
+    def children(self, task_run: TaskRunRow, *, limit: int | None = 50) -> list[TaskRunRow]:
+        with self._reading() as connection:
+            return reading.children(connection, task_run, limit)
 
     def find_task_run(self, ref: str, flow_run_id: str | None = None) -> TaskRunRow:
         with self._reading() as connection:
@@ -110,6 +121,12 @@ class SqlStore(Store):
     ) -> Iterable[LogLine]:
         with self._reading() as connection:
             return reading.logs(connection, flow_run_id, call, index, limit)
+
+    def nested_logs(
+        self, flow_run_id: str, *, limit: int | None = None
+    ) -> Iterable[tuple[str, LogLine]]:
+        with self._reading() as connection:
+            return reading.nested_logs(connection, flow_run_id, limit)
 
     def close(self) -> None:
         with self._turn, translated(self._where, "close"):

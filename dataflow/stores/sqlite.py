@@ -15,6 +15,7 @@ import os
 import sqlite3
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,10 +71,17 @@ class SqliteStore(SqlStore):
         self._file = _identity(self.path)
 
     def write(self, flow_run_id: str, gulp: Gulp) -> None:
-        """Write a gulp; see the port. A file that was moved or deleted is noticed here.
+        """Write a gulp; see the port. A file that was moved or deleted is noticed here."""
+        self._check()
+        super().write(flow_run_id, gulp)
 
-        SQLite would go on writing into a file that has no name any more.
-        """
+    def write_all(self, gulps: Sequence[tuple[str, Gulp]]) -> None:
+        """Write gulps in one transaction; see :meth:`write`."""
+        self._check()
+        super().write_all(gulps)
+
+    def _check(self) -> None:
+        """Raise where the file has no name any more: SQLite would go on writing into it."""
         if _identity(self.path) != self._file:
             raise StoreError(
                 f"Cannot write to the run store {self.path}: the file was moved, deleted or "
@@ -81,7 +89,6 @@ class SqliteStore(SqlStore):
                 "its records so far are in the file that was moved.",
                 path=str(self.path), reason="moved",
             )
-        super().write(flow_run_id, gulp)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -172,11 +172,11 @@ def _key_of(connection: Connection, flow_run_id: str) -> int:
 def _flow_run_values(record: FlowRunRecord) -> Values:
     error = record.error
     return (
-        record.id, run_tail(record.id), clean(record.name), clean(record.flow_name),
+        record.kind, record.id, run_tail(record.id), clean(record.name), clean(record.flow_name),
         _cleaned(record.flow_version), record.state_type, clean(record.state_name),
         _cleaned(record.message), clean(record.parameters), _json(record.tags),
         record.created_s, record.start_time_s, record.end_time_s, record.run_count,
-        record.parent_flow_run_id, _cleaned(record.runner),
+        record.parent_flow_run_id, record.parent_task_run_id, _cleaned(record.runner),
         _cleaned(record.dashboard_link), _cleaned(record.host), record.pid,
         clean(error.type_name) if error else None,
         clean(error.message) if error else None,
@@ -191,6 +191,7 @@ def _call_rows(
         (
             run, record.call, clean(record.task_name), clean(record.task_key), record.kind,
             record.width, _json(record.tags), _json(record.upstream), record.created_s,
+            record.parent,
             _counts_text(counts[record.call]) if record.call in counts else None,
         )
         for record in records

@@ -13,7 +13,7 @@ import time
 from typing import Any
 
 from dataflow.batch import CallCode, RunInfo
-from dataflow.context import LogSink, TaskRunContext, current_task
+from dataflow.context import FlowRunContext, LogSink, current_task
 from dataflow.exceptions import TaskRunTimeoutError
 from dataflow.hooks import tell_completed, tell_running
 from dataflow.outcomes import Attempt, Code
@@ -35,7 +35,7 @@ class AsyncAttempts(Attempts):
         name: str | None = None
         message: str | None = None
         while True:
-            context = TaskRunContext(self.run, self.code, index, attempt, self.logs, args, kwargs)
+            context = self.context(self.run, self.code, index, attempt, self.logs, args, kwargs)
             context.chosen_name = name
             current_task.set(context)
             started = _clock()
@@ -47,10 +47,16 @@ class AsyncAttempts(Attempts):
                     if self.task.hooks is not None:
                         tell_running(context)
                     value = await self._timed(args, kwargs)
+                if context.inside is not None:
+                    leave = context.inside.leave
+                    value = (leave(value) if context.inside.in_place
+                             else await beside(leave, value))
+                    self._take(context.inside)
                 if type(value) in MAY_BE_STATES:
                     value, message = adopted(value, self.task.name)
             except BaseException as error:  # user code may raise anything
                 if isinstance(error, asyncio.CancelledError) and self.stopped():
+                    self._abandon(context, Code.CANCELLED, error)
                     return Outcome(Code.CANCELLED, attempts=attempt, name=name)
                 outcome, code = self._failed(context, error, name, started)
                 if outcome.code != Code.AWAITING_RETRY:
@@ -61,6 +67,7 @@ class AsyncAttempts(Attempts):
                 attempt += 1
                 continue
             if self.task.hooks is not None:
+                context.end()  # a hook runs nothing inside of the task run any more
                 tell_completed(context, value, message, started)
             return Outcome(Code.COMPLETED, value, attempts=attempt, name=name, message=message)
 
@@ -93,6 +100,7 @@ class AsyncAttempts(Attempts):
 async def arrive_here(
     code: CallCode, args: tuple[Any, ...], kwargs: dict[str, Any], run: RunInfo | None,
     logs: LogSink | None = None, history: list[Attempt] | None = None, index: int = 0,
+    caller: FlowRunContext | None = None, nested: list[tuple[str, Any]] | None = None,
 ) -> Outcome:
     """Run a direct call on the caller's loop, waiting out its retry delays.
 
@@ -101,8 +109,10 @@ async def arrive_here(
     is the ``asyncio.CancelledError``, for the caller to raise.
     """
     if code.task.isolation == "process":
-        return await beside(run_here, code, args, kwargs, run, logs, history=history, index=index)
-    attempts = AsyncAttempts(code, run, logs, [] if history is None else history, remote=False)
+        return await beside(run_here, code, args, kwargs, run, logs, history=history, index=index,
+                            caller=caller, nested=nested)
+    attempts = AsyncAttempts(code, run, logs, [] if history is None else history, remote=False,
+                             nested=nested, caller=caller)
     around = current_task.get()
     try:
         outcome = await attempts.arrive(index, 0, args, kwargs)

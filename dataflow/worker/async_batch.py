@@ -19,12 +19,13 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 from dataflow.batch import Batch, Block, Column, RunInfo
 from dataflow.context import current_task
 from dataflow.outcomes import Attempt, Code, Report
 from dataflow.worker.async_step import AsyncStep
-from dataflow.worker.control import Control
+from dataflow.worker.control import Control, current_control
 from dataflow.worker.logs import BatchLog
 from dataflow.worker.splitting import with_size
 from dataflow.worker.values import Values
@@ -59,6 +60,7 @@ class AsyncWalk:
         self.values = Values(batch, inputs)
         self.logs = BatchLog(run.log_limit)
         self.attempts: list[Attempt] = []
+        self.nested: list[tuple[str, Any]] = []  # records of what elements ran themselves
         self.missing: dict[tuple[int, int], None] = {}
         self._report = Report(batch.id, worker, time.time(), [], remote=remote)
         self.began = _clock()
@@ -70,7 +72,7 @@ class AsyncWalk:
         self._marks = [bytearray(len(group.indexes)) for group in batch.groups]
         self._closed = False  # nothing more begins
         self._told = False  # a part was reported
-        self._told_lines = self._told_attempts = 0
+        self._told_lines = self._told_attempts = self._told_nested = 0
         self._news = 0  # elements that ended and were not told
         self._border = threading.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -92,6 +94,7 @@ class AsyncWalk:
         self._loop = asyncio.get_running_loop()
         self._over: asyncio.Future[None] = self._loop.create_future()
         current_task.set(None)
+        current_control.set(self.control)
         self._context = contextvars.copy_context()
         self._cpu_began = time.thread_time()
         self._look()
@@ -204,8 +207,10 @@ class AsyncWalk:
         lines, attempts = self.logs.close() if over else self.logs.lines, self.attempts
         report.logs = lines[self._told_lines :]
         report.attempts = attempts[self._told_attempts :]
+        report.nested = self.nested[self._told_nested :]
         self._told_lines += len(report.logs)
         self._told_attempts += len(report.attempts)
+        self._told_nested += len(report.nested)
         self._told = True
         return with_size(report, columns)
 

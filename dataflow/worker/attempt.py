@@ -13,17 +13,26 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from dataflow.batch import CallCode, RunInfo
-from dataflow.context import LogSink, TaskRunContext, current_task
-from dataflow.exceptions import TaskRunTimeoutError, WorkerLost
+from dataflow.context import (
+    DirectCallContext,
+    FlowRunContext,
+    Inside,
+    LogSink,
+    TaskRunContext,
+    current_task,
+)
+from dataflow.exceptions import CancelledRun, TaskRunTimeoutError, WorkerLost
 from dataflow.failures import own_frames, record_of
 from dataflow.hooks import failed_state, may_retry, tell_completed, tell_failed, tell_running
 from dataflow.outcomes import Attempt, Code, ErrorRecord
 from dataflow.retry import RetryPolicy
 from dataflow.run_names import run_name
 from dataflow.states import State
+from dataflow.tree_notes import note_place
 from dataflow.worker.deadline import call_with_deadline
 from dataflow.worker.isolate import IsolatedCrash, call_isolated
 from dataflow.worker.kinds import blocking
@@ -72,12 +81,18 @@ class Attempts:
         Asked before an immediate retry.
     interrupted
         Told of a Ctrl-C that met an element.
+    nested
+        Records of what the elements ran themselves are appended here.
+    caller
+        The run that makes a direct call.
     """
 
     def __init__(self, code: CallCode, run: RunInfo | None, logs: LogSink | None,
                  history: list[Attempt], *, remote: bool,
                  stopped: Callable[[], bool] = lambda: False,
-                 interrupted: Callable[[BaseException], None] = lambda error: None) -> None:
+                 interrupted: Callable[[BaseException], None] = lambda error: None,
+                 nested: list[tuple[str, Any]] | None = None,
+                 caller: FlowRunContext | None = None) -> None:
         self.code = code
         self.task = code.task
         self.run = run
@@ -85,6 +100,10 @@ class Attempts:
         self.history = history
         self.remote = remote
         self.stopped = stopped
+        self.nested: list[tuple[str, Any]] = [] if nested is None else nested
+        self.context: Callable[..., TaskRunContext] = (
+            TaskRunContext if caller is None
+            else partial(DirectCallContext, caller, current_task.get()))
         self.fn = self._function()
         self.interrupted = interrupted
         self.plain = (
@@ -104,7 +123,7 @@ class Attempts:
         name: str | None = None
         message: str | None = None
         while True:
-            context = TaskRunContext(self.run, self.code, index, attempt, self.logs, args, kwargs)
+            context = self.context(self.run, self.code, index, attempt, self.logs, args, kwargs)
             context.chosen_name = name
             current_task.set(context)
             started = _clock()
@@ -116,6 +135,9 @@ class Attempts:
                     if self.task.hooks is not None:
                         tell_running(context)
                     value = self._guarded(context, args, kwargs)
+                if context.inside is not None:
+                    value = context.inside.leave(value)
+                    self._take(context.inside)
                 if type(value) in MAY_BE_STATES:
                     value, message = adopted(value, self.task.name)
             except BaseException as error:  # user code may raise anything
@@ -128,8 +150,21 @@ class Attempts:
                 attempt += 1
                 continue
             if self.task.hooks is not None:
+                context.end()  # a hook runs nothing inside of the task run any more
                 tell_completed(context, value, message, started)
             return Outcome(Code.COMPLETED, value, attempts=attempt, name=name, message=message)
+
+    def _take(self, inside: Inside) -> None:
+        """Take the records of what the task run ran itself."""
+        self.nested += inside.records
+        inside.records = []
+
+    def _abandon(self, context: TaskRunContext, code: Code, error: BaseException) -> None:
+        """Cancel what the task run ran itself, and let it run nothing any more."""
+        inside = context.end()
+        if inside is not None:
+            inside.abandon(code, error)
+            self._take(inside)
 
     def broken_input(self, index: int, error: BaseException) -> Outcome:
         """Return the outcome of an element whose arguments could not be put together."""
@@ -147,7 +182,7 @@ class Attempts:
         """Call the function with the options that cost something."""
         task = self.task
         if task.isolation == "process":
-            return call_isolated(context, task.timeout_s)
+            return call_isolated(context, task.timeout_s, self.nested)
         fn = self.fn
         if task.log_prints:
             from dataflow.logging import prints_to_log
@@ -169,17 +204,13 @@ class Attempts:
     def _failed(self, context: TaskRunContext, error: BaseException, name: str | None,
                 started: float) -> tuple[Outcome, Code]:
         """Return the outcome, and the code of this attempt, which a retry may follow."""
-        code, message = Code.FAILED, None
+        code, message = _code_of(error, stopped=self.stopped()), None
         if isinstance(error, ReturnedState):
             code, message, error = error.code, error.message, error.error
-        elif isinstance(error, TaskRunTimeoutError):
-            code = Code.TIMED_OUT
-        elif not isinstance(error, Exception):
-            code = Code.CRASHED
-            if is_ctrl_c(error):
-                self.interrupted(error)
-        elif isinstance(error, IsolatedCrash):
-            code = Code.CRASHED
+        elif is_ctrl_c(error):
+            self.interrupted(error)
+        self._abandon(context, code, error)
+        note_place(error, context)
         record = _record(error, remote=self.remote)
         outcome = Outcome(code, error=record, attempts=context.attempt, name=name,
                           message=message)
@@ -208,15 +239,16 @@ def is_ctrl_c(error: BaseException) -> bool:
 def run_here(
     code: CallCode, args: tuple[Any, ...], kwargs: dict[str, Any], run: RunInfo | None,
     logs: LogSink | None = None, sleep: Callable[[float], None] = time.sleep,
-    history: list[Attempt] | None = None, index: int = 0,
+    history: list[Attempt] | None = None, caller: FlowRunContext | None = None,
+    nested: list[tuple[str, Any]] | None = None, index: int = 0,
 ) -> Outcome:
     """Run a direct call in the calling thread, waiting out its retry delays.
 
-    ``index`` is that of the element it belongs to: 0, but inside another task.
-
-    The caller's context is as it was when this returns.
+    ``caller`` is the run that makes the call. The caller's context is as it was
+    when this returns.
     """
-    attempts = Attempts(code, run, logs, [] if history is None else history, remote=False)
+    attempts = Attempts(code, run, logs, [] if history is None else history, remote=False,
+                        nested=nested, caller=caller)
     token = current_task.set(None)
     try:
         outcome = attempts.call(index, 0, args, kwargs)
@@ -226,6 +258,17 @@ def run_here(
         return outcome
     finally:
         current_task.reset(token)
+
+
+def _code_of(error: BaseException, *, stopped: bool) -> Code:
+    """Return the code of an attempt that raised."""
+    if isinstance(error, TaskRunTimeoutError):
+        return Code.TIMED_OUT
+    if isinstance(error, IsolatedCrash) or not isinstance(error, Exception):
+        return Code.CRASHED
+    if stopped and isinstance(error, CancelledRun):  # what the task run ran itself was cancelled
+        return Code.CANCELLED
+    return Code.FAILED
 
 
 def _record(error: BaseException, *, remote: bool) -> ErrorRecord:

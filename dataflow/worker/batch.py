@@ -17,12 +17,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from dataflow.batch import Batch, Block, Column, Group, RunInfo
 from dataflow.captured_logs import capture
 from dataflow.context import current_task
 from dataflow.outcomes import Attempt, Code, Report
-from dataflow.worker.control import Control
+from dataflow.worker.control import Control, current_control
 from dataflow.worker.logs import BatchLog
 from dataflow.worker.splitting import (
     FirstPart,
@@ -83,11 +84,12 @@ def run_batch(
     walk = _Walk(batch, inputs, run, worker, control, remote)
     if may_split and batch.budget_s is not None:
         return run_splittable(walk, batch.budget_s)
-    token = current_task.set(None)
+    task_token, control_token = current_task.set(None), current_control.set(None)
     try:
         return walk.go()
     finally:
-        current_task.reset(token)
+        current_task.reset(task_token)
+        current_control.reset(control_token)
 
 
 class _Walk:
@@ -104,6 +106,7 @@ class _Walk:
         self.values = Values(batch, inputs)
         self.logs = BatchLog(run.log_limit)
         self.attempts: list[Attempt] = []
+        self.nested: list[tuple[str, Any]] = []  # records of what elements ran themselves
         self.missing: dict[tuple[int, int], None] = {}
         self.columns: dict[int, Column] = {}
         self.groups: list[list[Step]] = []  # that have ended, in order
@@ -116,6 +119,7 @@ class _Walk:
         self._split = False
 
     def go(self) -> tuple[Report, Block | None]:
+        current_control.set(self.control)
         for key in self.batch.lengths_of:
             self._length(*key)
         for number, group in enumerate(self.batch.groups):
@@ -184,6 +188,7 @@ class _Walk:
         steps = [step for group in self.groups for step in group]
         report.spans = [step.span(slice(None)) for step in steps]
         report.attempts = self.attempts
+        report.nested = self.nested
         report.missing = list(self.missing)
         complete = all(min(step.codes, default=Code.COMPLETED) >= Code.COMPLETED
                        for step in steps)

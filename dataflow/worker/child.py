@@ -19,9 +19,10 @@ import cloudpickle
 
 from dataflow.batch import CallCode, TaskCode
 from dataflow.captured_logs import capture
-from dataflow.context import TaskRunContext, current_task
+from dataflow.context import Inside, TaskRunContext, current_task
 from dataflow.exceptions import UnpicklableResult
 from dataflow.failures import record_of, text_of
+from dataflow.outcomes import Code
 from dataflow.worker.kinds import blocking
 from dataflow.worker.logs import BatchLog
 
@@ -50,15 +51,18 @@ def _end_with(parent: int) -> None:
     os._exit(1)
 
 
-def _serve(request: bytes, tasks: dict[str, TaskCode]) -> tuple[str, Any, list[Any]]:
+def _serve(request: bytes, tasks: dict[str, TaskCode]) -> tuple[str, Any, list[Any], list[Any]]:
+    """Return kind of answer, value or error, log lines, records of what it ran itself."""
     logs = BatchLog(10_000)
+    nested: list[tuple[str, Any]] = []
     try:
         context = _context(request, tasks, logs)
-        return "value", _pickled(_call(context), context.code.task.name), logs.close()
+        value = _pickled(_call(context, nested), context.code.task.name)
+        return "value", value, logs.close(), nested
     except Exception as error:  # user code may raise anything
-        return "error", record_of(error, remote=True, skip_frames=2), logs.close()
+        return "error", record_of(error, remote=True, skip_frames=2), logs.close(), nested
     except BaseException as error:  # SystemExit, KeyboardInterrupt: the element crashed
-        return "crash", record_of(error, remote=True, skip_frames=2), logs.close()
+        return "crash", record_of(error, remote=True, skip_frames=2), logs.close(), nested
 
 
 def _context(request: bytes, tasks: dict[str, TaskCode], logs: BatchLog) -> TaskRunContext:
@@ -73,7 +77,7 @@ def _context(request: bytes, tasks: dict[str, TaskCode], logs: BatchLog) -> Task
     return context
 
 
-def _call(context: TaskRunContext) -> Any:
+def _call(context: TaskRunContext, nested: list[tuple[str, Any]]) -> Any:
     task = context.code.task
     fn = blocking(task)
     if task.log_prints:
@@ -83,7 +87,19 @@ def _call(context: TaskRunContext) -> Any:
     if context.run is not None and context.run.extra_loggers:
         capture(context.run.extra_loggers, context.run.log_level)
     current_task.set(context)
-    return fn(*context.args, **context.kwargs)
+    inside: Inside | None
+    try:
+        value = fn(*context.args, **context.kwargs)
+        if context.inside is not None:
+            value = context.inside.leave(value)
+    except BaseException as error:
+        if (inside := context.end()) is not None:
+            inside.abandon(Code.FAILED, error)
+        raise
+    finally:
+        if (inside := context.inside) is not None:
+            nested += inside.records
+    return value
 
 
 def _pickled(value: Any, task: str) -> bytes:

@@ -111,8 +111,11 @@ class Child:
         return code
 
 
-def call_isolated(context: TaskRunContext, timeout_s: float | None) -> Any:
+def call_isolated(context: TaskRunContext, timeout_s: float | None,
+                  nested: list[tuple[str, Any]]) -> Any:
     """Run an element in a child process and return its value.
+
+    Records of what it ran itself are appended to ``nested``.
 
     Raises
     ------
@@ -153,7 +156,7 @@ def call_isolated(context: TaskRunContext, timeout_s: float | None) -> Any:
                 _busy.pop(child, None)
         with _lock:
             _idle.append(child)
-        return _open(answer, context)
+        return _open(answer, context, nested)
     raise AssertionError("unreachable")
 
 
@@ -197,8 +200,9 @@ def _request(child: Child, context: TaskRunContext) -> bytes:
     return bytes(cloudpickle.dumps((head, body)))
 
 
-def _open(answer: bytes, context: TaskRunContext) -> Any:
-    kind, payload, lines = cloudpickle.loads(answer)
+def _open(answer: bytes, context: TaskRunContext, nested: list[tuple[str, Any]]) -> Any:
+    kind, payload, lines, records = cloudpickle.loads(answer)
+    nested += records
     if context.logs is not None:
         for line in lines:
             context.logs.add(*line)

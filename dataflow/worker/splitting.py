@@ -97,9 +97,10 @@ def wait_for_left_running(flow_run_id: str, batch: int) -> None:
 
 def second_part(walk: Walk, steps: list[Step], position: int) -> _Result:
     """Return the report and the value of the element that ran on."""
-    lines, history = len(walk.first_part[0].logs), len(walk.first_part[0].attempts)
+    first = walk.first_part[0]
+    lines, history, nested = len(first.logs), len(first.attempts), len(first.nested)
     report = replace(walk.report, spans=[], logs=walk.logs.close()[lines:],
-                     attempts=walk.attempts[history:], missing=[])
+                     attempts=walk.attempts[history:], nested=walk.nested[nested:], missing=[])
     columns: dict[int, Column] = {}
     for step in steps:
         index = step.indexes[position]
@@ -125,7 +126,7 @@ class FirstPart:
         walk = self.walk
         report = replace(
             walk.report, spans=[], logs=list(walk.logs.lines), attempts=list(walk.attempts),
-            missing=list(walk.missing),
+            missing=list(walk.missing), nested=list(walk.nested),
         )
         columns: dict[int, Column] = {}
         for step in self.before:

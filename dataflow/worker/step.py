@@ -34,6 +34,7 @@ class Walk(Protocol):
     values: Values
     logs: BatchLog
     attempts: list[Attempt]
+    nested: list[tuple[str, Any]]
     missing: dict[tuple[int, int], None]
     began: float
 
@@ -52,6 +53,7 @@ class Step:
         self.attempts = self.attempts_type(
             code, walk.run, walk.logs, walk.attempts, remote=walk.remote,
             stopped=lambda: walk.control.stopped, interrupted=walk.control.interrupted,
+            nested=walk.nested,
         )
         values = walk.values
         self.args = [getter(values, part, at, source) for at, source in enumerate(code.args)]

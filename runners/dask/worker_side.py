@@ -87,7 +87,7 @@ def stop(keys: list[tuple[str, int]]) -> None:
         for key in keys:
             control = _running.get(key)
             if control is not None:
-                control.stopped = True
+                control.stop()
             else:
                 _stopped[key] = None
         while len(_stopped) > _STOPPED_LIMIT:

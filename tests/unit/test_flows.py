@@ -464,13 +464,6 @@ def test_failure_of_a_flow_in_a_flow_is_raised_in_the_parent(store: MemoryStore)
     assert parent() == "Failed"
 
 
-def test_flow_called_in_a_task_says_that_it_cannot() -> None:
-    inner = flow(lambda: 1, name="inner")
-    outer = flow(lambda: task(lambda: inner())(), name="outer")
-    with pytest.raises(NotImplementedError, match="inside of a task"):
-        outer()
-
-
 @pytest.mark.parametrize("runner", ["inline", InlineTaskRunner, InlineTaskRunner()])
 def test_runner_is_taken_as_name_class_or_instance(store: MemoryStore, runner: Any) -> None:
     assert flow(lambda: same.submit(1).result(), name="f", task_runner=runner)() == 1
