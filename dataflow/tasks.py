@@ -7,7 +7,7 @@ arguments (``arguments.py``, ``mapping.py``), running anything (``worker/``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterator
 from functools import update_wrapper
 from types import MethodType
 from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, Unpack, cast, overload
@@ -35,6 +35,7 @@ from dataflow.task_attributes import TaskAttributes
 P = ParamSpec("P")
 P2 = ParamSpec("P2")
 R = TypeVar("R")
+T = TypeVar("T")
 
 _KEPT_ON_NONE = frozenset({"name", "description", "tags", "version", "task_run_name", *HOOKS})
 _PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes})
@@ -135,6 +136,9 @@ class Task(TaskAttributes, Generic[P, R]):
     @overload
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
     @overload
+    def __call__(self: Task[P, Coroutine[Any, Any, T]], *args: Any, return_state: Literal[True],
+                 wait_for: Any = None, **kwargs: Any) -> Coroutine[Any, Any, State]: ...
+    @overload
     def __call__(self, *args: Any, return_state: Literal[True], wait_for: Any = None,
                  **kwargs: Any) -> State: ...
     @overload
@@ -177,13 +181,25 @@ class Task(TaskAttributes, Generic[P, R]):
         return call_in_flow(flow_run, code, args, kwargs, self.task_key, return_state, wait_for)
 
     @overload
+    def submit(self: Task[P, Coroutine[Any, Any, T]], *args: Any,
+               return_state: Literal[False] = False, wait_for: Any = None,
+               **kwargs: Any) -> Future[T]: ...
+    @overload
+    def submit(self: Task[P, Generator[T, Any, Any]], *args: Any,
+               return_state: Literal[False] = False, wait_for: Any = None,
+               **kwargs: Any) -> Future[list[T]]: ...
+    @overload
+    def submit(self: Task[P, AsyncGenerator[T, Any]], *args: Any,
+               return_state: Literal[False] = False, wait_for: Any = None,
+               **kwargs: Any) -> Future[list[T]]: ...
+    @overload
     def submit(self, *args: Any, return_state: Literal[False] = False, wait_for: Any = None,
                **kwargs: Any) -> Future[R]: ...
     @overload
     def submit(self, *args: Any, return_state: Literal[True], wait_for: Any = None,
                **kwargs: Any) -> State: ...
     def submit(self, *args: Any, return_state: bool = False, wait_for: Any = None,
-               **kwargs: Any) -> Future[R] | State:
+               **kwargs: Any) -> Any:
         """Add a run to the flow's graph and return its future at once.
 
         Parameters
@@ -233,13 +249,25 @@ class Task(TaskAttributes, Generic[P, R]):
         return (*map(Const, self._prefix), *map(found.source, args[count:]))
 
     @overload
+    def map(self: Task[P, Coroutine[Any, Any, T]], *args: Any,
+            return_state: Literal[False] = False, wait_for: Any = None,
+            **kwargs: Any) -> FutureList[T]: ...
+    @overload
+    def map(self: Task[P, Generator[T, Any, Any]], *args: Any,
+            return_state: Literal[False] = False, wait_for: Any = None,
+            **kwargs: Any) -> FutureList[list[T]]: ...
+    @overload
+    def map(self: Task[P, AsyncGenerator[T, Any]], *args: Any,
+            return_state: Literal[False] = False, wait_for: Any = None,
+            **kwargs: Any) -> FutureList[list[T]]: ...
+    @overload
     def map(self, *args: Any, return_state: Literal[False] = False, wait_for: Any = None,
             **kwargs: Any) -> FutureList[R]: ...
     @overload
     def map(self, *args: Any, return_state: Literal[True], wait_for: Any = None,
             **kwargs: Any) -> list[State]: ...
     def map(self, *args: Any, return_state: bool = False, wait_for: Any = None,
-            **kwargs: Any) -> FutureList[R] | list[State]:
+            **kwargs: Any) -> Any:
         """Add a run per item to the flow's graph and return their futures at once.
 
         Parameters
