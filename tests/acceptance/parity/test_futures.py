@@ -117,6 +117,7 @@ def test_task_run_id_is_a_uuid_of_its_own(runner: Any) -> None:
     assert len({uuid.UUID(each) for each in found}) == 3
 
 
+@pytest.mark.differs("the state may not be final yet when the callback comes", sometimes=True)
 def test_callback_is_told_of_success_and_failure_with_the_future(runner: Any) -> None:
     told: dict[Any, bool] = {}
     both = threading.Event()
