@@ -379,7 +379,8 @@ def task(fn: Any = None, /, **options: Unpack[TaskKeywords]) -> Any:
         For the reader.
     task_run_name
         A template over all parameters (``"load-{path}"``), or a callable that
-        returns a str, with or without a keyword ``parameters``.
+        returns a str, with or without a keyword ``parameters``. A run whose name
+        cannot be made fails.
     retries
         How often a failing run is tried again.
     retry_delay_seconds
@@ -388,7 +389,12 @@ def task(fn: Any = None, /, **options: Unpack[TaskKeywords]) -> Any:
     retry_jitter_factor
         Spreads the delays around their mean.
     retry_condition_fn
-        ``(task, task_run, state) -> bool``: whether to try again.
+        ``(task, task_run, state) -> bool``: whether to try again. Any callable, async too.
+    on_running, on_completion, on_failure
+        Lists of hooks ``(task, task_run, state)``, sync or async: at each attempt that
+        begins, when a run completed, when it failed and is not tried again. They are
+        called where the run takes place, on a worker too; one that raises is logged.
+        What never began or has no worker any more calls none: NotReady, cancelled, crashed.
     timeout_seconds
         After so long a run is TimedOut. What it computes is dropped; with
         ``isolation="process"`` it is killed.
@@ -415,7 +421,8 @@ def task(fn: Any = None, /, **options: Unpack[TaskKeywords]) -> Any:
     workers
         Addresses or names of the workers that may run it.
     options
-        The keywords above; caching, results and hooks do not act yet.
+        The keywords above. Those of caching, results and transactions do not act
+        yet; viz_return_value and asset_deps are kept for reading.
 
     Returns
     -------

@@ -327,6 +327,65 @@ def test_methods_have_hooks_and_share_the_task_of_their_class(
     assert {(told["task"], told["bound"]) for told in seen} == {("price", False)}
 
 
+async def async_same(x: Any, y: int = 7) -> Any:
+    await asyncio.sleep(0.001)
+    return x
+
+
+async def async_boom(x: Any) -> None:
+    await asyncio.sleep(0.001)
+    raise ValueError(f"boom {x}")
+
+
+def test_async_tasks_call_sync_and_async_hooks_at_each_attempt(
+        play: Play, tmp_path: Path) -> None:
+    folder = str(tmp_path)
+
+    async def late(task: Any, run: Any, state: Any) -> None:
+        await asyncio.sleep(0.001)
+        note(folder, f"{run.map_index}-{state.name}")
+
+    good = spied(async_same, tmp_path, name="good")
+    bad = spied(async_boom, tmp_path, name="bad", retries=1)
+    good.on_completion(late)
+    bad.on_failure(late)
+
+    def body() -> Any:
+        fails = bad.map(range(3))
+        fails.wait()
+        return good.map(range(10)).result()
+
+    assert play(body) == list(range(10))
+    told = sorted((told["task"], told["index"], told["kind"], told["count"])
+                  for told in heard(tmp_path))
+    assert told == sorted(
+        [("good", n, kind, 1) for n in range(10) for kind in ("on_running", "on_completion")]
+        + [("bad", n, kind, count) for n in range(3) for kind, count in (
+            ("on_running", 1), ("on_running", 2), ("on_failure", 2))])
+    assert sum(noted(tmp_path, f"{n}-Completed") for n in range(10)) == 10
+    assert sum(noted(tmp_path, f"{n}-Failed") for n in range(3)) == 3
+
+
+def test_generator_tasks_call_hooks_submitted_and_consumed(play: Play, tmp_path: Path) -> None:
+    def items(upto: int) -> Any:
+        yield from range(upto)
+
+    work = spied(items, tmp_path, name="items")
+    assert play(lambda: (work.submit(3).result(), list(work(2)))) == ([0, 1, 2], [0, 1])
+    assert sorted(told["kind"] for told in heard(tmp_path)) == [
+        "on_completion", "on_completion", "on_running", "on_running"]
+
+
+def test_async_condition_of_an_async_task_decides(play: Play, tmp_path: Path) -> None:
+    async def asked(task: Any, run: Any, state: Any) -> bool:
+        await asyncio.sleep(0)
+        return bool(run.run_count < 2)
+
+    work = task(async_boom, retries=5, retry_condition_fn=asked)
+    play(lambda: work.map([1, 2]).wait())
+    assert play.records.run_counts("async_boom") == [2, 2]
+
+
 # conditions
 
 
