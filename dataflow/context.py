@@ -269,8 +269,8 @@ class FlowRunContext:
     """The run that calls of the current code belong to: a flow run, or the inside of a task run."""
 
     __slots__ = (
-        "children", "consumed", "control", "driver", "ended", "flow", "log_prints", "logs",
-        "records", "root_flow_run_id", "run", "runner", "tags",
+        "children", "consumed", "control", "driver", "dry", "ended", "flow", "log_prints",
+        "logs", "records", "root_flow_run_id", "run", "runner", "tags",
     )
 
     def __init__(self, run: RunInfo, driver: RunDriver, flow: Any, log_prints: bool,
@@ -283,6 +283,7 @@ class FlowRunContext:
         self.logs = logs
         self.runner = runner  # shared with flows called inside this one
         self.root_flow_run_id = root_flow_run_id or run.flow_run_id
+        self.dry: Any = None  # of a dry run: what stands in for tasks (flow_dry_run.py)
         self.ended = False  # the driver is closed: nothing can be fetched any more
         self.children: set[Any] = set()  # flow runs called in this one that have not ended
         self.tags: frozenset[str] = frozenset()  # of ``with tags(...)`` around a task run

@@ -147,5 +147,5 @@ class HookCall(Step):
 def due(flow: FlowHooks, context: FlowRunContext, state: State) -> list[HookCall]:
     """Return the calls of the hooks for a state, in their order."""
     kind = _KIND_OF.get(state.type)
-    hooks = flow.hooks_of(kind) if kind is not None else []
+    hooks = flow.hooks_of(kind) if kind is not None and context.dry is None else []
     return [HookCall(hook, flow, context, state) for hook in hooks]

@@ -12,12 +12,14 @@ import random
 import socket
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from inspect import BoundArguments
 from typing import Any, Protocol
 
 from dataflow.batch import RunInfo
 from dataflow.captured_logs import capture
 from dataflow.context import FlowRunContext, LogSink, RunDriver, current_tags, current_task
+from dataflow.flow_dry_run import DryRun
 from dataflow.flow_options import FlowSettings, make_run_name
 from dataflow.ids import new_run_id
 from dataflow.logging import prints_to_log, show_on_console
@@ -55,23 +57,32 @@ class _FlowLog(LogSink):
         self._driver.log(LogLine(call, index, attempt, time_s, level, logger, message))
 
 
-def opened(flow: Runnable, bound: BoundArguments, parent: FlowRunContext | None,
-           stand_in: StandIn | None) -> tuple[FlowRunContext, Store | Gathered]:
+def pretending(settings: FlowSettings) -> FlowSettings:
+    """Return the settings of a dry run: here, once, and nothing is waited for."""
+    return replace(settings, task_runner="inline", retries=0, timeout_seconds=None, strict=False,
+                   on_exit="cancel")
+
+
+def opened(flow: Runnable, settings: FlowSettings, bound: BoundArguments,
+           parent: FlowRunContext | None, stand_in: StandIn | None, dry: DryRun | None,
+           ) -> tuple[FlowRunContext, Store | Gathered]:
     """Make a run's driver and context; nothing has begun.
 
     Parameters
     ----------
-    flow, bound
-        What is called with what.
+    flow, settings, bound
+        What is called, how, with what.
     parent
         The run around.
     stand_in
         The call of the run around that stands for this one.
+    dry
+        The dry run that this belongs to, None: it is real.
     """
     from dataflow.driver import Driver
     from dataflow.stores import open_store
 
-    defaults, settings = get_settings(), flow.settings
+    defaults = get_settings()
     level = logging.getLevelNamesMapping().get(defaults.log_level.upper(), logging.INFO)
     if parent is None:
         show_on_console(level, defaults.logging_to_console)
@@ -89,7 +100,8 @@ def opened(flow: Runnable, bound: BoundArguments, parent: FlowRunContext | None,
         host=socket.gethostname(), pid=os.getpid(),
     )
     gathered: Gathered | None = parent.records if parent is not None else None
-    store = open_store(None) if gathered is None else gathered
+    store = gathered if gathered is not None else (
+        open_store(None) if dry is None else dry.store)
     driver: RunDriver = Driver(
         record=record, run=info, runner=runner, store=store,
         owns_runner=parent is None or runner is not parent.runner,
@@ -104,6 +116,11 @@ def opened(flow: Runnable, bound: BoundArguments, parent: FlowRunContext | None,
         parent.root_flow_run_id if parent is not None else None)
     if parent is not None:
         context.records, context.control = parent.records, parent.control
+    context.dry = dry
+    if dry is not None and parent is not None and stand_in is not None:
+        stood_for = parent.run.flow_run_id, stand_in.call
+        dry.stands_for[info.flow_run_id] = stood_for
+        dry.note(stood_for, dry.origins(bound.arguments))
     return context, store
 
 
@@ -111,7 +128,7 @@ def continued(old: FlowRunContext, driver: RunDriver, run: RunInfo) -> FlowRunCo
     """Return the context of what follows: code left behind keeps the one it has."""
     new = FlowRunContext(run, driver, old.flow, old.log_prints, _FlowLog(driver), old.runner,
                          old.root_flow_run_id)
-    new.children = old.children
+    new.children, new.dry = old.children, old.dry
     new.records, new.control = old.records, old.control
     return new
 
@@ -119,7 +136,7 @@ def continued(old: FlowRunContext, driver: RunDriver, run: RunInfo) -> FlowRunCo
 def _runner(settings: FlowSettings, parent: FlowRunContext | None,
             by_setting: str | None) -> TaskRunner:
     option = settings.task_runner
-    if option is None and parent is not None:
+    if parent is not None and (option is None or parent.dry is not None):
         shared: TaskRunner = parent.runner
         return shared
     return new_runner(option or by_setting or DEFAULT)

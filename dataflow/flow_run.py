@@ -31,9 +31,10 @@ from dataflow.final_state import (
     unseen_failures,
     wait_for_futures,
 )
+from dataflow.flow_dry_run import DryRun
 from dataflow.flow_function import Call, Items
 from dataflow.flow_hooks import due
-from dataflow.flow_opening import Runnable, continued, opened
+from dataflow.flow_opening import Runnable, continued, opened, pretending
 from dataflow.flow_options import retries_of
 from dataflow.flow_steps import (
     Blocking,
@@ -65,6 +66,15 @@ class FlowRun:
         As the caller gave them.
     wait_for
         Futures of the flow around that must complete first.
+    dry
+        The dry run that this is; None: it is real.
+
+    Attributes
+    ----------
+    ended
+        Set when everything is over.
+    state
+        The final state, None before the end.
 
     Raises
     ------
@@ -73,10 +83,12 @@ class FlowRun:
     """
 
     def __init__(self, flow: Runnable, args: tuple[Any, ...], kwargs: dict[str, Any],
-                 wait_for: Any) -> None:
+                 wait_for: Any, dry: DryRun | None = None) -> None:
         flow.arguments.bind(args, kwargs)
         self.flow: Any = flow
-        self.settings = flow.settings
+        self.settings = flow.settings if dry is None else pretending(flow.settings)
+        self.state: State | None = None
+        self._dry = dry
         self.ended = threading.Event()
         self._given = args, kwargs, wait_for
         self._parent: FlowRunContext | None = None
@@ -93,10 +105,13 @@ class FlowRun:
     def plan(self) -> Plan[State]:
         """Run and return the final state; what is no Exception is raised after the clean-up."""
         parent = self._parent = run_around()
+        if parent is not None:
+            self._dry = parent.dry
         yield Blocking(self._take, parent, in_place=_in_place(parent))
         if parent is not None:
             self._stand_in = StandIn(parent, self.settings.name, self._upstream)
-        self._context, self._store = opened(self.flow, self._bound, parent, self._stand_in)
+        self._context, self._store = opened(
+            self.flow, self.settings, self._bound, parent, self._stand_in, self._dry)
         control = self._context.control
         if parent is not None:
             parent.children.add(self)
@@ -151,7 +166,8 @@ class FlowRun:
             if inputs.failed:
                 self._refusal = not_ready(self.settings.name, inputs.failed[0])
         bound = self._bound = parameters.bind(args, kwargs)
-        if self.settings.validate_parameters and self._refusal is None:
+        checked = parent is None or parent.dry is None  # a dry run's values are placeholders
+        if self.settings.validate_parameters and checked and self._refusal is None:
             given = set(parameters.signature.bind(*args, **kwargs).arguments)
             try:
                 parameters.validate(bound, given)
@@ -288,6 +304,7 @@ class FlowRun:
 
     def _close(self, state: State, cancelled: bool) -> Plan[None]:
         context = self._context
+        self.state = state
         level = logging.INFO if state.is_completed() else logging.ERROR
         flow_logger(context).log(level, "Finished in state %s", state)
         record = _record(state)

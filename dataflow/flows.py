@@ -7,6 +7,7 @@ run of it (``flow_run.py``).
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Coroutine
 from functools import update_wrapper
 from types import MethodType
@@ -23,6 +24,8 @@ from typing import (
 )
 
 from dataflow.annotations import NotSet
+from dataflow.flow_dry_run import dry_graph
+from dataflow.flow_graph import FlowGraph, recorded
 from dataflow.flow_hooks import KINDS, FlowHooks
 from dataflow.flow_options import KEPT_ON_NONE, FlowKeywords, check_flow, retries_of
 from dataflow.flow_run import FlowRun, started
@@ -154,6 +157,42 @@ class Flow(FlowHooks, Generic[P, R]):
         """
         return_state, wait_for = kwargs.pop("return_state", False), kwargs.pop("wait_for", None)
         return started(FlowRun(self, args, kwargs, wait_for), self.kind, return_state)
+
+    def graph(self, *args: Any, run: str | None = None, **kwargs: Any) -> FlowGraph:
+        """Return the graph of a run, or of what a call would add to one.
+
+        Parameters
+        ----------
+        run
+            ``"last"``, an id, the front of one, or a name: the graph of that run, from the
+            records, with counts by state. ``"last"`` is the last run of this flow.
+        args, kwargs
+            Parameters of a dry run: the function is called and runs, its tasks are
+            not; they give their ``viz_return_value`` or a placeholder.
+
+        Returns
+        -------
+        FlowGraph
+            With ``text()`` and ``mermaid()``; notebooks draw it.
+
+        Raises
+        ------
+        ParameterBindError
+            The arguments do not fit.
+        RunNotFound
+            No run answers to that name.
+        Exception
+            What the function raised over values that are not there.
+        """
+        if run is None:
+            return dry_graph(self, args, kwargs)
+        return recorded(self.name, run)
+
+    def visualize(self, *args: Any, **kwargs: Any) -> FlowGraph:
+        """Print the graph of a dry run, and return it; see :meth:`graph`."""
+        graph = self.graph(*args, **kwargs)
+        sys.stdout.write(f"{graph}\n")
+        return graph
 
     @property
     def parameters(self) -> ParameterSchema:

@@ -40,23 +40,28 @@ class StandIn:
         The flow that is called.
     upstream
         Calls of the run around whose futures are among the arguments.
+
+    Attributes
+    ----------
+    call
+        Its number.
     """
 
     def __init__(self, parent: FlowRunContext, flow_name: str, upstream: tuple[int, ...]) -> None:
         self._driver = parent.driver
         self._flow_name = flow_name
         self._upstream = upstream
-        self._call = parent.driver.next_call()
+        self.call = parent.driver.next_call()
         self._began_s = time.time()
         self.name: str | None = None
-        self.task_run_id = task_run_id(parent.run.flow_run_id, self._call, 0)
+        self.task_run_id = task_run_id(parent.run.flow_run_id, self.call, 0)
 
     def begin(self) -> None:
         """Record that the flow runs."""
         self._driver.record_subflow(
-            CallRecord(call=self._call, task_name=self._flow_name, task_key=self._flow_name,
+            CallRecord(call=self.call, task_name=self._flow_name, task_key=self._flow_name,
                        kind=KIND, width=1, upstream=self._upstream, created_s=self._began_s),
-            ElementRecord(self._call, 0, Code.RUNNING, self._began_s, None, 1, "flow", self.name))
+            ElementRecord(self.call, 0, Code.RUNNING, self._began_s, None, 1, "flow", self.name))
 
     def end(self, state: State, error: ErrorRecord | None) -> None:
         """Record how it ended."""
@@ -65,7 +70,7 @@ class StandIn:
             code = Code.TIMED_OUT
         ran = code != Code.NOT_READY
         self._driver.record_subflow(None, ElementRecord(
-            self._call, 0, code, self._began_s if ran else None, time.time(), int(ran),
+            self.call, 0, code, self._began_s if ran else None, time.time(), int(ran),
             "flow" if ran else None, self.name, error,
             state.message if error is None else None))
 

@@ -336,6 +336,9 @@ class Task(TaskAttributes, Generic[P, R]):
         code = own._codes.get(log_prints)
         if code is None:
             code = own._codes[log_prints] = own._new_code(own._function, log_prints)
+        if flow_run is not None and flow_run.dry is not None:
+            dry: TaskCode = flow_run.dry.code(own, code)
+            return dry
         return code
 
     def _call_code(self, call: int, flow_run: FlowRunContext | None, args: tuple[Source, ...],

@@ -1,4 +1,4 @@
-"""``dataflow flow-run``: ls, inspect, logs.
+"""``dataflow flow-run``: ls, inspect, logs, graph.
 
 Lives here: what is asked of the store and what of it is shown. Does not live
 here: keys of JSON and log lines (``records.py``), layout (``rendering.py``).
@@ -107,6 +107,21 @@ def logs(ref: str, limit: int | None, tail: bool, level: str | None, output: Out
         at_once = None if tail or level else limit
         lines = store.nested_logs(run.id, limit=at_once)
         print_logs(store, run, chosen_lines(lines, level, limit, tail), output)
+
+
+@flow_run.command()
+@click.argument("ref", default="last")
+@click.option("--mermaid", is_flag=True, help="As a Mermaid flowchart.")
+def graph(ref: str, mermaid: bool) -> None:
+    """Show what the calls of a flow run take from each other; a map is one line.
+
+    REF is an id, the front of one, a name, or `last` (the default).
+    """
+    from dataflow.flow_graph import recorded_graph
+
+    with opened_store() as store:
+        drawn = recorded_graph(store, store.find_flow_run(ref))
+    click.echo(printable(drawn.mermaid() if mermaid else drawn.text()))
 
 
 class _Failure(NamedTuple):
