@@ -25,6 +25,7 @@ FULL: dict[str, list[str]] = {
     "first_element": [],
     "skewed": [],
     "locality": [],
+    "async_concurrency": [],
     "million": [],
 }
 QUICK: dict[str, list[str]] = {
@@ -36,6 +37,7 @@ QUICK: dict[str, list[str]] = {
     "first_element": [],
     "skewed": ["--elements", "300", "--repeats", "1"],
     "locality": [],
+    "async_concurrency": ["--elements", "4000", "--sampled", "20", "--repeats", "1"],
     "million": ["--elements", "200000"],
 }
 

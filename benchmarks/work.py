@@ -6,9 +6,12 @@ timing, tables, clusters (``harness.py``).
 
 from __future__ import annotations
 
+import asyncio
 import pickle
 import time
 from typing import Any
+
+NAP_S = 0.1
 
 
 def identity(x: Any) -> Any:
@@ -48,6 +51,18 @@ def busy(seconds: float) -> float:
     while time.perf_counter() < until:
         pass
     return time.perf_counter() - began
+
+
+def nap(x: int) -> int:
+    """Wait, and keep the thread."""
+    time.sleep(NAP_S)
+    return x
+
+
+async def nap_async(x: int) -> int:
+    """Wait, and let others go on."""
+    await asyncio.sleep(NAP_S)
+    return x
 
 
 def make_block(megabytes: int) -> Any:

@@ -62,16 +62,21 @@ class SideBySide:
             world.enqueue(node)
 
     def room(self, chain: list[Node]) -> int:
-        """Return how many elements of a chain may begin side by side."""
-        world = self._world
-        room = []
+        """Return how many elements of a chain may begin side by side.
+
+        None while there is little room and a batch will soon make more: many
+        small batches would fill it and hold the slots.
+        """
+        beside, slots = self._world.beside, self._world.pacing.capacity.slots
+        room, most = [], min(node.concurrency for node in chain)
         for node in chain:
-            most, limit = node.concurrency, node.spec.options.max_in_flight
-            free = most * world.pacing.capacity.slots - world.beside.at_once[node.token]
-            room.append(min(most, free))
+            room.append(node.concurrency * slots - beside.at_once[node.token])
+            limit = node.spec.options.max_in_flight
             if limit is not None:
                 room.append(limit - node.at_once)
-        return min(room)
+                most = min(most, limit)
+        free = min(most, *room)
+        return 0 if beside.fresh and free < most / 2 else free
 
     def send_submits(self, node: Node) -> None:
         """Send a submit and its neighbours as one batch; none depends on another."""

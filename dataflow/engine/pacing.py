@@ -47,7 +47,7 @@ class Estimate:
     """What is known of one function."""
 
     seconds: float = 0.0  # decayed sum
-    busy: float = 0.0  # the share of it that was computed, where elements run side by side
+    busy: float = 0.0  # what of it was computing, where elements run side by side
     elements: float = 0.0  # decayed count
     largest: int = 0  # elements of the largest batch that came back
     bytes_each: float = 0.0
@@ -129,8 +129,9 @@ class Pacing:
     def size_at_once(self, tokens: list[str], left: float, hint: int | None, at_once: int) -> int:
         """Return how many elements the next batch gets whose elements run side by side.
 
-        It computes for :data:`TARGET_S` at most, and is as large as its loop
-        takes at once, or takes one after another in that time.
+        It computes for :data:`TARGET_S` at most, and holds what its loop takes
+        at once, or more where that takes less time. Elements that wait are not
+        shared out finely: a quarter of that computing is worth one batch.
 
         Parameters
         ----------
@@ -145,11 +146,11 @@ class Pacing:
         if not all(e.known for e in estimates):
             return max(1, int(min(FIRST_AT_ONCE, at_once, left)))
         busy_s = sum(e.busy_s for e in estimates)
-        each_s = sum(e.mean_s for e in estimates)  # of the batch's time: its share
-        size = min(int(TARGET_S / busy_s), max(at_once, int(TARGET_S / each_s)))
+        each_s = sum(e.mean_s for e in estimates)
+        size = min(int(TARGET_S / busy_s), int(at_once * max(1.0, TARGET_S / each_s)))
         size = min(size, GROWTH * min(e.largest for e in estimates))
         if left != math.inf:
-            least = min(int(FLOOR_S / busy_s), at_once)
+            least = min(int(TARGET_S / 4 / busy_s), at_once)
             size = min(size, max(math.ceil(left / max(1, self.capacity.slots)), least))
         bytes_each = max(e.bytes_each for e in estimates)
         if bytes_each:

@@ -163,17 +163,20 @@ class Reader:
                 self.world.pacing.of(node.token).learn(sum(span.elapsed), ran, bytes_each)
 
     def _learn_at_once(self, report: Report, bytes_each: float | None) -> None:
-        """Share the batch's time out among the elements that began."""
+        """Learn each element's own time; the computing is shared out among those that began."""
         begun: Counter[str] = Counter()
+        seconds: dict[str, float] = {}
         for span in report.spans:
-            out = span.codes.count(Code.LEFT) + span.codes.count(Code.NOT_READY)
-            begun[self.world.nodes[span.call].token] += len(span.codes) - out
+            token, codes = self.world.nodes[span.call].token, span.codes
+            out = codes.count(Code.LEFT) + codes.count(Code.NOT_READY)
+            begun[token] += len(codes) - out
+            seconds[token] = seconds.get(token, 0.0) + (
+                sum(span.elapsed) + codes.count(Code.RUNNING) * report.wall_s)
         total = begun.total()
         for token, elements in begun.items():
             if elements:
-                share = elements / total
                 self.world.pacing.of(token).learn(
-                    report.wall_s * share, elements, bytes_each, report.busy_s * share)
+                    seconds[token], elements, bytes_each, report.busy_s * elements / total)
 
     # spans
 

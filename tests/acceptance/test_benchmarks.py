@@ -20,6 +20,7 @@ TINY = {
     "first_element": ["--elements", "300", "--repeats", "1"],
     "skewed": ["--elements", "20", "--repeats", "1"],
     "locality": ["--megabytes", "4", "--pieces", "4", "--repeats", "1"],
+    "async_concurrency": ["--elements", "50", "--sampled", "4", "--repeats", "1"],
     "million": ["--elements", "3000", "--few", "300"],
 }
 

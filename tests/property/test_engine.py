@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -255,9 +256,10 @@ def trees(draw: st.DrawFn) -> list[Plan]:
     return out
 
 
-def play(plan_list: list[Plan], seed: int, *, burst: bool) -> World:
+def play(plan_list: list[Plan], seed: int, *, burst: bool, kind: type[World] = World,
+         made: Callable[[int, Plan, World], CallSpec] = spec_of) -> World:
     """Let a graph run to its end, in an order and with accidents that the seed decides."""
-    world = World(random.Random(seed))
+    world = kind(random.Random(seed))
     waiting = list(enumerate(plan_list))
     steps = 0
     while waiting or world.engine.open_calls or world.flying:
@@ -267,7 +269,7 @@ def play(plan_list: list[Plan], seed: int, *, burst: bool) -> World:
         if waiting and (known and (burst or world.rng.random() < 0.5)):
             for call, plan in waiting[: len(waiting) if burst and world.views else 1]:
                 waiting.pop(0)
-                spec = spec_of(call, plan, world)
+                spec = made(call, plan, world)
                 view = CallView(call, spec.code.task.name, spec.kind, None, bytearray())
                 world.views.append(view)
                 world.hear(CallAdded(spec, view))
