@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterator
 from functools import update_wrapper
+from inspect import cleandoc
 from types import MethodType
 from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, Unpack, cast, overload
 
@@ -82,7 +83,8 @@ class Task(TaskAttributes, Generic[P, R]):
             key: list(value) if isinstance(value, Iterator) else value
             for key, value in given.items()
         }
-        self._settings = check_task(self._given, name_of(self._function), doc_of(self._function))
+        doc = doc_of(self._function)
+        self._settings = check_task(self._given, name_of(self._function), doc and cleandoc(doc))
         concurrency_of(self._settings, self.kind)  # raises where it cannot be meant
         self._arguments = Arguments(self._function, f"task {self._settings.name!r}")
         self._arguments.refuse_reserved()

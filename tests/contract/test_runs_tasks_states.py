@@ -19,6 +19,7 @@ from dataflow.states import (
     Running,
     State,
 )
+from runners import InlineTaskRunner
 from tests.runner_support import Play, note, noted
 
 
@@ -196,6 +197,24 @@ def test_task_that_leaves_crashes_soon_and_its_siblings_go_on(
     assert names == ["Completed", "Completed", "Crashed", "Completed", "Completed"]
     assert (state_type, after) == ("CRASHED", "NotReady")
     assert noted(tmp_path) == 2  # a crash uses up no retry
+
+
+def test_ctrl_c_in_a_task_of_the_inline_runner_reaches_the_flow_and_costs_one_element() -> None:
+    @task
+    def leaves(x: int) -> int:
+        if x == 2:
+            raise KeyboardInterrupt
+        return x
+
+    def body() -> str:
+        with pytest.raises(KeyboardInterrupt):
+            leaves.map(range(5))
+        return "went on"
+
+    play = Play(InlineTaskRunner())
+    assert play(body) == "went on"
+    assert play.records.states("leaves") == [
+        "Completed", "Completed", "Crashed", "Completed", "Completed"]
 
 
 @pytest.mark.parametrize("kind", CRASHES)
