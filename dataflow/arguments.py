@@ -20,7 +20,7 @@ from dataflow.annotations import (
 )
 from dataflow.batch import Const, Flat, One, Source, Tree, Whole
 from dataflow.context import FlowRunContext
-from dataflow.exceptions import ForeignFuture, UpstreamTaskError
+from dataflow.exceptions import ForeignFuture, ParameterBindError, UpstreamTaskError
 from dataflow.futures import Future, FutureList
 from dataflow.graph import Dep
 from dataflow.handles import CallHandle
@@ -220,10 +220,29 @@ def merged(deps: list[Dep]) -> tuple[Dep, ...]:
     return tuple(found.values())
 
 
+def waited_for(wait_for: Any) -> Any:
+    """Return what ``wait_for`` was given, an iterator as a list.
+
+    Plain values inside of containers are there already: nothing is waited for.
+
+    Raises
+    ------
+    ParameterBindError
+        It is neither a future, nor a state, nor a container of them.
+    """
+    if wait_for is None or kind_of(type(wait_for)) != Kind.ATOM:
+        return wait_for
+    if not isinstance(wait_for, (str, bytes)) and hasattr(type(wait_for), "__iter__"):
+        return list(wait_for)
+    raise ParameterBindError(
+        f"wait_for takes futures, states or a list of them, got {type(wait_for).__name__} "
+        f"{wait_for!r:.80}")
+
+
 def wait_for_deps(flow_run: FlowRunContext, wait_for: Any) -> list[Dep]:
     """Return the dependencies of ``wait_for``: a future, a state, or any nesting of them."""
     if wait_for is None:
         return []
     found = Extraction(flow_run)
-    found.source(wait_for)
+    found.source(waited_for(wait_for))
     return [Dep(d.call, d.index, allow_failure=d.allow_failure, value=False) for d in found.deps]

@@ -33,7 +33,7 @@ def call_in_flow(
     if wait_for is not None or has_marker(args) or has_marker(kwargs):
         found = Inputs(flow_run)
         args, kwargs = found.values(args), found.values(kwargs)
-        found.values(wait_for)
+        found.after(wait_for)
         if found.failed:
             return not_ready(flow_run, code, found, task_key, return_state)
     view, value = flow_run.driver.direct(code, args, kwargs, task_key, flow_run)
@@ -64,11 +64,20 @@ class Inputs:
 
     def __init__(self, flow_run: FlowRunContext) -> None:
         self._flow_run = flow_run
+        self._wanted = True
         self.failed: list[Any] = []
 
     def values(self, value: Any) -> Any:
         """Return ``value`` with values in the place of futures, states and annotations."""
         return substitute(value, lambda marker: self._value(marker))
+
+    def after(self, wait_for: Any) -> None:
+        """Wait for the futures of ``wait_for``; their values stay where they are."""
+        self._wanted = False
+        try:
+            self.values(wait_for)
+        finally:
+            self._wanted = True
 
     def _value(self, marker: Any, allow: bool = False) -> Any:
         match marker:
@@ -109,6 +118,8 @@ class Inputs:
         if not allow and not future.handle.succeeded(future.index):
             self.failed.append(future)
             return None
+        if not self._wanted:
+            return None
         result = future.result(raise_on_failure=False)
         if allow and future.state.name == "NotReady":
             return None
@@ -116,11 +127,19 @@ class Inputs:
 
     def _list(self, futures: FutureList[Any], allow: bool) -> Any:
         futures.wait()
-        if allow or futures.handle.min_success_ratio >= 1.0:
-            if not allow and all(map(futures.handle.succeeded, range(len(futures)))):
-                return futures.result()
-            return [self._future(future, allow) for future in futures]
-        return futures.result()
+        handle, fault, indexes = futures.handle, futures.fault, futures.known()
+        bad = [index for index in indexes if not handle.succeeded(index)]
+        if not allow and (fault is not None or handle.view.given_up is not None):
+            self.failed.append(futures)
+        elif not allow and bad and 1 - len(bad) / len(indexes) < handle.min_success_ratio:
+            first = next((i for i in handle.view.failed_order if i in indexes), bad[0])
+            self.failed.append(Future(handle, first))
+        elif self._wanted and allow and (bad or fault is not None):
+            values = [self._future(Future(handle, index), allow) for index in indexes]
+            return values if fault is None else [*values, fault]
+        elif self._wanted:
+            return futures.result()
+        return None
 
 
 def not_ready(

@@ -71,7 +71,7 @@ async def inputs_of(
 
     def values() -> tuple[tuple[Any, ...], dict[str, Any]]:
         taken = found.values(args), found.values(kwargs)
-        found.values(wait_for)
+        found.after(wait_for)
         return taken
 
     if flow_run.runner is not None and flow_run.runner.synchronous:

@@ -19,6 +19,7 @@ from functools import partial
 from inspect import BoundArguments
 from typing import Any
 
+from dataflow.arguments import waited_for
 from dataflow.batch import RunInfo
 from dataflow.context import FlowRunContext, RunDriver
 from dataflow.direct import Inputs, resolved
@@ -90,7 +91,7 @@ class FlowRun:
         self.state: State | None = None
         self._dry = dry
         self.ended = threading.Event()
-        self._given = args, kwargs, wait_for
+        self._given = args, kwargs, waited_for(wait_for)
         self._parent: FlowRunContext | None = None
         self._bound: BoundArguments
         self._refusal: State | None = None  # why the function is not even called
@@ -162,7 +163,7 @@ class FlowRun:
             self._upstream = upstream_calls(parent, args, kwargs, wait_for)
             inputs = Inputs(parent)
             args, kwargs = inputs.values(args), inputs.values(kwargs)
-            inputs.values(wait_for)
+            inputs.after(wait_for)
             if inputs.failed:
                 self._refusal = not_ready(self.settings.name, inputs.failed[0])
         bound = self._bound = parameters.bind(args, kwargs)

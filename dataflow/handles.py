@@ -23,7 +23,7 @@ from dataflow.exceptions import (
 from dataflow.failures import describe, exception_of
 from dataflow.graph import CallOptions, CallView
 from dataflow.ids import task_run_id
-from dataflow.names import name_in
+from dataflow.names import name_in, stands_for_all
 from dataflow.outcomes import STATE_OF, SUCCEEDED, Code, ErrorRecord
 from dataflow.states import State, StateDetails, StateType
 
@@ -159,9 +159,11 @@ class CallHandle:
         cause = _error_in(view, at, first)
         record = view.error_of(at) or view.fault
         what = f"failed with {describe(record)}" if record else _ended(view.code(at))
+        whole = stands_for_all(view, at)
+        upstream = f"map of task {view.task_name!r}" if whole else f"task run {first!r}"
         error = UpstreamTaskError(
-            f"{who} did not run: upstream task run {first!r} {what}",
-            task_run_name=name, upstream_task_run_name=first,
+            f"{who} did not run: upstream {upstream} {what}",
+            task_run_name=name, upstream_task_run_name=None if whole else first,
         )
         error.__cause__ = cause
         return error
@@ -183,6 +185,9 @@ class CallHandle:
         code = view.code(index)
         if code == Code.NOT_READY:
             root = self._root(index)
+            if root is not None and stands_for_all(root[0], root[1]):
+                return (f"Upstream map of task {root[0].task_name!r} did not reach a "
+                        "'COMPLETED' state.")
             name = root[2] if root else "?"
             return f"Upstream task run {name!r} did not reach a 'COMPLETED' state."
         record = _record(view, index)

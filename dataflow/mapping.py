@@ -7,7 +7,6 @@ not live here: lengths that become known later (``engine/``).
 
 from __future__ import annotations
 
-import dataclasses
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import copy_context
@@ -220,10 +219,8 @@ class _Checked(Iterator[Any]):
 
 def is_iterable(value: Any) -> bool:
     """Tell whether ``map`` maps over a value."""
-    if isinstance(value, (str, bytes, io.IOBase)) or dataclasses.is_dataclass(value):
-        return False
-    if kind_of(type(value)) == Kind.MODEL:
-        return False
+    if isinstance(value, (str, bytes, io.IOBase)) or kind_of(type(value)) == Kind.MODEL:
+        return False  # a model gives its fields: settings, the same for every element
     try:
         iter(value)
     except TypeError:

@@ -37,6 +37,11 @@ def element_name(flow_run_id: str, call: int, index: int, task_name: str, mapped
     return f"{stem}[{index}]" if mapped else stem
 
 
+def stands_for_all(view: CallView, index: int) -> bool:
+    """Tell whether an index means a map that failed as a whole, not one of its elements."""
+    return view.fault is not None and view.kind == "map" and index >= len(view.codes)
+
+
 def name_in(view: CallView, flow_run_id: str, index: int) -> str:
     """Return a task run's name: the one that its task chose, else the default."""
     chosen = view.names.get(index)

@@ -70,7 +70,9 @@ class Source:
                 except StopIteration:
                     continue
                 except BaseException as error:  # user code: the generator raised
-                    return Pulled(self._call, items, error=record_of(error, remote=False))
+                    record = record_of(error, remote=True)  # what follows may be anywhere
+                    record.exception = error
+                    return Pulled(self._call, items, error=record)
             if len(row) < len(items):
                 return Pulled(self._call, items, exhausted=not row, uneven=bool(row))
             for key, item in row.items():

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from dataflow.outcomes import Attempt, ErrorRecord, LogLine, Span
+from dataflow.outcomes import Attempt, Code, ErrorRecord, LogLine, Span
 
 
 @dataclass(slots=True, kw_only=True)
@@ -91,9 +91,17 @@ class ElementRecord:
     cause: tuple[int, int] | None = None  # NOT_READY: the element that failed first
 
 
+RANGE_ERRORS = {int(Code.CRASHED): "dataflow.exceptions.SchedulerLost"}
+"""Code of a range → type name of the error that all its elements ended with."""
+
+
 @dataclass(slots=True)
 class RangeRecord:
-    """Neighbouring elements that ended alike without having run (CANCELLED, NOT_READY)."""
+    """Neighbouring elements that ended alike without having run (CANCELLED, NOT_READY).
+
+    Where they are CRASHED, the runner was lost: nothing else ends neighbours so,
+    hence no error stands here; readers name it by :data:`RANGE_ERRORS`.
+    """
 
     call: int
     start: int

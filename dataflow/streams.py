@@ -70,7 +70,7 @@ def _items(stream: _Recorded, args: tuple[Any, ...], kwargs: dict[str, Any], wai
     if marked:
         found = Inputs(stream.flow_run)
         args, kwargs = found.values(args), found.values(kwargs)
-        found.values(wait_for)
+        found.after(wait_for)
         if found.failed:
             return not_ready(stream.flow_run, stream.code, found, stream.task_key, False)
     return (yield from stream.items(args, kwargs))

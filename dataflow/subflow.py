@@ -120,9 +120,11 @@ def upstream_calls(flow_run: FlowRunContext, *values: Any) -> tuple[int, ...]:
 
 def not_ready(flow_name: str, failed: Any) -> State:
     """Return the state of a flow that does not run because of an argument."""
-    cause = failed.result(raise_on_failure=False)
-    name = getattr(failed, "name", "?")
-    message = f"Upstream task run {name!r} did not reach a 'COMPLETED' state."
+    whole = isinstance(failed, FutureList)
+    cause = failed.fault if whole else failed.result(raise_on_failure=False)
+    name = failed.handle.view.task_name if whole else getattr(failed, "name", "?")
+    kind = "map of task" if whole else "task run"
+    message = f"Upstream {kind} {name!r} did not reach a 'COMPLETED' state."
     error = UpstreamTaskError(f"Flow {flow_name!r} did not run: {message}",
                               upstream_task_run_name=name)
     error.__cause__ = cause

@@ -15,7 +15,7 @@ from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, Unpac
 
 from dataflow import direct_async
 from dataflow.annotations import NotSet
-from dataflow.arguments import Extraction, merged, wait_for_deps
+from dataflow.arguments import Extraction, merged, wait_for_deps, waited_for
 from dataflow.batch import CallCode, Const, Source, TaskCode
 from dataflow.context import FlowRunContext, current_tags
 from dataflow.direct import call_in_flow, call_outside
@@ -167,6 +167,8 @@ class Task(TaskAttributes, Generic[P, R]):
             What the task raised in its last attempt.
         """
         return_state, wait_for = kwargs.pop("return_state", False), kwargs.pop("wait_for", None)
+        if wait_for is not None:
+            wait_for = waited_for(wait_for)
         args = self._prefix + args
         self._arguments.check(args, kwargs)
         flow_run = run_around()

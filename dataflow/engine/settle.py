@@ -12,6 +12,7 @@ from dataflow.engine.node import Edge, Node, open_runs
 from dataflow.engine.world import World
 from dataflow.exceptions import UpstreamTaskError
 from dataflow.failures import exception_of, type_name
+from dataflow.names import stands_for_all
 from dataflow.outcomes import FIRST_FINAL, Code, ErrorRecord
 
 Root = tuple[int, int]
@@ -69,7 +70,7 @@ class Settler:
         if stop - start > 1:
             node.view.alike.append((start, stop, message, error))
         self.world.final(node, start, stop)
-        self.world.record_range(node, start, stop, code, message, None)
+        self.world.record_range(node, start, stop, code, message, None, error)
         self._spread(node, start, stop, (node.id, start))
         self._run()
 
@@ -196,12 +197,18 @@ class Settler:
         return ratio < 1.0 and width > 0 and node.succeeded / width >= ratio
 
     def root_of(self, node: Node) -> Root:
-        """Return the element that failed first in or upstream of a call."""
-        order = node.view.failed_order
-        if order:
-            return (node.id, order[0])
-        if node.view.causes:
-            return node.view.causes[0][2]
+        """Return what failed first in or upstream of a call.
+
+        An index past the last element stands for the call as a whole: it was not an element
+        that failed, but the generator or the lengths.
+        """
+        view = node.view
+        if view.fault is not None and node.failures == 0:
+            return view.cause_of(len(view.codes)) or (node.id, len(view.codes))
+        if view.failed_order:
+            return (node.id, view.failed_order[0])
+        if view.causes:
+            return view.causes[0][2]
         return (node.id, 0)
 
     def cancel(self, node: Node, message: str) -> None:
@@ -294,13 +301,18 @@ class Settler:
         else:
             causes.append((start, stop, root))
         self.world.final(node, start, stop)
+        cause = None if stands_for_all(self.world.nodes[root[0]].view, root[1]) else root
         self.world.record_range(node, start, stop, Code.NOT_READY,
-                                self.not_ready_message(root), root)
+                                self.not_ready_message(root), cause)
         self._spread(node, start, stop, root)
 
     def not_ready_message(self, root: Root) -> str:
         """Return the message of a NotReady state."""
-        name = self.world.name_of(self.world.nodes[root[0]], root[1])
+        node = self.world.nodes[root[0]]
+        if stands_for_all(node.view, root[1]):
+            return (f"Upstream map of task '{node.view.task_name}' did not reach a 'COMPLETED' "
+                    "state.")
+        name = self.world.name_of(node, root[1])
         return f"Upstream task run '{name}' did not reach a 'COMPLETED' state."
 
 

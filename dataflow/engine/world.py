@@ -17,7 +17,7 @@ from dataflow.engine.node import Node
 from dataflow.engine.pacing import Pacing
 from dataflow.failures import describe
 from dataflow.names import element_name
-from dataflow.outcomes import Code
+from dataflow.outcomes import Code, ErrorRecord
 from dataflow.runner import Capacity
 from dataflow.store import CallRecord, ElementRecord, Gulp, RangeRecord
 
@@ -164,12 +164,13 @@ class World:
             self.gulp.faults[node.id] = text
 
     def record_range(self, node: Node, start: int, stop: int, code: Code,
-                     message: str | None, cause: tuple[int, int] | None) -> None:
+                     message: str | None, cause: tuple[int, int] | None,
+                     error: ErrorRecord | None = None) -> None:
         """Record elements that ended alike without having run."""
         if stop - start == 1:
             self.gulp.elements.append(ElementRecord(
                 node.id, start, code, None, self.now_s, node.view.attempts.get(start, 0), None,
-                node.view.names.get(start), None, message, cause,
+                node.view.names.get(start), error, message, cause,
             ))
         else:
             self.gulp.ranges.append(

@@ -16,6 +16,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, and_, or_, select
 
+from dataflow.store import RANGE_ERRORS
 from dataflow.stores import schema
 from dataflow.stores.packing import PackedElement, PackedSpan
 from dataflow.stores.rows import Element, element_of
@@ -156,7 +157,8 @@ def _unpacked(row: Any, packed: PackedElement) -> Element:
 
 def _of_range(row: Any, index: int) -> Element:
     return Element(
-        row.call, index, row.code, None, row.time_s, 0, None, message=row.message,
+        row.call, index, row.code, None, row.time_s, 0, None,
+        error_type=RANGE_ERRORS.get(row.code), message=row.message,
         cause=None if row.cause_call is None else (row.cause_call, row.cause_index),
     )
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from dataflow.exceptions import StoreError
 from dataflow.outcomes import FIRST_FINAL, Attempt, ErrorRecord, LogLine
 from dataflow.store import (
+    RANGE_ERRORS,
     CallRecord,
     CallRow,
     ElementRecord,
@@ -287,7 +288,7 @@ def _of_range(record: RangeRecord) -> list[Element]:
     return [
         Element(
             record.call, index, record.code, None, record.time_s, 0, None,
-            message=record.message, cause=record.cause,
+            error_type=RANGE_ERRORS.get(record.code), message=record.message, cause=record.cause,
         )
         for index in range(record.start, record.stop)
     ]
