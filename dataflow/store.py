@@ -208,6 +208,7 @@ class TaskRunRow:
     error_message: str | None
     traceback: str | None
     cause: str | None  # id of the task run that failed first
+    kind: str = "submit"  # or "map", "direct", "flow": stands for a flow that was called
 
 
 class Store(abc.ABC):

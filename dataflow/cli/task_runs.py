@@ -134,14 +134,17 @@ class _Story(NamedTuple):
 
 def _story(store: Store, row: TaskRunRow) -> _Story:
     index = row.map_index or 0
+    children = store.children(row, limit=None)
+    callers = [row, *children]  # a flow is called by the task run that stands for it
     return _Story(
         row,
         store.find_flow_run(row.flow_run_id),
         store.attempts(row.run_id, row.call, index),
         [(row.run_id, line) for line in store.logs(row.run_id, call=row.call, index=index)],
         _parent(store, row),
-        store.children(row, limit=None),
-        store.flow_runs(parent=row.id, limit=None),
+        children,
+        [run for each in callers if each.kind == "flow"
+         for run in store.flow_runs(parent=each.id, limit=None)],
     )
 
 

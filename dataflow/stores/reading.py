@@ -154,11 +154,10 @@ def children(
     connection: Connection, task_run: TaskRunRow, limit: int | None
 ) -> list[TaskRunRow]:
     """Return the task runs that a task run made itself."""
-    of_inside = _RUNS.c.parent_task_run_id == task_run.id
+    of_inside = and_(_RUNS.c.parent_task_run_id == task_run.id, ~IS_FLOW)
     statement = (
         select(*HEAD)
-        .where(or_(_RUNS.c.id == task_run.run_id,
-                   and_(_RUNS.c.parent_flow_run_id == task_run.flow_run_id, of_inside, ~IS_FLOW)))
+        .where(or_(_RUNS.c.id == task_run.run_id, of_inside))
         .order_by(_RUNS.c.created_s, _RUNS.c.key)
     )
     found: list[TaskRunRow] = []

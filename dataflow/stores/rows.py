@@ -195,4 +195,5 @@ def task_run_row(call: CallHead, element: Element) -> TaskRunRow:
         error_message=element.error_message,
         traceback=element.traceback,
         cause=None if element.cause is None else task_run_id(run_id, *element.cause),
+        kind=call.kind,
     )

@@ -71,6 +71,7 @@ flow_runs = Table(
     Index("flow_runs_name", "name"),
     Index("flow_runs_created", "kind", "created_s"),
     Index("flow_runs_parent", "parent_flow_run_id"),
+    Index("flow_runs_parent_task", "parent_task_run_id"),
 )
 
 calls = Table(
