@@ -334,7 +334,7 @@ class Task(TaskAttributes, Generic[P, R]):
         if log_prints is None:
             log_prints = flow_run is not None and flow_run.log_prints
         own = self._origin or self
-        run_id = flow_run.run.flow_run_id if flow_run is not None else None
+        run_id = flow_run.run.shown_flow_run_id if flow_run is not None else None
         if run_id != own._codes_for:
             own._renew(run_id)
         code = own._codes.get(log_prints)
