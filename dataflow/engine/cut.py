@@ -292,7 +292,8 @@ class Cutter:
         )
         parts: list[tuple[Node, Sequence[int]]] = [
             (world.nodes[call], indexes) for call, indexes in by_node.items()]
-        world.flights[batch.id] = Flight(batch, parts, flight.suspect)
+        suspect = flight.suspect and not self.side_by_side.trusted(batch, parts)
+        world.flights[batch.id] = Flight(batch, parts, suspect)
         self.side_by_side.depart(world.flights[batch.id])
         world.in_flight[parts[0][0].token] += 1
         for node, _ in parts:

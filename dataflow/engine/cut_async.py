@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Protocol
 
+from dataflow.batch import Batch
 from dataflow.engine.node import Node
 from dataflow.engine.world import Flight, World
 
@@ -106,6 +107,15 @@ class SideBySide:
             if len(self._cutter.available(found, found.ready.take(1))):
                 return found
         return None
+
+    def trusted(self, batch: Batch, parts: list[tuple[Node, Sequence[int]]]) -> bool:
+        """Tell whether suspects that are under way without a death need not be waited for.
+
+        That is so after the first death: they may wait for long, one piece
+        after the other. After the second they stay alone until they end.
+        """
+        return batch.at_once > 0 and all(
+            node.deaths.get(index, 0) < 2 for node, indexes in parts for index in indexes)
 
     # what is under way
 

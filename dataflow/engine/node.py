@@ -222,6 +222,7 @@ class Node:
     pulling: bool = False
     exhausted: bool = True
     crashes: dict[int, int] = field(default_factory=dict)
+    deaths: dict[int, int] = field(default_factory=dict)  # of workers, under elements side by side
     lost_inputs: dict[int, int] = field(default_factory=dict)  # element → times inputs lacked
     restoring: set[int] = field(default_factory=set)  # final, computed again for its value
     restored: bool = False  # values were computed again: their blocks are kept for who asked

@@ -77,6 +77,9 @@ class Reader:
         alone = flight.suspect and sum(len(indexes) for _, indexes in flight.parts) == 1
         for node, indexes in flight.parts:
             back = self._back_to_pending(node, indexes)
+            if flight.batch.at_once and event.blame:
+                for index in back:
+                    node.deaths[index] = node.deaths.get(index, 0) + 1
             if alone and event.blame and back:
                 self._crash_again(node, back[0], event.reason)
                 continue
