@@ -21,6 +21,7 @@ from dataflow.captured_logs import capture
 from dataflow.context import FlowRunContext, LogSink, RunDriver, current_tags, current_task
 from dataflow.flow_dry_run import DryRun
 from dataflow.flow_options import FlowSettings, make_run_name
+from dataflow.flow_steps import inside
 from dataflow.ids import new_run_id
 from dataflow.logging import prints_to_log, show_on_console
 from dataflow.names import flow_run_name
@@ -32,7 +33,7 @@ from dataflow.runner import TaskRunner
 from dataflow.runner_choice import DEFAULT, new_runner
 from dataflow.settings import get_settings
 from dataflow.store import FlowRunRecord, Store
-from dataflow.subflow import StandIn
+from dataflow.subflow import Ended, StandIn
 
 
 class Runnable(Protocol):
@@ -144,18 +145,31 @@ def _runner(settings: FlowSettings, parent: FlowRunContext | None,
 
 def _info(settings: FlowSettings, bound: BoundArguments, parent: FlowRunContext | None,
           stand_in: StandIn | None, level: int) -> RunInfo:
-    name = (make_run_name(settings.flow_run_name, bound, settings.name)
-            or flow_run_name(random.Random()))
     info = RunInfo(
-        flow_run_id=new_run_id(), flow_run_name=name,
+        flow_run_id=new_run_id(), flow_run_name=flow_run_name(random.Random()),
         flow_name=settings.name, flow_version=settings.version,
         parameters=dict(bound.arguments), tags=tuple(sorted(current_tags.get())),
         started_s=time.time(),
         parent_flow_run_id=parent.run.shown_flow_run_id if parent is not None else None,
-        log_level=level, within=within(current_task.get(), parent, name),
+        log_level=level,
         root_flow_run_id=parent.root_flow_run_id if parent is not None else None,
     )
+    _name(info, settings, bound, parent)
+    info.within = within(current_task.get(), parent, info.flow_run_name)
     if stand_in is not None:
         info.parent_task_run_id = stand_in.task_run_id
         stand_in.name = info.flow_run_name
     return info
+
+
+def _name(info: RunInfo, settings: FlowSettings, bound: BoundArguments,
+          parent: FlowRunContext | None) -> None:
+    """Name the run as the flow says; a callable may ask ``runtime.flow_run`` meanwhile."""
+    how = settings.flow_run_name
+    if how is None:
+        return
+    nobody: Any = Ended(None, f"The name of a run of flow {settings.name!r} is being made")
+    context = FlowRunContext(info, nobody, None, False, None, None,
+                             parent.root_flow_run_id if parent is not None else None)
+    with inside(context):
+        info.flow_run_name = make_run_name(how, bound, settings.name)

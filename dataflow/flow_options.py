@@ -198,9 +198,9 @@ def _check_maker(fn: Callable[..., Any], label: str) -> None:
             option="flow_run_name")
 
 
-def make_run_name(how: str | Callable[..., str] | None, bound: inspect.BoundArguments,
-                  flow_name: str) -> str | None:
-    """Return the name of a run by template or callable, None where there is none.
+def make_run_name(how: str | Callable[..., str], bound: inspect.BoundArguments,
+                  flow_name: str) -> str:
+    """Return the name of a run by template or callable.
 
     Raises
     ------
@@ -209,8 +209,6 @@ def make_run_name(how: str | Callable[..., str] | None, bound: inspect.BoundArgu
     DefinitionTypeError
         The callable did not return a str.
     """
-    if how is None:
-        return None
     values = _by_name(bound)
     if isinstance(how, str):
         try:

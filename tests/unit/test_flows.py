@@ -385,6 +385,13 @@ def test_flow_run_name_by_callable_gets_parameters_where_it_wants_them(
     flow(lambda x: x, name="f", flow_run_name=lambda parameters: f"p{parameters['x']}")(1)
     assert last(store).name == "p1"
 
+    def by_runtime() -> str:
+        run = runtime.flow_run
+        return f"{run.flow_name} {run.parameters['x']}"
+
+    flow(lambda x: x, name="f", flow_run_name=by_runtime)(7)
+    assert last(store).name == "f 7"
+
 
 def test_lines_and_prints_reach_the_record_and_the_standard_loggers(
         store: MemoryStore, caplog: pytest.LogCaptureFixture,
