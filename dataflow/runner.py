@@ -16,10 +16,14 @@ from __future__ import annotations
 import abc
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from importlib import import_module
+from types import TracebackType
+from typing import Any, Protocol, Self
 
 from dataflow.batch import Batch, Block, RunInfo
 from dataflow.outcomes import ErrorRecord, Report
+
+_BLOCKS = "dataflow.runner_block"  # by name: the port knows nobody who uses it
 
 Handle = Any
 """A runner's own reference to a block that lies where it was made."""
@@ -149,6 +153,16 @@ class TaskRunner(abc.ABC):
     """Set by the driver that started it; a subflow shares its parent's runner."""
     budget: ThreadBudget | None = None
     """Threads that it shares with other runners of this process; None: it has its own."""
+
+    def __enter__(self) -> Self:
+        """Begin a flow run that lasts as long as the block: its tasks need no flow."""
+        import_module(_BLOCKS).begin(self)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        """End it when all that was submitted has ended."""
+        import_module(_BLOCKS).end(error)
 
     @abc.abstractmethod
     def duplicate(self) -> TaskRunner:

@@ -325,7 +325,7 @@ class Task(TaskAttributes, Generic[P, R]):
         if flow_run is None:
             raise MissingContextError(
                 f"{self._arguments.label}.{verb}() needs a running flow: call it inside of a "
-                "function decorated with @flow, or call the task directly")
+                "function decorated with @flow or within `with runner:`, or call the task directly")
         return flow_run
 
     def _task_code(self, flow_run: FlowRunContext | None) -> TaskCode:

@@ -283,6 +283,7 @@ def test_retries_that_are_spent_raise_the_last_exception(runner: Any, ledger: st
     assert len(notes(ledger)) == 2
 
 
+@pytest.mark.differs("the run stops in AwaitingRetry where a state of failure is returned")
 def test_retries_follow_a_failed_final_state_too(runner: Any, ledger: str) -> None:
     @task
     def boom() -> None:

@@ -154,6 +154,7 @@ def test_an_async_generator_task_streams_where_it_is_iterated(runner: Any) -> No
     assert asyncio.run(run()) == {"found": [0, 1, 2]}
 
 
+@pytest.mark.differs("a submitted async generator fails: it is awaited as a coroutine")
 def test_a_submitted_async_generator_task_gives_the_list(runner: Any) -> None:
     @flow(task_runner=runner)
     def run() -> Any:
@@ -176,6 +177,7 @@ def test_a_generator_flow_streams_its_values(runner: Any, ledger: str) -> None:
     assert list(stream) == [2, 3]
 
 
+@pytest.mark.differs("the generator comes back, no state")
 def test_a_generator_flow_with_return_state_gives_the_list(runner: Any) -> None:
     @flow(task_runner=runner)
     def run(n: int) -> Iterator[int]:

@@ -270,6 +270,30 @@ def test_submit_and_map_outside_a_flow_raise_runtime_error(verb: str) -> None:
         getattr(add, verb)([1])
 
 
+@pytest.mark.differs("`submit` needs a flow even there")
+def test_submit_and_map_work_within_a_runner_without_a_flow(runner: Any) -> None:
+    with runner:
+        assert add.submit(add.submit(1)).result() == 3
+        assert add.map([1, 2]).result() == [2, 3]
+        assert runtime.flow_run.id is not None
+    assert runtime.flow_run.id is None
+    with pytest.raises(ValueError, match="boom 1"), runner:
+        boom.submit(1).result()
+
+
+@pytest.mark.differs("`submit` needs a flow even there")
+def test_what_is_submitted_within_a_runner_ends_with_the_block(
+    runner: Any, ledger: str
+) -> None:
+    @task
+    def write(x: int) -> None:
+        note(ledger, x)
+
+    with runner:
+        write.map(range(4))
+    assert sorted(notes(ledger)) == ["0", "1", "2", "3"]
+
+
 def test_submit_with_return_state_gives_a_final_state(runner: Any) -> None:
     @flow(task_runner=runner)
     def run() -> Any:
