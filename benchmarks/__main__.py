@@ -19,6 +19,7 @@ from benchmarks.harness import PROJECT, RESULTS, shorten
 FULL: dict[str, list[str]] = {
     "hello": [],
     "direct_call": [],
+    "large_arguments": [],
     "map_overhead": [],
     "map_chain": [],
     "graph_shapes": [],
@@ -31,6 +32,7 @@ FULL: dict[str, list[str]] = {
 QUICK: dict[str, list[str]] = {
     "hello": ["--repeats", "3"],
     "direct_call": ["--calls", "2000"],
+    "large_arguments": ["--floats", "2000000"],
     "map_overhead": ["--elements", "50000", "--dask-elements", "3000"],
     "map_chain": ["--elements", "20000", "--dask-elements", "1000", "--repeats", "1"],
     "graph_shapes": ["--links", "500", "--leaves", "1024", "--repeats", "1"],

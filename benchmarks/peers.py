@@ -16,6 +16,15 @@ import time
 from pathlib import Path
 
 WORKERS = 2
+_WALK = """
+import sys, time
+from prefect.utilities.collections import visit_collection
+n = int(sys.argv[1])
+rows = [[float(i) for i in range(n // 100)] for _ in range(100)]
+began = time.perf_counter()
+visit_collection(rows, visit_fn=lambda x: x, return_data=False)
+print(time.perf_counter() - began)
+"""
 HELLO_PREFECT = """
 from prefect import flow, task
 @task
@@ -49,6 +58,19 @@ def prefect_map(python: str, n: int) -> dict[str, float]:
         return {}
     answer: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return answer
+
+
+def prefect_walk(python: str, n: int) -> float | None:
+    """Return the seconds that Prefect's walk takes over a list of lists of ``n`` floats in all."""
+    if not has_prefect(python):
+        return None
+    with tempfile.TemporaryDirectory(prefix="prefect-bench-") as folder:
+        done = subprocess.run([python, "-c", _WALK, str(n)], capture_output=True, text=True,
+                              env={**os.environ, "PREFECT_HOME": folder}, cwd=folder)
+    if done.returncode:
+        print(f"Prefect did not finish:\n{done.stderr[-2000:]}", file=sys.stderr)
+        return None
+    return float(done.stdout.splitlines()[-1])
 
 
 def _measure(n: int) -> dict[str, float]:

@@ -111,6 +111,17 @@ def _children(value: Any) -> Iterable[Any]:
     return value  # type: ignore[no-any-return]  # a list, tuple or set: iterable itself
 
 
+def _inner_types(children: Iterable[Any]) -> set[type]:
+    """Return the types among children that are markers or containers."""
+    return {found for found in set(map(type, children)) if kind_of(found)}
+
+
+def _not_atoms(holder: Any) -> Iterable[Any]:
+    """Return what stands directly in a container, plain data left out at the speed of C."""
+    inner = _inner_types(_children(holder))
+    return [child for child in _children(holder) if type(child) in inner] if inner else ()
+
+
 def _contents(kind: type, level: Sequence[Any]) -> Iterator[Any]:
     """Return what stands directly in many containers of one type, at the speed of C."""
     found = kind_of(kind)
@@ -212,10 +223,8 @@ class _Rewrite:
         self._nodes[id(self._root)] = self._root
         while stack:
             holder = stack.pop()
-            for child in _children(holder):
+            for child in _not_atoms(holder):
                 kind = kind_of(type(child))
-                if kind == Kind.ATOM:
-                    continue
                 key = id(child)
                 self._parents.setdefault(key, []).append(id(holder))
                 if key in self._nodes:
@@ -299,7 +308,11 @@ def _empty(value: Any) -> Any:
 def _fill(shell: Any, value: Any, get: Callable[[Any], Any]) -> None:
     kind = kind_of(type(value))
     if kind == Kind.LIST:
-        shell[:] = [get(item) for item in value]
+        items = list(value)
+        inner = _inner_types(items)
+        for place in [n for n, item in enumerate(items) if type(item) in inner]:
+            items[place] = get(items[place])
+        shell[:] = items
     elif kind == Kind.DICT:
         items = [(get(k), get(v)) for k, v in value.items()]
         shell.clear()

@@ -14,6 +14,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 TINY = {
     "hello": ["--repeats", "1"],
     "direct_call": ["--calls", "50", "--repeats", "1"],
+    "large_arguments": ["--floats", "2000", "--repeats", "1"],
     "map_overhead": ["--elements", "300", "--dask-elements", "30", "--repeats", "1"],
     "map_chain": ["--elements", "300", "--dask-elements", "30", "--repeats", "1"],
     "graph_shapes": ["--links", "20", "--leaves", "16", "--repeats", "1"],
