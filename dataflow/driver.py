@@ -640,8 +640,6 @@ class Driver:
                 self._fetcher.forget(batch)
             handles = [self._handles.pop(b) for b in commands.release if b in self._handles]
             session.release(handles)
-        if commands.stop:
-            session.cancel(commands.stop)
         for pull in commands.pull:
             if self.runner.synchronous:
                 self._deferred.append(pull)  # a generator may be endless: taken while waited for
@@ -649,6 +647,8 @@ class Driver:
                 self._sources[pull.call].pull(pull.count)
         for made in commands.send:
             session.submit(made, [self._handles.get(b) for b in made.inputs])
+        if commands.stop:  # also of what was sent just now
+            session.cancel(commands.stop)
 
     def _notify(self) -> None:
         """Wake who waits."""

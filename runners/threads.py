@@ -10,6 +10,7 @@ import os
 import threading
 import traceback
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from queue import SimpleQueue
 
 from dataflow.batch import Batch, Block, RunInfo
@@ -29,7 +30,7 @@ from dataflow.worker.batch import run_batch
 from dataflow.worker.control import Control
 from dataflow.worker.isolate import end_busy_children, end_idle_children
 from dataflow.worker.spare_threads import Job, put_back, take
-from dataflow.worker.splitting import wait_for_left_running
+from dataflow.worker.splitting import stop_left_running, wait_for_left_running
 
 UNBOUNDED = 1000
 """Threads at most where ``max_workers`` is not given."""
@@ -172,6 +173,8 @@ class _Session(RunnerSession):
     def submit(self, batch: Batch, inputs: Sequence[Handle]) -> None:
         """Queue a batch; its inputs are the blocks themselves."""
         control = self._controls[batch.id] = Control()
+        if batch.collect is not None:
+            control.on_stop(partial(stop_left_running, self._run.flow_run_id, batch.collect))
 
         def job() -> None:
             event = self._event_of(batch, inputs, control)

@@ -23,7 +23,7 @@ from dataflow.engine.node import Edge, Node
 from dataflow.engine.pacing import BLOCK_BYTES, STALL_S, TARGET_S
 from dataflow.engine.widths import Widths
 from dataflow.engine.world import Flight, Suspect, World, wake_at
-from dataflow.outcomes import SUCCEEDED, Code, Report
+from dataflow.outcomes import FIRST_FINAL, SUCCEEDED, Code, Report
 
 _SUBTREE_LIMIT = 4096  # submits in one batch
 _AHEAD_LIMIT = 4096  # items taken from a generator ahead of those sent
@@ -299,6 +299,8 @@ class Cutter:
         for node, _ in parts:
             node.batches += 1
         world.commands.send.append(batch)
+        if all(node.codes[index] >= FIRST_FINAL for node, index in running):
+            world.commands.stop.append(batch.id)  # cancelled before it was known to run on
 
     # the batch itself
 

@@ -217,6 +217,8 @@ class Reader:
                 self._restored(node, index, code, detail, report.batch, kept)
                 span.codes[at] = Code.LEFT
             elif node.codes[index] >= FIRST_FINAL:
+                if code == Code.RUNNING:
+                    self._running.append((node, index))
                 span.codes[at] = Code.LEFT  # recorded before: never replaced
             elif code in SUCCEEDED:
                 if runs and runs[-1].stop == index:

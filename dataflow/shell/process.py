@@ -60,8 +60,6 @@ class Command:
         When it raises, the command is ended and :meth:`wait` raises the same.
     grace_s
         Seconds between TERM and KILL.
-    flow_run_id
-        The flow run it belongs to.
 
     Attributes
     ----------
@@ -75,12 +73,10 @@ class Command:
 
     def __init__(self, args: Sequence[str], *, env: Mapping[str, str] | None = None,
                  cwd: str | os.PathLike[str] | None = None, input: bytes | None = None,
-                 on_line: OnLine, grace_s: float = GRACE_S,
-                 flow_run_id: str | None = None) -> None:
+                 on_line: OnLine, grace_s: float = GRACE_S) -> None:
         self.args = list(args)
         self.env = env
         self.cwd = cwd
-        self.flow_run_id = flow_run_id
         self.pid: int | None = None
         self.exit_code: int | None = None
         self.ended_by: str | None = None
@@ -306,14 +302,6 @@ class Command:
             fn()
         self._done.set()
         self._started.set()
-
-
-def end_commands_of(flow_run_id: str) -> None:
-    """End the commands of a flow run that was cancelled as a whole; does not wait."""
-    with _lock:
-        commands = [command for command in _live if command.flow_run_id == flow_run_id]
-    for command in commands:
-        command.end("cancel")
 
 
 def _has_ended(pid: int) -> bool:

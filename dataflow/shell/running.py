@@ -26,6 +26,7 @@ from dataflow.exceptions import (
 from dataflow.logging import get_run_logger
 from dataflow.shell.lines import Tail
 from dataflow.shell.process import GRACE_S, Command
+from dataflow.worker.control import current_control
 
 KEEP_LINES = 1000
 """Lines of each stream that a result keeps where nothing else is asked for."""
@@ -90,16 +91,17 @@ class Running:
         self._levels = levels
         self._prefix = log_prefix
         self._log = current_log()
-        flow = current_flow.get()
-        task = current_task.get()
-        run = flow.run if flow is not None else task.run if task is not None else None
         self.command = Command(
             args, env=whole_environment(env), cwd=cwd,
             input=input.encode() if isinstance(input, str) else input, on_line=self._line,
-            grace_s=grace_s, flow_run_id=run.flow_run_id if run is not None else None)
+            grace_s=grace_s)
+        self._control = current_control.get()
 
     def start(self) -> None:
-        """Start the process."""
+        """Start the process; it is killed when its batch is told to stop."""
+        if self._control is not None:
+            self._control.on_stop(self._cancel)
+            self.command.when_done(self._forget)
         try:
             self.command.start()
         except OSError as error:
@@ -108,6 +110,13 @@ class Running:
                 + (f": {error.filename!r}" if error.filename else "")
                 + (f" (working directory {str(self._cwd)!r})" if self._cwd else ""),
                 command=self.shown, exit_code=None, pid=None, lines=[]) from error
+
+    def _cancel(self) -> None:
+        self.command.end("cancel")
+
+    def _forget(self) -> None:
+        if self._control is not None:
+            self._control.forget(self._cancel)
 
     def wait(self) -> None:
         """Wait for the end; raise when it was not a natural one."""

@@ -28,7 +28,7 @@ _UNCOLLECTED_LIMIT = 64  # ended elements kept for a batch that collects them
 _Result = tuple[Report, Block | None]
 
 _lock = threading.Lock()
-_left_running: dict[tuple[str, int], Job] = {}
+_left_running: dict[tuple[str, int], tuple[Job, Control]] = {}
 
 
 class Walk(StepWalk, Protocol):
@@ -51,7 +51,7 @@ def run_splittable(walk: Walk, budget_s: float) -> tuple[Report, Block | None]:
     if not job.done.wait(budget_s) and walk.split():
         key = (walk.run.flow_run_id, walk.batch.id)
         with _lock:
-            _left_running[key] = job
+            _left_running[key] = job, walk.control
         helper.leave_behind(lambda: _forget_later(key))
         return walk.first_part
     job.done.wait()
@@ -63,7 +63,7 @@ def run_splittable(walk: Walk, budget_s: float) -> tuple[Report, Block | None]:
 def _forget_later(key: tuple[str, int]) -> None:
     """Drop the oldest elements that ended and that nobody came for."""
     with _lock:
-        ended = [k for k, job in _left_running.items() if job.done.is_set()]
+        ended = [k for k, (job, _) in _left_running.items() if job.done.is_set()]
         for old in ended[:-_UNCOLLECTED_LIMIT]:
             del _left_running[old]
 
@@ -74,7 +74,8 @@ def collect(batch: Batch, run: RunInfo, worker: str, control: Control,
     assert batch.collect is not None
     key = (run.flow_run_id, batch.collect)
     with _lock:
-        job = _left_running.get(key)
+        job = _left_running.get(key, (None,))[0]
+    control.on_stop(lambda: stop_left_running(*key))
     while job is not None and not job.done.wait(_POLL_S):
         if control.stopped:
             job = None
@@ -90,9 +91,17 @@ def collect(batch: Batch, run: RunInfo, worker: str, control: Control,
 def wait_for_left_running(flow_run_id: str, batch: int) -> None:
     """Wait until the element that a batch left running has ended; at once if there is none."""
     with _lock:
-        job = _left_running.get((flow_run_id, batch))
-    if job is not None:
-        job.done.wait()
+        left = _left_running.get((flow_run_id, batch))
+    if left is not None:
+        left[0].done.wait()
+
+
+def stop_left_running(flow_run_id: str, batch: int) -> None:
+    """Stop the element that a batch left running, which nobody wants any more."""
+    with _lock:
+        left = _left_running.get((flow_run_id, batch))
+    if left is not None:
+        left[1].stop()
 
 
 def second_part(walk: Walk, steps: list[Step], position: int) -> _Result:

@@ -21,6 +21,7 @@ class Flight:
     placement: Placement
     sent_s: float
     calls: tuple[int, ...] = ()
+    collects: int | None = None  # the batch whose element that runs on it waits for
     key: Any = None
     future: Any = None
     worker: str | None = None  # where it has started

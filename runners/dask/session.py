@@ -68,6 +68,7 @@ class DaskSession(RunnerSession):
         self.token = secrets.token_hex(4)
         self.link = link
         self._sink = sink
+        self._flow_run_id = run.flow_run_id
         self._run8 = run.flow_run_id.replace("-", "")[:8]
         # keys of a run that was resumed must not meet those that a worker still knows
         self._numbers = itertools.count(secrets.randbelow(2**31) << 20)
@@ -92,7 +93,7 @@ class DaskSession(RunnerSession):
         """Send a batch as one Dask task."""
         placement = self._surroundings.fill(batch.placement)
         flight = Flight(next(self._numbers), batch.id, placement, time.monotonic(),
-                        calls_of(batch))
+                        calls_of(batch), batch.collect)
         self._flights[flight.number] = flight
         if not self.check_connection():
             self._depart(flight, batch, list(inputs))
@@ -127,7 +128,8 @@ class DaskSession(RunnerSession):
         if not flights or self._lost is not None:
             return
         keys = [(self.token, f.number) for f in flights]
-        self.link.send(self.link.client.run(worker_side.stop, keys, on_error="ignore",
+        left = [(self._flow_run_id, f.collects) for f in flights if f.collects is not None]
+        self.link.send(self.link.client.run(worker_side.stop, keys, left, on_error="ignore",
                                             asynchronous=True))
         waiting = [f for f in flights if f.worker is None and f.future is not None]
         for flight in waiting:

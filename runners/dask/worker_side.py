@@ -27,6 +27,7 @@ from dataflow.failures import record_of, text_of
 from dataflow.outcomes import Code, Detail, LogLine, Report, Span
 from dataflow.worker.batch import run_batch
 from dataflow.worker.control import Control
+from dataflow.worker.splitting import stop_left_running
 from runners.dask.checking import drop_unpicklable
 from runners.dask.letter import Known, Letter, on_desk
 from runners.dask.parcel import Parcel, Result
@@ -81,8 +82,13 @@ def hand_over(parcel: Parcel) -> Parcel:
     return parcel
 
 
-def stop(keys: list[tuple[str, int]]) -> None:
-    """Stop batches before their next element, also those that have not started yet."""
+def stop(keys: list[tuple[str, int]], left: list[tuple[str, int]]) -> None:
+    """Stop batches before their next element, also those that have not started yet.
+
+    ``left`` names (flow run, batch) of elements that outlast their batch.
+    """
+    for one in left:
+        stop_left_running(*one)
     with _lock:
         for key in keys:
             control = _running.get(key)

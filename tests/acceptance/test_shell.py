@@ -294,15 +294,16 @@ def test_async_timeout_kills_the_command(tmp_path: Path) -> None:
 
 
 def test_many_commands_at_once_leave_no_thread_and_no_descriptor() -> None:
-    shell.run("true")
+    shell.run("true")  # whose guard stays
+    threads_before = {t for t in threading.enumerate() if t.name == "dataflow-shell"}
     before = psutil.Process().num_fds()
     threads = [threading.Thread(target=shell.run, args=(f"echo {n}",)) for n in range(30)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(30)
-    wait_until(lambda: not [t for t in threading.enumerate() if t.name == "dataflow-shell"],
-               "the commands' threads end")
+    wait_until(lambda: {t for t in threading.enumerate()
+                        if t.name == "dataflow-shell"} <= threads_before, "their threads end")
     assert psutil.Process().num_fds() == before
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dataflow import flow, shell, task
-from dataflow.exceptions import ShellError, TaskRunTimeoutError
+from dataflow.exceptions import CancelledRun, ShellError, TaskRunTimeoutError
 from tests.acceptance.test_shell import family, gone, pids_in
 from tests.dask_support import wait_until
 from tests.runner_support import Play
@@ -65,6 +65,77 @@ def test_timeout_of_the_task_kills_its_command(
         return late.submit(family(book)).result(raise_on_failure=False)
 
     assert isinstance(play(body), TaskRunTimeoutError)
+    pids = pids_in(book)
+    wait_until(lambda: gone(pids), "the command is killed")
+
+
+def test_cancel_of_a_running_task_kills_its_command(play_along: Play, tmp_path: Path) -> None:
+    book = tmp_path / "book"
+
+    def body() -> Any:
+        future = command.submit(family(book))
+        pids = pids_in(book)
+        future.cancel()
+        wait_until(lambda: gone(pids), "the command is killed")
+        return future.result(raise_on_failure=False)
+
+    assert isinstance(play_along(body), CancelledRun)
+
+
+def test_cancel_of_a_map_kills_the_commands_that_run_and_starts_no_more(
+        play_along: Play, tmp_path: Path) -> None:
+    def body() -> Any:
+        many = command.map([family(tmp_path / str(n)) for n in range(8)])
+        pids = pids_in(tmp_path / "0")
+        many.cancel()
+        wait_until(lambda: gone(pids), "the command is killed")
+        return {f.state.name for f in many}
+
+    assert play_along(body) == {"Cancelled"}
+    begun = [pid for path in tmp_path.iterdir() for pid in pids_in(path)]
+    wait_until(lambda: gone(begun), "all are killed")
+
+
+def test_cancel_of_one_element_that_outlasts_its_siblings_kills_its_command(
+        play_along: Play, tmp_path: Path) -> None:
+    book = tmp_path / "book"
+
+    def body() -> Any:
+        many = command.map([*["echo quick"] * 30, family(book), *["echo quick"] * 30])
+        pids = pids_in(book)
+        others = [future for future in many if future != many[30]]
+        assert [future.result() for future in others] == [["quick"]] * 60
+        many[30].cancel()
+        wait_until(lambda: gone(pids), "the command is killed")
+        return many[30].state.name
+
+    assert play_along(body) == "Cancelled"
+
+
+def test_cancel_of_an_async_task_kills_its_command(play_along: Play, tmp_path: Path) -> None:
+    book = tmp_path / "book"
+
+    def body() -> Any:
+        future = shell.shell_run_command.submit(family(book))
+        pids = pids_in(book)
+        future.cancel()
+        wait_until(lambda: gone(pids), "the command is killed")
+        return future.state.name
+
+    assert play_along(body) == "Cancelled"
+
+
+def test_flow_that_gives_up_kills_the_commands_of_its_tasks(
+        play_along: Play, tmp_path: Path) -> None:
+    book = tmp_path / "book"
+
+    def body() -> Any:
+        command.submit(family(book))
+        pids_in(book)
+        raise ValueError("enough")
+
+    with pytest.raises(ValueError, match="enough"):
+        play_along(body, on_exit="cancel")
     pids = pids_in(book)
     wait_until(lambda: gone(pids), "the command is killed")
 
