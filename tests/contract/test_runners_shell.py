@@ -55,11 +55,11 @@ def test_retry_runs_the_command_again(play: Play, tmp_path: Path) -> None:
     assert play(body) == ["at last"]
 
 
-@pytest.mark.parametrize("isolation", ["thread", "process"])
+@pytest.mark.parametrize(("isolation", "timeout_s"), [("thread", 1.5), ("process", 5)])
 def test_timeout_of_the_task_kills_its_command(
-        play: Play, tmp_path: Path, isolation: str) -> None:
+        play: Play, tmp_path: Path, isolation: str, timeout_s: float) -> None:
     book = tmp_path / "book"
-    late = command.with_options(timeout_seconds=1.5, isolation=isolation)
+    late = command.with_options(timeout_seconds=timeout_s, isolation=isolation)
 
     def body() -> Any:
         return late.submit(family(book)).result(raise_on_failure=False)
