@@ -341,3 +341,37 @@ def test_async_tasks_of_one_map_share_a_loop_where_they_meet(pooled: Any) -> Non
         return {"found": loop_of.map(range(4)).result()}
 
     assert run() == {"found": [True] * 4}
+
+
+def test_subflows_of_both_kinds_are_gathered_and_called(runner: Any) -> None:
+    @flow
+    def plain(n: int) -> Any:
+        return {"v": inc.map(range(n)).result()}
+
+    @flow
+    async def later(n: int) -> Any:
+        return {"v": await asyncio.gather(*(ainc(x) for x in range(n)))}
+
+    @flow(task_runner=runner)
+    async def run() -> Any:
+        gathered = await asyncio.gather(later(1), later(2))
+        return {"found": (plain(2), *gathered)}
+
+    assert asyncio.run(run()) == {"found": ({"v": [1, 2]}, {"v": [1]}, {"v": [1, 2]})}
+
+
+def test_an_awaited_task_that_is_cancelled_leaves_the_flow_whole(pooled: Any) -> None:
+    @task
+    async def sleeps() -> None:
+        await asyncio.sleep(30)
+
+    @flow(task_runner=pooled)
+    async def run() -> Any:
+        waiting = asyncio.create_task(sleeps())
+        await asyncio.sleep(0.05)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        return {"found": await ainc(1)}
+
+    assert asyncio.run(run()) == {"found": 2}

@@ -237,3 +237,30 @@ def test_a_value_that_is_an_exception_is_a_value(runner: Any) -> None:
         return {"found": told.submit(gives.submit()).result()}
 
     assert run() == {"found": "ValueError('just a value')"}
+
+
+def test_a_list_that_holds_itself_is_an_argument(runner: Any) -> None:
+    cyclic: list[Any] = [1]
+    cyclic.append(cyclic)
+
+    @task
+    def length(x: Any) -> int:
+        return len(x)
+
+    @flow(task_runner=runner)
+    def run() -> Any:
+        return {"found": (length(cyclic), length.submit(cyclic).result())}
+
+    assert run() == {"found": (2, 2)}
+
+
+def test_arrays_and_frames_go_in_and_out_unharmed(runner: Any) -> None:
+    np, pd = pytest.importorskip("numpy"), pytest.importorskip("pandas")
+    frame, array = pd.DataFrame({"a": [1, 2]}), np.arange(6).reshape(2, 3)
+
+    @flow(task_runner=runner)
+    def run() -> Any:
+        got = same.submit({"frame": frame, "array": [array]}).result()
+        return {"found": (got["frame"].equals(frame), (got["array"][0] == array).all())}
+
+    assert run() == {"found": (True, True)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from tests.acceptance.parity.face import (
     flow,
     task,
 )
-from tests.acceptance.parity.support import note, notes
+from tests.acceptance.parity.support import await_notes, note, notes
 
 
 @task
@@ -312,3 +313,22 @@ def test_failures_that_nobody_saw_are_listed_in_a_warning(runner: Any, caplog: A
         assert final(runner, body).is_completed()
     warnings = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
     assert any("boom" in text and "ValueError" in text for text in warnings), warnings
+
+
+@pytest.mark.differs("there is no way to cancel what is left at the end (#17867)")
+def test_a_flow_may_cancel_what_is_left_at_its_end(pooled: Any, ledger: str) -> None:
+    @task
+    def slow(path: str, x: int) -> None:
+        note(path, "began")
+        for _ in range(400):
+            time.sleep(0.01)
+        note(path, "ended")
+
+    @flow(task_runner=pooled, on_exit="cancel")
+    def run() -> Any:
+        slow.map(ledger, range(3))
+        await_notes(ledger, 1)
+        return {"a": 1}
+
+    assert run() == {"a": 1}
+    assert "ended" not in notes(ledger)

@@ -210,3 +210,18 @@ def test_an_async_generator_flow_streams_its_values(runner: Any) -> None:
         return [x async for x in run(3)]
 
     assert asyncio.run(collected()) == [1, 2, 3]
+
+
+def test_a_generator_flow_that_is_left_early_is_closed(runner: Any, ledger: str) -> None:
+    @flow(task_runner=runner)
+    def run() -> Iterator[int]:
+        try:
+            for x in range(100):
+                yield inc.submit(x).result()
+        finally:
+            note(ledger, "closed")
+
+    stream = run()
+    assert next(iter(stream)) == 1
+    stream.close()
+    assert notes(ledger) == ["closed"]

@@ -504,3 +504,22 @@ def test_flatten_is_an_argument_of_submit_too(runner: Any) -> None:
         return {"found": total.submit(_flatten(up_to.map([2, 3]))).result()}
 
     assert run() == {"found": 4}
+
+
+@pytest.mark.differs("`map` reads its input to the end before anything runs", run=False)
+def test_an_endless_source_is_mapped_as_it_is_consumed(pooled: Any, ledger: str) -> None:
+    """A generator that goes on for ever is read no further than the work needs."""
+    def endless() -> Any:
+        x = 0
+        while True:
+            note(ledger, "read")
+            yield x
+            x += 1
+
+    @flow(task_runner=pooled, on_exit="cancel")
+    def run() -> Any:
+        futures = inc.with_options(max_in_flight=4).map(endless())
+        return {"found": [future.result() for future, _ in zip(futures, range(10), strict=False)]}
+
+    assert run() == {"found": list(range(1, 11))}
+    assert len(notes(ledger)) < 1000

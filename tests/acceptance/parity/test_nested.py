@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from typing import Any
 
 import pytest
 
-from tests.acceptance.parity.face import flow, runtime, task
+from tests.acceptance.parity.face import (
+    allow_failure,
+    as_completed,
+    flow,
+    runtime,
+    task,
+    wait,
+)
 from tests.acceptance.parity.support import await_notes, note
 
 DEADLOCK = pytest.mark.differs("parents take the slots their children need: 3.7 (f)",
@@ -253,3 +262,175 @@ def test_a_task_within_a_task_takes_futures_and_containers(runner: Any) -> None:
         return {"found": parent.map([1, 2]).result()}
 
     assert run() == {"found": [10, 12]}
+
+
+@DEADLOCK
+def test_three_levels_of_maps_in_many_parents_do_not_deadlock(runner: Any) -> None:
+    @task
+    def third(x: int) -> int:
+        return x
+
+    @task
+    def second(n: int) -> int:
+        return sum(third.map(range(n)).result())
+
+    @task
+    def first(n: int) -> int:
+        return sum(second.map(range(n)).result())
+
+    @flow(task_runner=runner)
+    def run() -> Any:
+        return {"found": first.map([3, 4, 5] * 3).result()}
+
+    assert run() == {"found": [1, 4, 10] * 3}
+
+
+@DEADLOCK
+def test_states_of_nested_tasks_follow_the_same_rules(runner: Any) -> None:
+    @task
+    def parent() -> Any:
+        failed = boom.submit(1, return_state=True)
+        not_run = inc.submit(boom.submit(2))
+        not_run.wait()
+        allowed = inc.submit(allow_failure(inc.submit(1))).result()
+        return failed.name, not_run.state.name, allowed
+
+    @flow(task_runner=runner)
+    def run() -> Any:
+        return {"found": parent.submit().result()}
+
+    assert run() == {"found": ("Failed", "NotReady", 3)}
+
+
+@DEADLOCK
+def test_wait_and_as_completed_work_within_a_task(runner: Any) -> None:
+    @task
+    def parent(n: int) -> Any:
+        futures = inc.map(range(n))
+        done, not_done = wait(futures)
+        return len(done), len(not_done), sorted(f.result() for f in as_completed(list(futures)))
+
+    @flow(task_runner=runner)
+    def run() -> Any:
+        return {"found": parent.submit(3).result()}
+
+    assert run() == {"found": (3, 0, [1, 2, 3])}
+
+
+@DEADLOCK
+def test_a_parent_that_is_tried_again_runs_its_children_again(
+    runner: Any, ledger: str
+) -> None:
+    @task
+    def child(path: str) -> int:
+        return note(path, "child")
+
+    @task(retries=1)
+    def parent(path: str) -> int:
+        count = child.submit(path).result()
+        if count < 2:
+            raise ValueError("first")
+        return int(count)
+
+    @flow(task_runner=runner)
+    def run() -> Any:
+        return {"found": parent.submit(ledger).result()}
+
+    assert run() == {"found": 2}
+
+
+@DEADLOCK
+def test_a_parent_that_waits_for_a_child_times_out(runner: Any) -> None:
+    @task
+    def slow() -> None:
+        time.sleep(2.5)
+
+    @task(timeout_seconds=0.4)
+    def parent() -> None:
+        slow.submit().result()
+
+    @flow(task_runner=runner)
+    def run() -> Any:
+        return {"found": parent.submit(return_state=True).name}
+
+    assert run() == {"found": "TimedOut"}
+
+
+@DEADLOCK
+def test_an_async_task_awaits_gathers_submits_and_calls_tasks(runner: Any) -> None:
+    @task
+    async def ainc(x: int) -> int:
+        await asyncio.sleep(0)
+        return x + 1
+
+    @task
+    async def parent(x: int) -> Any:
+        gathered = await asyncio.gather(*(ainc(i) for i in range(3)))
+        return await ainc(x), inc(x), ainc.submit(x).result(), gathered
+
+    @flow(task_runner=runner)
+    def run() -> Any:
+        return {"found": parent.map([1, 2]).result()}
+
+    assert run() == {"found": [(2, 2, 2, [1, 2, 3]), (3, 3, 3, [1, 2, 3])]}
+
+
+@DEADLOCK
+def test_generator_tasks_stream_within_a_task(runner: Any) -> None:
+    @task
+    def count(n: int) -> Any:
+        yield from range(n)
+
+    @task
+    def parent(n: int) -> list[int]:
+        streamed = [x * 10 for x in count(n)]
+        return streamed + list(count.submit(n).result()) + inc.map(count(n)).result()
+
+    @flow(task_runner=runner)
+    def run() -> Any:
+        return {"found": parent.submit(2).result()}
+
+    assert run() == {"found": [0, 10, 0, 1, 1, 2]}
+
+
+@DEADLOCK
+def test_a_flow_that_fails_within_a_task_raises_there(runner: Any) -> None:
+    @flow
+    def bad() -> Any:
+        boom.submit(9).result()
+
+    @task
+    def parent() -> Any:
+        state = bad(return_state=True)
+        try:
+            bad()
+        except ValueError as error:
+            return state.name, str(error)
+
+    @flow(task_runner=runner)
+    def run() -> Any:
+        return {"found": parent.submit().result()}
+
+    assert run() == {"found": ("Failed", "boom 9")}
+
+
+@DEADLOCK
+def test_an_async_flow_runs_within_a_task(runner: Any) -> None:
+    @flow
+    async def inner(x: int) -> Any:
+        await asyncio.sleep(0)
+        return {"v": inc.submit(x).result()}
+
+    @task
+    async def parent(x: int) -> Any:
+        return await inner(x)
+
+    @task
+    def plain_parent(x: int) -> Any:
+        return asyncio.run(inner(x))
+
+    @flow(task_runner=runner)
+    def run() -> Any:
+        return {"found": (parent.submit(1).result(), plain_parent.submit(2).result())}
+
+    assert run() == {"found": ({"v": 2}, {"v": 3})}

@@ -224,3 +224,55 @@ def test_a_task_may_return_a_state(runner: Any) -> None:
         return {"found": (good.message, good.result(), bad.is_failed(), bad.message)}
 
     assert run() == {"found": ("fine", 5, True, "by hand")}
+
+
+@pytest.mark.parametrize("make, kind", [
+    (lambda: ExceptionGroup("g", [ValueError(1), KeyError("k")]), "ExceptionGroup"),
+    (lambda: StopIteration("over"), "StopIteration"),
+    (lambda: OSError(2, "No such file", "name"), "FileNotFoundError"),
+    (lambda: UnicodeDecodeError("utf-8", b"x", 0, 1, "bad"), "UnicodeDecodeError"),
+], ids=lambda value: value if isinstance(value, str) else "")
+def test_exceptions_of_every_make_are_failures(runner: Any, make: Any, kind: str) -> None:
+    @task
+    def fails() -> None:
+        raise make()
+
+    @flow(task_runner=runner)
+    def run() -> Any:
+        future = fails.submit()
+        error = future.result(raise_on_failure=False)
+        return {"found": (future.state.name, type(error).__name__, str(error) == str(make()))}
+
+    assert run() == {"found": ("Failed", kind, True)}
+
+
+def test_an_exception_keeps_its_cause(runner: Any) -> None:
+    @task
+    def fails() -> None:
+        try:
+            _ = 1 / 0
+        except ZeroDivisionError as error:
+            raise KeyError("outer") from error
+
+    @flow(task_runner=runner)
+    def run() -> Any:
+        error = fails.submit().result(raise_on_failure=False)
+        return {"found": (type(error), type(error.__cause__))}
+
+    assert run() == {"found": (KeyError, ZeroDivisionError)}
+
+
+def test_states_returned_by_elements_of_a_map_are_theirs(runner: Any) -> None:
+    @task
+    def by_hand(x: int) -> Any:
+        return Failed(message="no") if x else Completed(message="yes", data=5)
+
+    @flow(task_runner=runner)
+    def run() -> Any:
+        futures = by_hand.map([0, 1])
+        after = inc.map(futures)
+        after.wait()
+        return {"found": ([f.state.message for f in futures], futures[0].result(),
+                          [f.state.name for f in after])}
+
+    assert run() == {"found": (["yes", "no"], 5, ["Completed", "NotReady"])}
