@@ -229,7 +229,7 @@ class FlowRun:
             if cancel or child.flow.kind.endswith("generator"):
                 yield self._blocking(partial(child.stop, "the flow around it ended"))
             else:
-                yield self._blocking(child.ended.wait)
+                yield Blocking(child.ended.wait)  # never in place: the loop may have to run it
         yield self._blocking(lambda: context.driver.finish(
             cancel=cancel, stop_generators=error is not None))
 

@@ -296,6 +296,55 @@ def test_flows_in_an_async_flow_run_side_by_side(on: Any) -> None:
     assert [row.parent_flow_run_id for row in rows.values()].count(mother.id) == 2
 
 
+def test_plain_flow_in_an_async_flow_runs_in_place(on: Any) -> None:
+    @flow
+    def plain() -> int:
+        return add.submit(1).result()
+
+    @flow
+    async def outer() -> list[int]:
+        return [plain(), plain()]
+
+    assert asyncio.run(on(outer)()) == [2, 2]
+
+
+def test_async_flow_called_by_a_plain_one_is_a_coroutine_that_it_may_run(on: Any) -> None:
+    @flow
+    async def child(x: int) -> int:
+        return add.submit(x).result()
+
+    @flow
+    def parent() -> int:
+        return asyncio.run(child(1))
+
+    assert on(parent)() == 2
+    rows = {row.flow_name: row for row in open_store(None).flow_runs()}
+    assert rows["child"].parent_flow_run_id == rows["parent"].id
+
+
+def test_flow_waits_for_flows_that_it_began_and_did_not_await(on: Any) -> None:
+    @flow
+    async def child(begun: asyncio.Event) -> None:
+        begun.set()
+        await asyncio.sleep(0.2)
+        add.submit(1)
+
+    @flow
+    async def parent() -> None:
+        begun = asyncio.Event()
+        kept.append(asyncio.ensure_future(child.with_options(validate_parameters=False)(begun)))
+        await begun.wait()
+
+    kept: list[Any] = []
+
+    async def main() -> str:
+        await on(parent)()
+        rows = {row.flow_name: row.state_name for row in open_store(None).flow_runs()}
+        return rows["child"]
+
+    assert asyncio.run(main()) == "Completed"
+
+
 def test_loop_goes_on_while_an_async_flow_drains(background: Any, tmp_path: Path) -> None:
     folder = str(tmp_path)
 
@@ -471,6 +520,23 @@ def test_failure_of_a_flow_inside_is_raised_or_returned(on: Any) -> None:
     state = on(parent)(return_state=True)
     assert state.is_failed() and state.name == "Failed"
     assert isinstance(state.result(raise_on_failure=False), ValueError)
+
+
+def test_prints_of_a_flow_inside_are_logged_as_the_flow_around_says(on: Any) -> None:
+    @flow
+    def child() -> None:
+        print("said by the child")
+
+    @flow(log_prints=True)
+    def parent() -> None:
+        child()
+        child.with_options(log_prints=False)()
+
+    on(parent)()
+    store = open_store(None)
+    said = [any(line.message == "said by the child" for line in store.logs(row.id))
+            for row in store.flow_runs() if row.flow_name == "child"]
+    assert sorted(said) == [False, True]
 
 
 def test_flow_inside_waits_for_what_it_is_told_to(on: Any) -> None:
