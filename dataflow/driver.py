@@ -14,6 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import count
 from queue import Empty, SimpleQueue
 from typing import Any, NoReturn
 
@@ -101,7 +102,7 @@ class Driver:
         self._fetcher = Fetcher()
         self._wake_at: float | None = None
         self._gather_until: float | None = None
-        self._calls = first_call
+        self._numbers = count(first_call)
         self._added = self._heard = 0  # calls posted to, and heard by the engine
         self._asked = self._asked_heard = 0
         self._asking = threading.Lock()
@@ -194,7 +195,7 @@ class Driver:
         record.put(self._engine.take_gulp())
         record.attempt(run)
         return Driver(record=record, run=run, runner=self.runner, store=None, owns_runner=owns,
-                      first_call=self._calls)
+                      first_call=next(self._numbers))
 
     def abandon(self, message: str) -> Driver:
         """Cancel what is open although another thread is at work in here, and take the rest over.
@@ -229,9 +230,7 @@ class Driver:
 
     def next_call(self) -> int:
         """Return the number of the next call."""
-        call = self._calls
-        self._calls += 1
-        return call
+        return next(self._numbers)  # in one piece: several threads may ask
 
     def view(self, call: int) -> CallView:
         """Return the columns of a call."""

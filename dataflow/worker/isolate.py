@@ -21,6 +21,7 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import cloudpickle
@@ -35,6 +36,7 @@ from dataflow.exceptions import (
 from dataflow.failures import exception_of, text_of
 from dataflow.logging import relay
 from dataflow.outcomes import ErrorRecord, LogLine
+from dataflow.worker.control import current_control
 
 CRASH_LIMIT = 2
 """Times an element is run again after its child died, before it is CRASHED."""
@@ -126,8 +128,12 @@ def call_isolated(context: TaskRunContext, timeout_s: float | None,
     Exception
         Whatever the user's function raised, rebuilt.
     """
+    control = current_control.get()
     for crash in range(CRASH_LIMIT + 1):
         child = _take(context.run.flow_run_id if context.run is not None else None)
+        dismiss = partial(_dismiss, child)
+        if control is not None:  # asked to stop when nobody wants the outcome any more
+            control.on_stop(dismiss)
         try:
             answer = child.talk(_request(child, context), timeout_s)
         except TimeoutError:
@@ -140,7 +146,7 @@ def call_isolated(context: TaskRunContext, timeout_s: float | None,
         except _Died:
             how = _how_it_ended(child.end())
             if child.dismissed:
-                raise IsolatedCrash("its process was ended with the flow run", exit=how) from None
+                raise IsolatedCrash("its process was ended with its run", exit=how) from None
             if crash == CRASH_LIMIT:
                 raise IsolatedCrash(
                     f"the process of task {context.code.task.name!r} died {crash + 1} times, "
@@ -154,6 +160,8 @@ def call_isolated(context: TaskRunContext, timeout_s: float | None,
         finally:
             with _lock:
                 _busy.pop(child, None)
+            if control is not None:
+                control.forget(dismiss)
         with _lock:
             _idle.append(child)
         return _open(answer, context, nested)
@@ -244,6 +252,14 @@ def _write_all(fd: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
+
+
+def _dismiss(child: Child) -> None:
+    """Kill a child at work whose answer nobody wants any more."""
+    with _lock:
+        if child in _busy:
+            child.dismissed = True
+            child.process.kill()
 
 
 def end_busy_children(flow_run_id: str) -> None:

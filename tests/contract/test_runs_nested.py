@@ -5,6 +5,7 @@ Each test has a bound in time: what it guards against is a deadlock.
 
 from __future__ import annotations
 
+import contextvars
 import threading
 import time
 from collections import Counter
@@ -14,10 +15,11 @@ from typing import Any
 
 import pytest
 
-from dataflow import flow, get_run_logger, runtime, tags, task
+from dataflow import as_completed, flow, get_run_logger, runtime, tags, task, wait
 from dataflow.exceptions import CancelledRun, TaskRunTimeoutError
 from dataflow.nested_runner import NESTED_THREADS
 from dataflow.store import TaskRunRow
+from runners import ThreadPoolTaskRunner
 from tests.runner_support import Play, Records, note, noted
 
 PATIENCE_S = 60.0
@@ -479,3 +481,134 @@ def test_parent_that_fails_leaves_nothing_running(play_along: Play, tmp_path: Pa
         in_time(lambda: play_along(lambda: failing.submit().result()))
     assert "Cancelled" in play_along.records.states("slow")
     assert noted(folder, "child") < 2000
+
+
+def test_cancelling_a_parent_kills_what_it_runs_in_a_process_of_its_own(
+        play_along: Play, tmp_path: Path) -> None:
+    folder = str(tmp_path)
+
+    @task(isolation="process")
+    def sleeper() -> None:
+        note(folder, "begun")
+        time.sleep(30)
+        note(folder, "ended")
+
+    @task
+    def parent() -> None:
+        try:
+            sleeper.submit().result()
+        except CancelledRun:
+            note(folder, "stopped")
+            raise
+
+    def body() -> Any:
+        future = parent.submit()
+        wait_until(lambda: noted(folder, "begun"), "the process works")
+        future.cancel()
+        wait_until(lambda: noted(folder, "stopped"), "the parent is told")
+
+    began = time.monotonic()
+    in_time(lambda: play_along(body, name="around"))
+    assert time.monotonic() - began < 25
+    assert noted(folder, "ended") == 0
+
+
+def test_cancelling_a_parent_stops_the_flow_that_it_called(play_along: Play,
+                                                           tmp_path: Path) -> None:
+    folder = str(tmp_path)
+
+    @task
+    def slow(x: int) -> None:
+        note(folder, "child")
+        time.sleep(0.05)
+
+    @flow
+    def inner() -> None:
+        slow.map(range(2000)).result()
+
+    @task
+    def parent() -> None:
+        try:
+            inner()
+        finally:
+            note(folder, "left")
+
+    def body() -> Any:
+        future = parent.submit()
+        wait_until(lambda: noted(folder, "child"), "a child begins")
+        future.cancel()
+        wait_until(lambda: noted(folder, "left"), "the flow ends")
+
+    in_time(lambda: play_along(body, name="around"))
+    assert noted(folder, "child") < 2000
+
+
+def test_flow_in_a_task_has_its_own_runner_where_it_names_one(play: Play) -> None:
+    @flow(task_runner=ThreadPoolTaskRunner(max_workers=1))
+    def inner() -> list[str]:
+        return [name.submit().result() for _ in range(2)]
+
+    @task
+    def name() -> str:
+        return threading.current_thread().name
+
+    @task
+    def parent() -> list[str]:
+        return inner()
+
+    names = in_time(lambda: play(lambda: parent.submit().result(), name="around"))
+    assert len(set(names)) == 1 and names[0].startswith("dataflow-thread")
+    inner_run = next(run for run in play.records.store.flow_runs() if run.flow_name == "inner")
+    assert inner_run.runner == "threads"
+
+
+def test_futures_inside_a_task_are_waited_for_in_every_way(play: Play) -> None:
+    @task
+    def parent(n: int) -> Any:
+        futures = [double.submit(x) for x in range(n)]
+        first = double.submit(futures[-1])
+        done = sorted(future.result() for future in as_completed(futures))
+        wait([first])
+        return done, first.result(), double.map(futures).result(), add(futures[1], first)
+
+    assert in_time(lambda: play(lambda: parent.submit(3).result())) == (
+        [0, 2, 4], 8, [0, 4, 8], 10)
+
+
+def test_threads_of_a_task_call_tasks_with_its_context(play: Play) -> None:
+    @task
+    def parent() -> list[int]:
+        values: list[int] = []
+
+        def work(x: int) -> None:
+            values.append(double(x))
+
+        threads = [threading.Thread(target=contextvars.copy_context().run, args=(work, x))
+                   for x in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return sorted(values)
+
+    assert in_time(lambda: play(lambda: parent.submit().result())) == [2 * x for x in range(8)]
+    assert tree(play.records) == {("parent",): 1, ("parent", "double"): 8}
+
+
+def test_direct_call_past_its_time_cancels_what_it_submitted(play_along: Play,
+                                                             tmp_path: Path) -> None:
+    folder = str(tmp_path)
+
+    @task
+    def slow(x: int) -> None:
+        note(folder, "child")
+        time.sleep(0.05)
+
+    @task(timeout_seconds=0.5)
+    def late() -> None:
+        slow.map(range(1000)).result()
+
+    with pytest.raises(TaskRunTimeoutError):
+        in_time(lambda: play_along(late))
+    assert "Cancelled" in play_along.records.states("slow")
+    assert noted(folder, "child") < 1000
