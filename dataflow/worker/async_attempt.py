@@ -13,7 +13,7 @@ import time
 from typing import Any
 
 from dataflow.batch import CallCode, RunInfo
-from dataflow.context import FlowRunContext, LogSink, current_task
+from dataflow.context import FlowRunContext, LogSink, TaskRunContext, current_task
 from dataflow.exceptions import TaskRunTimeoutError
 from dataflow.hooks import tell_completed, tell_running
 from dataflow.outcomes import Attempt, Code
@@ -45,7 +45,7 @@ class AsyncAttempts(Attempts):
                 else:
                     name = self._name(context)
                     if self.task.hooks is not None:
-                        tell_running(context)
+                        await beside(tell_running, context)
                     value = await self._timed(args, kwargs)
                 if context.inside is not None:
                     leave = context.inside.leave
@@ -58,7 +58,10 @@ class AsyncAttempts(Attempts):
                 if isinstance(error, asyncio.CancelledError) and self.stopped():
                     self._abandon(context, Code.CANCELLED, error)
                     return Outcome(Code.CANCELLED, attempts=attempt, name=name)
-                outcome, code = self._failed(context, error, name, started)
+                if self._asks_others(context, error):
+                    outcome, code = await beside(self._failed, context, error, name, started)
+                else:
+                    outcome, code = self._failed(context, error, name, started)
                 if outcome.code != Code.AWAITING_RETRY:
                     return outcome
                 self._remember(index, attempt, started, code, outcome.error)
@@ -68,11 +71,38 @@ class AsyncAttempts(Attempts):
                 continue
             if self.task.hooks is not None:
                 context.end()  # a hook runs nothing inside of the task run any more
-                tell_completed(context, value, message, started)
+                await beside(tell_completed, context, value, message, started)
             return Outcome(Code.COMPLETED, value, attempts=attempt, name=name, message=message)
 
     def _function(self) -> Any:
         return awaitable(self.task)
+
+    def _asks_others(self, context: TaskRunContext, error: BaseException) -> bool:
+        """Tell whether a failure has consequences that would hold the loop up.
+
+        Those are hooks, a condition, children to be cancelled. What is no
+        Exception is not to be awaited in: the loop may be closing.
+        """
+        if not isinstance(error, Exception):
+            return False
+        inside = context.inside
+        if inside is not None:
+            return not inside.in_place
+        return self.task.hooks is not None or self.task.retry_condition is not None
+
+    def timed_out(self, index: int, before: int) -> Outcome:
+        """Return the outcome of an element that is past its time and keeps its loop busy."""
+        context = self.context(self.run, self.code, index, before + 1, self.logs, (), {})
+        error = self._too_late()
+        outcome, code = self._failed(context, error, None, _clock())
+        if outcome.code == Code.AWAITING_RETRY:
+            self._remember(index, before + 1, _clock(), code, outcome.error)
+        return outcome
+
+    def _too_late(self) -> TaskRunTimeoutError:
+        limit = self.task.timeout_s
+        return TaskRunTimeoutError(f"Task run exceeded timeout of {limit} second(s)",
+                                   timeout_seconds=limit)
 
     async def _timed(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Await the function with the options that cost something."""
@@ -91,9 +121,7 @@ class AsyncAttempts(Attempts):
             if not limit.expired():
                 raise
         if limit.expired():
-            raise TaskRunTimeoutError(
-                f"Task run exceeded timeout of {task.timeout_s} second(s)",
-                timeout_seconds=task.timeout_s)
+            raise self._too_late()
         return value
 
 

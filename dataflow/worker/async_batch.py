@@ -32,6 +32,7 @@ from dataflow.worker.values import Values
 
 _clock = time.perf_counter
 _LOOK_S = 0.1  # how often a loop looks whether to stop
+_STUCK_S = 1.0  # a loop that has not looked for so long is held up by an element
 _WAITING, _RUNNING, _ENDED, _TOLD = range(4)
 
 _Result = tuple[Report, Block | None]
@@ -77,6 +78,9 @@ class AsyncWalk:
         self._border = threading.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._busy_s = 0.0
+        self._looked = self.began
+        self._has_timeouts = any(step.part.code.task.timeout_s is not None
+                                 for steps in self._groups for step in steps)
 
     # on the loop's thread
 
@@ -84,7 +88,10 @@ class AsyncWalk:
         """Run the elements; returns when the loop is closed."""
         try:
             asyncio.run(self._main())
-        except BaseException as error:  # Ctrl-C, or a fault of ours
+        except KeyboardInterrupt as error:  # told with the report, where elements met it
+            if self.control.interrupt is None:
+                self.control.interrupted(error)
+        except BaseException as error:  # a fault of ours
             self.fault = error
             raise
         finally:
@@ -104,7 +111,7 @@ class AsyncWalk:
             if self._tasks:
                 await self._over
         except asyncio.CancelledError:  # Ctrl-C
-            self.control.stop()
+            self.control.interrupted(KeyboardInterrupt())
             self._stop()
             await asyncio.wait(self._tasks)
             raise
@@ -155,10 +162,17 @@ class AsyncWalk:
                 return
             marks[position] = _RUNNING
         index = steps[0].indexes[position]
-        for step in steps:
-            await step.arrive(position, index)
+        try:
+            for step in steps:
+                await step.arrive(position, index)
+        except asyncio.CancelledError:  # in a hook, say: the function itself has ended
+            for step in steps:
+                if step.codes[position] == Code.LEFT:
+                    step.codes[position] = Code.CANCELLED
         final = all(step.codes[position] >= Code.COMPLETED for step in steps)
         with self._border:
+            if marks[position] != _RUNNING:  # told as past its time
+                return
             marks[position] = _ENDED
             self._news += 1
             self._busy_s = time.thread_time() - self._cpu_began
@@ -166,12 +180,13 @@ class AsyncWalk:
                 for step in steps:
                     if not step.part.keep:
                         step.fresh.pop(index, None)
-        if any(step.over for step in steps):
+        if not steps[0].single and any(step.over for step in steps):
             self.control.stop()
             self._stop()
 
     def _look(self) -> None:
         """Note how much was computed, and whether to stop; again after a while."""
+        self._looked = _clock()
         self._busy_s = time.thread_time() - self._cpu_began
         if self.control.stopped:
             self._stop()
@@ -186,8 +201,12 @@ class AsyncWalk:
     # on the runner's thread
 
     def has_news(self) -> bool:
-        """Tell whether an element has ended that was not told."""
-        return self._news > 0
+        """Tell whether an element has ended, or is past its time, that was not told."""
+        return self._news > 0 or (self._is_stuck() and self._has_timeouts)
+
+    def _is_stuck(self) -> bool:
+        """Tell whether an element keeps the loop from going on: no timeout can end it."""
+        return _clock() - self._looked > _STUCK_S
 
     def part(self, batch: int) -> _Result:
         """Report what was not told yet; what is under way stands there as RUNNING.
@@ -196,6 +215,8 @@ class AsyncWalk:
         """
         with self._border:
             self._closed = True
+            if self._has_timeouts and self._is_stuck():
+                self._end_overdue()
             report = replace(
                 self._report, batch=batch, spans=[], missing=[] if self._told else
                 list(self.missing), wall_s=_clock() - self.began, busy_s=self._busy_s)
@@ -213,6 +234,13 @@ class AsyncWalk:
         self._told_nested += len(report.nested)
         self._told = True
         return with_size(report, columns)
+
+    def _end_overdue(self) -> None:
+        """End elements past their time, since the loop does not come to it."""
+        for steps, marks in zip(self._groups, self._marks, strict=True):
+            for position, mark in enumerate(marks):
+                if mark == _RUNNING and any(step.end_overdue(position) for step in steps):
+                    marks[position] = _ENDED
 
     def _tell(self, steps: list[AsyncStep], marks: bytearray, report: Report,
               columns: dict[int, Column]) -> None:

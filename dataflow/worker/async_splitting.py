@@ -22,7 +22,7 @@ _POLL_S = 0.05  # how often a batch that waits for elements looks whether to sto
 _PIECE_S = 0.2  # what ended meanwhile is told so often
 _CLOSING_S = 0.05  # a loop that closes is waited for so long
 _STOPPING_S = 1.0  # elements that were cancelled are waited for so long
-_UNCOLLECTED_LIMIT = 64  # batches that ended kept for a batch that collects them
+_UNCOLLECTED_LIMIT = 1000  # batches that ended kept for a batch that collects them
 _Result = tuple[Report, Block | None]
 
 _lock = threading.Lock()

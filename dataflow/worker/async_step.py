@@ -47,6 +47,12 @@ class AsyncStep(Step):
         else:
             before = self.part.attempts.get(index, 0) if self.part.attempts else 0
             outcome = await self.attempts.arrive(index, before, args, kwargs)
+        if self.codes[position] != Code.LEFT:  # told as past its time
+            return
+        interrupt = self.walk.control.interrupt
+        if outcome.code == Code.CANCELLED and interrupt is not None:
+            outcome = self.attempts.broken_input(index, interrupt)
+            outcome.code = Code.CRASHED
         self.elapsed[position] = _clock() - started
         self.codes[position] = outcome.code
         if outcome.code == Code.COMPLETED:
@@ -55,6 +61,21 @@ class AsyncStep(Step):
                     and not self.single):
                 return
         self._detail(index, outcome)
+
+    def end_overdue(self, position: int) -> bool:
+        """End an element that is at hand and past its time; return whether it has ended."""
+        limit = self.part.code.task.timeout_s
+        now = _clock() - self.walk.began
+        if (limit is None or self.codes[position] != Code.LEFT or not self.started[position]
+                or now - self.started[position] <= limit):
+            return False
+        index = self.indexes[position]
+        before = self.part.attempts.get(index, 0) if self.part.attempts else 0
+        outcome = self.attempts.timed_out(index, before)
+        self.elapsed[position] = now - self.started[position]
+        self.codes[position] = outcome.code
+        self._detail(index, outcome)
+        return True
 
     def span_of(self, positions: Sequence[int], running: Sequence[int]) -> Span:
         """Return the columns at some positions, RUNNING at those that are under way."""

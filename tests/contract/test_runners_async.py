@@ -427,3 +427,63 @@ def test_cancelled_map_cancels_the_coroutines_that_run(play_along: Play, tmp_pat
 
     assert play_along(body) == "Cancelled"
     assert play_along.records.states("endless") == ["Cancelled"] * 10
+
+
+# functions that do not behave
+
+def test_element_that_blocks_its_loop_is_timed_out_all_the_same(play_along: Play) -> None:
+    @task(timeout_seconds=0.3)
+    async def block(x: int) -> int:
+        if x == 1:
+            time.sleep(6)
+        return x
+
+    def body() -> Any:
+        futures = block.map(range(3))
+        began = time.monotonic()
+        futures[1].wait(5)
+        return [futures[1].state.name, time.monotonic() - began < 5]
+
+    assert play_along(body) == ["TimedOut", True]
+    assert play_along.records.states("block") == ["Completed", "TimedOut", "Completed"]
+
+
+def test_failing_submit_leaves_the_others_of_its_batch_alone(play: Play) -> None:
+    @task(max_failures=0)
+    async def fail(x: int) -> int:
+        if x == 2:
+            raise ValueError(x)
+        await asyncio.sleep(0.02)
+        return x
+
+    def body() -> Any:
+        fail.submit(0).wait()
+        for future in [fail.submit(x) for x in range(6)]:
+            future.wait()
+
+    play(body)
+    assert play.records.states("fail") == ["Completed"] * 3 + ["Failed"] + ["Completed"] * 3
+
+
+def test_hooks_of_side_by_side_elements_hold_up_no_other(play: Play, tmp_path: Path) -> None:
+    folder = str(tmp_path)
+
+    async def hook(task: Any, task_run: Any, state: Any) -> None:
+        await asyncio.sleep(0.2)
+        note(folder, state.name)
+
+    @task(on_completion=[hook], on_failure=[hook])
+    async def work(x: int) -> Any:
+        if x == 5:
+            raise ValueError
+        begin = time.time()
+        await asyncio.sleep(0.05)
+        return begin, time.time()
+
+    def body() -> Any:
+        futures = work.map(range(12))
+        return [future.result(raise_on_failure=False) for future in futures]
+
+    times = [found for found in play(body) if isinstance(found, tuple)]
+    assert most_at_once(times) >= 4
+    assert (noted(folder, "Completed"), noted(folder, "Failed")) == (11, 1)
