@@ -61,7 +61,8 @@ bench: $(READY)
 
 # Prefect is needed for this alone; ARGS="--write docs/parity.md" writes the table of differences
 parity: $(PARITY_READY)
-	@PARITY=prefect PYTHONPATH=. $(PARITY_VENV)/bin/python -m pytest tests/acceptance/parity $(ARGS)
+	@PARITY=prefect PYTHONPATH=. $(PARITY_VENV)/bin/python -m pytest tests/acceptance/parity \
+		-o timeout_method=signal $(ARGS)
 
 $(PARITY_READY): tests/acceptance/parity/constraints.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed" >&2; exit 1; }

@@ -116,6 +116,15 @@ class _Plain:
         return error
 
 
+class _Anew(_Plain):
+    """One that only its own ``__init__`` makes whole, as the decoding errors are."""
+
+    def __call__(self) -> BaseException:
+        error = self.kind(*self.args)
+        error.__dict__.update(self.state)
+        return error
+
+
 class _Chained:
     """An exception with its cause, since pickling an exception drops ``__cause__``."""
 
@@ -157,7 +166,8 @@ def _chain(error: BaseException | None, depth: int) -> _Chained | None:
 
 def _comes_back(error: BaseException) -> Any:
     """Return what to pickle for an exception: itself, taken apart, or None when neither works."""
-    for candidate in (error, _Plain(type(error), error.args, _bare_state(error))):
+    parts = type(error), error.args, _bare_state(error)
+    for candidate in (error, _Anew(*parts), _Plain(*parts)):
         try:
             data = cloudpickle.dumps(candidate)
             back = pickle.loads(data)

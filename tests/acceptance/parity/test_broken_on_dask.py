@@ -76,7 +76,8 @@ def test_a_annotations_arrive(runner: Any) -> None:
     assert found_by(runner, body) == ["ValueError('boom 1')", "2", "[1]"]
 
 
-@pytest.mark.differs("3.7 (b): the task gets a raw Dask future", on=ON_DASK)
+@pytest.mark.differs("3.7 (b): the task gets a raw Dask future, or never ends", on=ON_DASK,
+                     run=False)
 def test_b_futures_in_dataclass_model_and_dict_keys_are_resolved(runner: Any) -> None:
     def body() -> Any:
         one = inc.submit(1)
