@@ -146,7 +146,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if HERE not in item.path.parents:
             continue
-        if "timeouts" in item.path.stem:  # Prefect's own alarms and pytest's get in each other's way
+        if "timeouts" in item.path.stem:  # Prefect sets alarms, as pytest does
             item.add_marker(pytest.mark.timeout(100, method="thread"))
         for mark in item.iter_markers("differs"):
             if mark.kwargs.get("on", _runner_of(item)) != _runner_of(item):
