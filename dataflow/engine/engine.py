@@ -23,6 +23,7 @@ from dataflow.engine.messages import (
     ValueLost,
 )
 from dataflow.engine.node import Edge, Node, open_runs
+from dataflow.engine.recovery import Recovery
 from dataflow.engine.reports import Reader
 from dataflow.engine.settle import Settler, raised
 from dataflow.engine.widths import Widths
@@ -60,7 +61,9 @@ class Engine:
         self._settler = Settler(self.world)
         self._widths = Widths(self.world, self._settler)
         self._cutter = Cutter(self.world, self._widths)
-        self._reader = Reader(self.world, self._settler, self._widths, self._cutter)
+        self._recovery = Recovery(self.world, self._settler, self._widths, self._cutter)
+        self._reader = Reader(self.world, self._settler, self._widths, self._cutter,
+                              self._recovery)
 
     @property
     def open_calls(self) -> int:
@@ -82,9 +85,9 @@ class Engine:
             case HandleDropped():
                 self._dropped(event.call)
             case BatchLost():
-                self._reader.lost(event)
+                self._recovery.lost(event)
             case BatchRefused():
-                self._reader.refused(event)
+                self._recovery.refused(event)
             case CancelAsked():
                 self._cancel(event)
             case CancelAll():
