@@ -23,6 +23,9 @@ FOLDER_MARKERS = {"unit", "contract", "property", "fault", "acceptance"}
 CLUSTER_FIXTURES = {"dask_cluster", "dask_client"}
 
 os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "error")  # read when distributed is imported
+# else Dask gives a worker up for good that is not there 15 s after it died: also where the next
+# test, or a poisonous element, has just killed its successor
+os.environ.setdefault("DASK_DISTRIBUTED__DEPLOY__LOST_WORKER_TIMEOUT", "1h")
 
 hypothesis.settings.register_profile("suite", deadline=None, database=None, print_blob=True)
 hypothesis.settings.register_profile("long", parent=hypothesis.settings.get_profile("suite"),

@@ -30,13 +30,8 @@ dask = pytest.mark.dask
 
 @pytest.fixture(scope="module")
 def frail(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
-    """Return a cluster whose workers may be killed: nannies start new ones.
-
-    By default Dask gives up a worker that is not there 15 s after a death, which is also
-    so when the next test has just killed its successor.
-    """
-    patience = dask_config.set({"distributed.deploy.lost-worker-timeout": "1h"})
-    with patience, LocalCluster(
+    """Return a cluster whose workers may be killed: nannies start new ones."""
+    with LocalCluster(
         host="127.0.0.1", dashboard_address="127.0.0.1:0", processes=True,
         local_directory=str(tmp_path_factory.mktemp("frail")), **OWN,
     ) as cluster:
