@@ -42,6 +42,7 @@ def test_batch_size_changes_no_outcome(play: Play, size: int) -> None:
     def body() -> Any:
         many = work.map(range(20))
         after = add.with_options(batch_size=7).map(many)
+        after.wait()
         return (many.result(raise_on_failure=False)[1:3], [f.state.name for f in after])
 
     good = ["NotReady" if n % 3 == 0 else "Completed" for n in range(20)]
