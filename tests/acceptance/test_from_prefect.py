@@ -56,7 +56,7 @@ def there(path: str) -> bool:
 
 
 def names_with(*answers: str, of: str | None = None) -> list[tuple[str, str]]:
-    """Return (our module, name) of the rows with these answers; of keywords and methods by title."""
+    """Return (our module, name) of rows with these answers; of keywords and methods by title."""
     rows = MODULE_ROWS if of is None else [row for row in ROWS if row["module"] == of]
     return [(NAMES.home_of(row), name) for row in rows if row["answer"] in answers
             for name in row["names"]]
