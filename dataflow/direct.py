@@ -188,7 +188,7 @@ def result_outside(outcome: Outcome, return_state: bool) -> Any:
 
 def _not_ctrl_c(error: BaseException) -> BaseException:
     """Raise Ctrl-C, which no state may swallow."""
-    from dataflow.worker.attempt import is_ctrl_c
+    from dataflow.worker.ctrl_c import is_ctrl_c
 
     if is_ctrl_c(error):
         raise error

@@ -15,7 +15,6 @@ died) calls no hook.
 from __future__ import annotations
 
 import inspect
-import threading
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from dataflow.failures import describe, text_of
 from dataflow.outcomes import STATE_OF, Code, ErrorRecord
 from dataflow.run_views import TaskRunView
 from dataflow.states import State, StateDetails
+from dataflow.worker.ctrl_c import is_ctrl_c
 from dataflow.worker.kinds import on_own_loop
 
 Hook = Callable[[Any, Any, State], Any]
@@ -112,8 +112,7 @@ def _call(hooks: tuple[Hook, ...], context: TaskRunContext, state: State,
         try:
             finished(hook(task.owner or task, view, state))
         except BaseException as broken:  # user code: a failing hook changes nothing
-            if isinstance(broken, KeyboardInterrupt) and (
-                    threading.current_thread() is threading.main_thread()):
+            if is_ctrl_c(broken):
                 raise
             from dataflow.signatures import name_of
 

@@ -31,8 +31,32 @@ _process = uuid.uuid4().hex[:12]
 _tokens = itertools.count()
 
 
+class _AsGiven:
+    """An option that is kept as it was given."""
+
+    def __init__(self, default: Any = None) -> None:
+        self._default = default
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, task: Any, owner: type | None = None) -> Any:
+        return self if task is None else task._given.get(self._name, self._default)
+
+
 class TaskAttributes:
     """The options of a task, for reading."""
+
+    cache_policy = _AsGiven()  # caching and results do not act yet: what asks for it is refused
+    cache_key_fn = _AsGiven()
+    cache_expiration = _AsGiven()
+    persist_result = _AsGiven()
+    result_storage = _AsGiven()
+    result_storage_key = _AsGiven()
+    result_serializer = _AsGiven()
+    cache_result_in_memory = _AsGiven(True)
+    refresh_cache = _AsGiven()
+    viz_return_value = _AsGiven()  # what stands for the result in a drawing of the flow
 
     _settings: TaskSettings
     _given: dict[str, Any]
@@ -122,11 +146,6 @@ class TaskAttributes:
     def isolation(self) -> str:
         """Where a run takes place: ``"thread"``, or ``"process"`` for a child process."""
         return self._settings.isolation
-
-    @property
-    def viz_return_value(self) -> Any:
-        """What stands for the result in a drawing of the flow."""
-        return self._given.get("viz_return_value")
 
     @property
     def asset_deps(self) -> list[Any]:

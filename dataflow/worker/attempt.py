@@ -10,7 +10,6 @@ attempt, what an exception makes of it, and when hooks and
 from __future__ import annotations
 
 import random
-import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -33,6 +32,7 @@ from dataflow.retry import RetryPolicy
 from dataflow.run_names import run_name
 from dataflow.states import State
 from dataflow.tree_notes import note_place
+from dataflow.worker.ctrl_c import is_ctrl_c
 from dataflow.worker.deadline import call_with_deadline
 from dataflow.worker.isolate import IsolatedCrash, call_isolated
 from dataflow.worker.kinds import blocking
@@ -228,12 +228,6 @@ class Attempts:
             policy = self.task.retry_delay or _NO_DELAY
             outcome.retry_in_s = policy.delay_s(context.attempt, _rng)
         return outcome, code
-
-
-def is_ctrl_c(error: BaseException) -> bool:
-    """Tell whether an exception may be Ctrl-C, which is for the flow as well."""
-    return isinstance(error, KeyboardInterrupt) and (
-        threading.current_thread() is threading.main_thread())
 
 
 def run_here(

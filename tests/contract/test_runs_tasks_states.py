@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -169,7 +170,7 @@ CRASHES = [SystemExit, KeyboardInterrupt, GeneratorExit]
 
 @pytest.mark.parametrize("kind", CRASHES)
 def test_task_that_leaves_crashes_soon_and_its_siblings_go_on(
-        play_along: Play, tmp_path: Path, kind: type[BaseException]) -> None:
+        play: Play, tmp_path: Path, kind: type[BaseException]) -> None:
     folder = str(tmp_path)
 
     @task(retries=3)
@@ -193,7 +194,7 @@ def test_task_that_leaves_crashes_soon_and_its_siblings_go_on(
         after.wait()
         return [f.state.name for f in many], one.state.type, after.state.name
 
-    names, state_type, after = play_along(body)
+    names, state_type, after = play(body)
     assert names == ["Completed", "Completed", "Crashed", "Completed", "Completed"]
     assert (state_type, after) == ("CRASHED", "NotReady")
     assert noted(tmp_path) == 2  # a crash uses up no retry
@@ -203,7 +204,7 @@ def test_ctrl_c_in_a_task_of_the_inline_runner_reaches_the_flow_and_costs_one_el
     @task
     def leaves(x: int) -> int:
         if x == 2:
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
         return x
 
     def body() -> str:
@@ -215,6 +216,23 @@ def test_ctrl_c_in_a_task_of_the_inline_runner_reaches_the_flow_and_costs_one_el
     assert play(body) == "went on"
     assert play.records.states("leaves") == [
         "Completed", "Completed", "Crashed", "Completed", "Completed"]
+
+
+def test_ctrl_c_in_a_direct_call_is_recorded_and_never_made_a_state() -> None:
+    @task
+    def leaves() -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    def body() -> Any:
+        with pytest.raises(KeyboardInterrupt):
+            leaves(return_state=True)
+        return give(lambda: 1)
+
+    play = Play(InlineTaskRunner())
+    assert play(body) == 1
+    assert play.records.states("leaves") == ["Crashed"]
+    with pytest.raises(KeyboardInterrupt):
+        leaves(return_state=True)
 
 
 @pytest.mark.parametrize("kind", CRASHES)

@@ -91,6 +91,13 @@ def test_hooks_of_transactions_are_refused_by_name(keyword: str) -> None:
         task(double, **{keyword: [first]})  # type: ignore[call-overload]
 
 
+def test_keywords_of_results_can_be_read() -> None:
+    made = task(double, persist_result=False)
+    assert (made.persist_result, made.refresh_cache, made.cache_result_in_memory) == (
+        False, None, True)
+    assert made.with_options(persist_result=None).persist_result is None
+
+
 # hooks
 
 
