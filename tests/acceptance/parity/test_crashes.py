@@ -25,11 +25,6 @@ def leaves(kind: str, path: str = "") -> None:
     raise {"exit": SystemExit, "interrupt": KeyboardInterrupt}[kind](3)
 
 
-def ends_the_program(runner: Any, kind: str) -> bool:
-    """Tell whether an interrupt comes up in the main thread, where it is Ctrl-C."""
-    return kind == "interrupt" and bool(getattr(runner, "synchronous", False))
-
-
 @pytest.mark.differs("Dask loses its worker, which takes 12 s: 3.7 (k)", on="dask-processes",
                      run=False)
 @pytest.mark.differs("re-raised to whoever waits", on="threads", run=False)
@@ -45,10 +40,6 @@ def test_exit_and_interrupt_in_a_task_crash_it_and_nothing_else(runner: Any, kin
         return {"found": (bad.state.type.value, bad.state.name, good.result(), after.state.name,
                           time.monotonic() - began < 10)}
 
-    if ends_the_program(runner, kind):
-        with pytest.raises(KeyboardInterrupt):
-            run()
-        return
     assert run() == {"found": ("CRASHED", "Crashed", 2, "NotReady", True)}
 
 
