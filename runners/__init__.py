@@ -9,12 +9,15 @@ _HOME_OF = {
     "InlineTaskRunner": "runners.inline",
     "ThreadPoolTaskRunner": "runners.threads",
     "DaskTaskRunner": "runners.dask",
+    "get_async_dask_client": "runners.dask.clients",
+    "get_dask_client": "runners.dask.clients",
 }
 
 __all__ = sorted(_HOME_OF)
 
 if TYPE_CHECKING:
     from runners.dask import DaskTaskRunner
+    from runners.dask.clients import get_async_dask_client, get_dask_client
     from runners.inline import InlineTaskRunner
     from runners.threads import ThreadPoolTaskRunner
 

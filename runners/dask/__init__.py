@@ -7,6 +7,7 @@ next (``dataflow.engine``). Dask itself is imported when a runner starts.
 
 from __future__ import annotations
 
+from runners.dask.clients import get_async_dask_client, get_dask_client
 from runners.dask.runner import DaskTaskRunner
 
-__all__ = ["DaskTaskRunner"]
+__all__ = ["DaskTaskRunner", "get_async_dask_client", "get_dask_client"]

@@ -135,6 +135,7 @@ def _close_cluster(cluster: Any) -> None:
 
 def _close_quietly(cluster: Any) -> None:
     try:
+        compat.close_worker_clients(cluster)
         cluster.close()
     except Exception:  # a cluster's own close may raise anything; its processes are gone or killed
         logger.debug("The Dask cluster did not close cleanly", exc_info=True)

@@ -13,11 +13,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from functools import partial
 from typing import Any, Protocol
 
 from distributed.deploy.cluster import Cluster
 
+_CLOSE_S = 2.0
 _SEND_INTERVAL_S = 0.0005
 """Messages of ours are held back at most so long, to be sent together."""
 
@@ -136,6 +138,36 @@ def no_restarts(cluster: Any) -> None:
         for nanny in list(workers.values()):
             with suppress(AttributeError):
                 nanny.close_gracefully("dataflow ends its cluster")
+
+
+def client_of_worker(worker: Any, timeout_s: Any) -> Any | None:
+    """Return the client that a worker shares with its tasks; None where it has none to give."""
+    shared = getattr(worker, "_get_client", None)
+    return None if shared is None else shared(timeout=timeout_s)
+
+
+def close_worker_clients(cluster: Any) -> None:
+    """Close the clients that workers of this process gave to their tasks.
+
+    Such a client is the process's default one and would try to find its
+    scheduler again long after the cluster is closed.
+    """
+    from distributed import Worker
+
+    made = getattr(Worker, "_initialized_clients", ())
+    workers = getattr(cluster, "workers", None)
+    for worker in list(workers.values()) if isinstance(workers, dict) else ():
+        client = getattr(worker, "_client", None)
+        if client is not None and client in made:
+            client.close(timeout=_CLOSE_S)
+
+
+def current_client_variable() -> ContextVar[Any] | None:
+    """Return the context variable in which ``Client.current`` looks first."""
+    from distributed import client
+
+    variable = getattr(client, "_current_client", None)
+    return variable if isinstance(variable, ContextVar) else None
 
 
 def last_worker(error: Any) -> str | None:

@@ -141,6 +141,16 @@ class DaskTaskRunner(TaskRunner):
         link: str | None = self._link.client.dashboard_link
         return link or None
 
+    @property
+    def scheduler_address(self) -> str | None:
+        """Address of the scheduler, None before the start."""
+        return None if self._link is None else self._link.address
+
+    @property
+    def security(self) -> Any:
+        """What secures the connections to the cluster; None before the start."""
+        return None if self._link is None else self._link.client.security
+
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and self._settings() == other._settings()
 

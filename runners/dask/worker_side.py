@@ -31,6 +31,7 @@ from dataflow.worker.splitting import stop_left_running
 from runners.dask.checking import drop_unpicklable
 from runners.dask.letter import Known, Letter, on_desk
 from runners.dask.parcel import Parcel, Result
+from runners.dask.seats import seated
 
 STARTED, DONE, BROKEN = "started", "done", "broken"
 
@@ -60,7 +61,7 @@ def run(sealed: bytes, dependencies: list[Any]) -> Result:
     tell(STARTED)
     try:
         remote = not address.startswith("inproc://")
-        report, block = _execute(letter, dependencies, address, control, remote)
+        report, block = _execute(letter, dependencies, worker, control, remote)
         data = pickle.dumps(report, protocol=5)
     except Exception as error:  # a fault of ours: told, since a batch must come to an end
         tell(BROKEN, record_of(error, remote=False).traceback)
@@ -108,16 +109,18 @@ def _enter(key: tuple[str, int]) -> Control:
     return control
 
 
-def _execute(letter: Letter, dependencies: list[Any], address: str, control: Control,
+def _execute(letter: Letter, dependencies: list[Any], worker: Any, control: Control,
              remote: bool) -> tuple[Report, Block | None]:
+    address = worker.address
     try:
         batch, run_info, blocks = _open(letter, dependencies)
     except Exception as error:  # user code: what a pickle calls; modules that are not here
         return _unopened(letter, address, error, remote), None
     if batch.collect is not None and batch.at_once:
         secede()  # what waits on an event loop needs no thread of the worker
-    report, block = run_batch(batch, blocks, run_info, worker=address, control=control,
-                              remote=True)  # the report is pickled also within one process
+    with seated(batch, run_info, worker):
+        report, block = run_batch(batch, blocks, run_info, worker=address, control=control,
+                                  remote=True)  # the report is pickled also within one process
     report.remote = remote
     if block is not None and remote:
         block = drop_unpicklable(batch, report, block)
