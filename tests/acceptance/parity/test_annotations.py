@@ -10,7 +10,7 @@ from tests.acceptance.parity.face import allow_failure, flow, opaque, quote, tas
 from tests.acceptance.parity.support import names
 
 ON_DASK = pytest.mark.differs(
-    "lost: the task does not run, or gets a tuple: 3.7 (a)", on="dask-processes")
+    "lost: the task does not run, or gets a tuple", on="dask-processes")
 
 
 @task

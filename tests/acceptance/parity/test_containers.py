@@ -13,7 +13,7 @@ from tests.acceptance.parity.face import flow, task
 from tests.acceptance.parity.support import names
 
 ON_DASK = pytest.mark.differs(
-    "the task gets a raw Dask future: 3.7 (b)", on="dask-processes")
+    "the task gets a raw Dask future", on="dask-processes")
 
 Point = namedtuple("Point", "x y")
 

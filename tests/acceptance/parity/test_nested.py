@@ -18,7 +18,7 @@ from tests.acceptance.parity.face import (
 )
 from tests.acceptance.parity.support import await_notes, note
 
-DEADLOCK = pytest.mark.differs("parents take the slots their children need: 3.7 (f)",
+DEADLOCK = pytest.mark.differs("parents take the slots their children need",
                                on="dask-processes", run=False)
 
 

@@ -221,7 +221,7 @@ def test_a_condition_may_be_async(runner: Any, ledger: str) -> None:
 
 # what waits
 
-@pytest.mark.differs("the delay sleeps in the slot: 3.7 (h)", on="dask-processes")
+@pytest.mark.differs("the delay sleeps in the slot", on="dask-processes")
 def test_a_task_that_awaits_its_retry_holds_no_slot(pooled: Any, ledger: str) -> None:
     """As many tasks as there are slots, and more, await a retry; another one goes through."""
     @task(retries=1, retry_delay_seconds=2.5)

@@ -12,7 +12,7 @@ from tests.acceptance.parity.face import flow, runtime, task
 from tests.acceptance.parity.support import note, notes
 
 LONG_S = 8.0
-NOT_ENFORCED = "not enforced in a worker or thread: it runs to its end: 3.7 (g)"
+NOT_ENFORCED = "not enforced in a worker or thread: it runs to its end"
 
 
 @task(timeout_seconds=0.3)
