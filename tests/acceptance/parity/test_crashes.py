@@ -25,16 +25,7 @@ def leaves(kind: str, path: str = "") -> None:
     raise {"exit": SystemExit, "interrupt": KeyboardInterrupt}[kind](3)
 
 
-<<<<<<< Updated upstream
-@pytest.mark.differs("Dask loses its worker, which takes 12 s: 3.7 (k)", on="dask-processes",
-=======
-def ends_the_program(runner: Any, kind: str) -> bool:
-    """Tell whether an interrupt comes up in the main thread, where it is Ctrl-C."""
-    return kind == "interrupt" and bool(getattr(runner, "synchronous", False))
-
-
 @pytest.mark.differs("Dask loses its worker, which takes 12 s", on="dask-processes",
->>>>>>> Stashed changes
                      run=False)
 @pytest.mark.differs("re-raised to whoever waits", on="threads", run=False)
 @pytest.mark.parametrize("kind", ["exit", "interrupt"])
