@@ -270,7 +270,7 @@ class FlowRunContext:
 
     __slots__ = (
         "children", "consumed", "control", "driver", "dry", "ended", "flow", "log_prints",
-        "logs", "records", "root_flow_run_id", "run", "runner", "tags",
+        "logs", "records", "root_flow_run_id", "run", "runner", "store", "tags",
     )
 
     def __init__(self, run: RunInfo, driver: RunDriver, flow: Any, log_prints: bool,
@@ -288,6 +288,7 @@ class FlowRunContext:
         self.children: set[Any] = set()  # flow runs called in this one that have not ended
         self.tags: frozenset[str] = frozenset()  # of ``with tags(...)`` around a task run
         self.control: Control | None = None  # tells what a task run began that it is to stop
+        self.store: Any = None  # open while the run goes on; flows called in it write there too
         self.records: Any = None  # dataflow.recorder.Gathered where no store is at hand
         self.consumed: set[tuple[int, int | None]] = set()
         """Failures that somebody has looked at: (call, index), None for all of a call."""

@@ -66,8 +66,8 @@ def pretending(settings: FlowSettings) -> FlowSettings:
 
 def opened(flow: Runnable, settings: FlowSettings, bound: BoundArguments,
            parent: FlowRunContext | None, stand_in: StandIn | None, dry: DryRun | None,
-           ) -> tuple[FlowRunContext, Store | Gathered]:
-    """Make a run's driver and context; nothing has begun.
+           ) -> tuple[FlowRunContext, Store | Gathered | None]:
+    """Make a run's driver and context, and the store it is to close; nothing has begun.
 
     Parameters
     ----------
@@ -100,9 +100,8 @@ def opened(flow: Runnable, settings: FlowSettings, bound: BoundArguments,
         parent_task_run_id=info.parent_task_run_id, runner=runner.name,
         host=socket.gethostname(), pid=os.getpid(),
     )
-    gathered: Gathered | None = parent.records if parent is not None else None
-    store = gathered if gathered is not None else (
-        open_store(None) if dry is None else dry.store)
+    around = _store_around(parent, dry)
+    store = open_store(None) if around is None else around
     driver: RunDriver = Driver(
         record=record, run=info, runner=runner, store=store,
         owns_runner=parent is None or runner is not parent.runner,
@@ -117,19 +116,30 @@ def opened(flow: Runnable, settings: FlowSettings, bound: BoundArguments,
         parent.root_flow_run_id if parent is not None else None)
     if parent is not None:
         context.records, context.control = parent.records, parent.control
-    context.dry = dry
+    context.dry, context.store = dry, store
     if dry is not None and parent is not None and stand_in is not None:
         stood_for = parent.run.flow_run_id, stand_in.call
         dry.stands_for[info.flow_run_id] = stood_for
         dry.note(stood_for, dry.origins(bound.arguments))
-    return context, store
+    return context, store if around is None else None
+
+
+def _store_around(parent: FlowRunContext | None, dry: DryRun | None) -> Store | Gathered | None:
+    """Return the store that the run around has open, or what gathers records where none is."""
+    if dry is not None:
+        return dry.store
+    if parent is None:
+        return None
+    gathered: Gathered | None = parent.records
+    shared: Store | Gathered | None = parent.store
+    return shared if gathered is None else gathered
 
 
 def continued(old: FlowRunContext, driver: RunDriver, run: RunInfo) -> FlowRunContext:
     """Return the context of what follows: code left behind keeps the one it has."""
     new = FlowRunContext(run, driver, old.flow, old.log_prints, _FlowLog(driver), old.runner,
                          old.root_flow_run_id)
-    new.children, new.dry = old.children, old.dry
+    new.children, new.dry, new.store = old.children, old.dry, old.store
     new.records, new.control = old.records, old.control
     return new
 

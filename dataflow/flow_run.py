@@ -51,6 +51,7 @@ from dataflow.logging import flow_logger
 from dataflow.nested import run_around
 from dataflow.outcomes import ErrorRecord
 from dataflow.recorder import Gathered
+from dataflow.state_details import StateDetails
 from dataflow.states import Cancelled, Failed, State
 from dataflow.store import Store
 from dataflow.subflow import Ended, StandIn, not_ready, upstream_calls
@@ -98,7 +99,7 @@ class FlowRun:
         self._upstream: tuple[int, ...] = ()
         self._stand_in: StandIn | None = None
         self._context: FlowRunContext
-        self._store: Store | Gathered
+        self._store: Store | Gathered | None
         self._function: Call | None = None
         self._closing = False
         self._lock = threading.Lock()
@@ -123,8 +124,9 @@ class FlowRun:
             if self._stand_in is not None:
                 self._stand_in.begin()
             if self._refusal is not None:
-                yield from self._end(self._refusal)
-                return self._refusal
+                refusal = self._own(self._refusal)
+                yield from self._end(refusal)
+                return refusal
             state = yield from self._attempts()
             yield from self._end(state)
         except BaseException as error:  # user code, or Ctrl-C anywhere
@@ -212,10 +214,10 @@ class FlowRun:
             error = raised
         if function.timed_out:
             yield from self._cut_short(function, str(error))
-            return Failed("TimedOut", message=str(error), data=error)
+            return self._own(Failed("TimedOut", message=str(error), data=error))
         yield from self._drain(value, error)
         if error is not None:
-            state = failed(error)
+            state = self._own(failed(error))
         else:
             state = yield self._blocking(lambda: self._state_of(value))
         return self._judged(state)
@@ -238,7 +240,13 @@ class FlowRun:
         returned = Returned(value)
         for text in returned.lost:
             flow_logger(self._context).warning("A returned value could not be fetched: %s", text)
-        return returned.state()
+        state = returned.state()
+        return state if state is returned.value else self._own(state)
+
+    def _own(self, state: State) -> State:
+        """Return a state that says which run it is of; one that the user made does not."""
+        details = StateDetails(self._context.run.flow_run_id)
+        return state.copy(update={"state_details": details})
 
     def _judged(self, state: State) -> State:
         """Tell of failures that nobody took; a strict flow does not complete with them."""
@@ -246,7 +254,7 @@ class FlowRun:
         if unseen is None:
             return state
         if self.settings.strict and state.is_completed():
-            return Failed(message=unseen.text, data=unseen.error())
+            return self._own(Failed(message=unseen.text, data=unseen.error()))
         flow_logger(self._context).warning("%s", unseen.text)
         return state
 
@@ -323,7 +331,8 @@ class FlowRun:
         try:
             driver.close(cancelled=cancelled)
         finally:
-            self._store.close()
+            if self._store is not None:
+                self._store.close()
 
     def _abort(self, error: BaseException) -> Plan[None]:
         """Cancel what is left, record how the run ended, close; whatever happens on the way."""

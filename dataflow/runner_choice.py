@@ -23,6 +23,9 @@ RunnerOption = TaskRunner | type[TaskRunner] | str
 _OURS = frozenset({"inline", "threads", "dask"})  # known without looking at what is installed
 
 
+_loaded: dict[str, type[TaskRunner]] = {}
+
+
 def check_runner(option: object, owner: str) -> RunnerOption | None:
     """Return the option where it can be meant.
 
@@ -71,6 +74,8 @@ def runner_class(name: str) -> type[TaskRunner]:
     SettingsError
         There is none, or it cannot be imported; the text says why.
     """
+    if name in _loaded:  # what is installed takes milliseconds to look through
+        return _loaded[name]
     known = _installed()
     if name not in known:
         raise SettingsError(_nobody(name, known))
@@ -79,6 +84,7 @@ def runner_class(name: str) -> type[TaskRunner]:
         found: type[TaskRunner] = point.load()
     except (ImportError, AttributeError) as error:
         raise SettingsError(_why_not(point, error)) from error
+    _loaded[name] = found
     return found
 
 

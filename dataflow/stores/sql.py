@@ -12,13 +12,22 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table
+from sqlalchemy import Connection, Dialect, Engine, Table
 
 from dataflow.outcomes import Attempt, LogLine
 from dataflow.store import CallRow, FlowRunRow, Gulp, Store, TaskRunRow
 from dataflow.stores import finding, reading, versions
 from dataflow.stores.errors import translated
 from dataflow.stores.writing import GulpWriter
+
+_writers: dict[str, GulpWriter] = {}  # by dialect: making the texts of statements takes 10 ms
+
+
+def _writer_for(dialect: Dialect, insert: Callable[[Table], Any]) -> GulpWriter:
+    writer = _writers.get(dialect.name)
+    if writer is None:
+        writer = _writers[dialect.name] = GulpWriter(dialect, insert)
+    return writer
 
 
 class SqlStore(Store):
@@ -44,7 +53,7 @@ class SqlStore(Store):
     def __init__(self, engine: Engine, where: str, insert: Callable[[Table], Any]) -> None:
         self._engine = engine
         self._where = where
-        self._writer = GulpWriter(engine.dialect, insert)
+        self._writer = _writer_for(engine.dialect, insert)
         self._turn = threading.Lock()
         self._keys: dict[str, int] = {}  # flow run id → key, of runs that were committed
 

@@ -494,5 +494,6 @@ def test_other_folder_in_the_place_of_runners_is_named(
     other.__file__ = "/home/me/project/runners/__init__.py"
     monkeypatch.setitem(__import__("sys").modules, "runners", other)
     monkeypatch.delitem(__import__("sys").modules, "runners.inline")
+    monkeypatch.setattr("dataflow.runner_choice._loaded", {})
     with pytest.raises(SettingsError, match=r"/home/me/project/runners/__init__\.py"):
         flow(lambda: 1, name="f", task_runner="inline")()
