@@ -27,8 +27,12 @@ _HOME_OF = {
     "as_completed": "dataflow.futures",
     "get_run_logger": "dataflow.logging",
     "tags": "dataflow.context",
-    "runtime": "dataflow.runtime",
 }
+_MODULES = frozenset({
+    "annotations", "client", "context", "exceptions", "futures", "logging", "runtime", "settings",
+    "states", "testing",
+})
+"""What is reached as an attribute too: ``dataflow.context.get_run_context()``."""
 
 __all__ = [
     "Flow",
@@ -63,11 +67,12 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"dataflow.{name}")
     home = _HOME_OF.get(name)
     if home is None:
         raise AttributeError(f"module 'dataflow' has no attribute {name!r}")
-    module = import_module(home)
-    value = module if name == "runtime" else getattr(module, name)
+    value = getattr(import_module(home), name)
     globals()[name] = value
     return value
 

@@ -18,8 +18,9 @@ from dataflow.state_details import StateDetails, moment
 
 __all__ = [
     "TERMINAL", "TERMINAL_STATES", "AwaitingConcurrencySlot", "AwaitingRetry", "Cancelled",
-    "Cancelling", "Completed", "Crashed", "Failed", "Late", "Paused", "Pending", "Retrying",
-    "Running", "Scheduled", "State", "StateDetails", "StateGroup", "StateType", "Suspended",
+    "Cancelling", "Completed", "Crashed", "Failed", "InfrastructurePending", "Late", "Paused",
+    "Pending", "Retrying", "Running", "Scheduled", "State", "StateDetails", "StateGroup",
+    "StateType", "Submitting", "Suspended",
     "aggregate", "exception_in", "exception_to_crashed_state", "exception_to_failed_state",
     "get_state_exception", "is_state", "is_state_group", "is_state_iterable",
     "raise_state_exception",
@@ -188,6 +189,16 @@ def AwaitingConcurrencySlot(name: str = "AwaitingConcurrencySlot",
 
 def Pending(name: str | None = None, **fields: Any) -> State:
     """Return a PENDING state."""
+    return State(StateType.PENDING, name, **fields)
+
+
+def Submitting(name: str = "Submitting", **fields: Any) -> State:
+    """Return a PENDING state of a run that is handed to what will run it."""
+    return State(StateType.PENDING, name, **fields)
+
+
+def InfrastructurePending(name: str = "InfrastructurePending", **fields: Any) -> State:
+    """Return a PENDING state of a run whose infrastructure is being made."""
     return State(StateType.PENDING, name, **fields)
 
 

@@ -16,7 +16,7 @@ _DEPTH = 3
 def size_bytes(value: Any, depth: int = _DEPTH) -> int:
     """Estimate the memory a value holds: exact for buffers, sampled for containers."""
     nbytes = getattr(value, "nbytes", None)
-    if isinstance(nbytes, int):
+    if isinstance(nbytes, int) and not hasattr(value, "__dask_graph__"):  # that one is not there
         return nbytes
     own = sys.getsizeof(value, 64)
     kind = type(value)

@@ -33,7 +33,7 @@ def quick_bytes(value: Any, depth: int = 3) -> int | None:
     if kind in (list, tuple, set, frozenset, dict):
         return _members_bytes(value, depth)
     nbytes = getattr(value, "nbytes", None)
-    if isinstance(nbytes, int):
+    if isinstance(nbytes, int) and not hasattr(value, "__dask_graph__"):  # not there yet
         dtype = getattr(value, "dtype", None)
         return None if getattr(dtype, "hasobject", False) else nbytes
     if kind.__module__.partition(".")[0] == "pandas" and hasattr(value, "memory_usage"):

@@ -14,6 +14,7 @@ import pytest
 
 from dataflow import flow, task
 from dataflow.exceptions import MissingContextError
+from dataflow.worker.sizes import size_bytes
 from runners import (
     DaskTaskRunner,
     InlineTaskRunner,
@@ -366,3 +367,20 @@ def test_a_collection_is_computed_on_the_cluster_and_persisted_there(on_dask: Pl
 def test_a_flow_returns_a_collection(play: Play) -> None:
     lazy = play(lambda: delayed(4))
     assert dask.is_dask_collection(lazy) and lazy.compute(scheduler="sync") == 8
+
+
+@pytest.mark.dask
+def test_a_collection_weighs_what_it_is_not_what_it_stands_for(on_dask: Play) -> None:
+    @task
+    def enormous() -> Any:
+        return dask.array.ones((10**6, 10**6), chunks=10**5)  # 8 TB, where it computed
+
+    @task
+    def corner(collection: Any) -> float:
+        with get_dask_client():
+            return float(collection[:2, :2].sum().compute())
+
+    lazy = dask.array.ones((10**6, 10**6), chunks=10**5)
+    assert on_dask(lambda: (corner.submit(enormous.submit()).result(),
+                            corner.submit(lazy).result())) == (4.0, 4.0)
+    assert size_bytes(lazy) < 1_000_000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from dataflow.context import get_run_context
 from dataflow.exceptions import MissingContextError
 from dataflow.logging import disable_run_logger, get_logger
 from dataflow.settings import temporary_settings
+from tests.run_support import script_of, started
 from tests.runner_support import Play
 
 
@@ -225,3 +227,46 @@ def test_get_logger_gives_a_logger_below_the_packages() -> None:
     assert get_logger().name == "dataflow"
     assert get_logger("dataflow").name == "dataflow"
     assert get_logger("mine").name == get_logger("dataflow.mine").name == "dataflow.mine"
+
+
+@pytest.mark.parametrize("runner", [
+    "InlineTaskRunner()", "ThreadPoolTaskRunner()",
+    pytest.param("DaskTaskRunner(cluster_kwargs={'n_workers': 1, 'threads_per_worker': 1})",
+                 marks=pytest.mark.dask),
+])
+@pytest.mark.timeout(90)
+def test_lines_show_once_on_the_console_of_a_plain_script(runner: str, tmp_path: Path) -> None:
+    script = script_of(tmp_path, f"""
+        import logging
+        from dataflow import flow, get_run_logger, task
+        from runners import DaskTaskRunner, InlineTaskRunner, ThreadPoolTaskRunner
+
+        @task
+        def inner(x):
+            get_run_logger().warning("inner %d", x)
+
+        @task(log_prints=True)
+        def talk(x):
+            get_run_logger().info("element %d", x)
+            get_run_logger().debug("unseen")
+            print("printed", x)
+            inner(x)
+
+        @flow(task_runner={runner})
+        def body():
+            get_run_logger().info("flow says")
+            talk.map(range(3)).wait()
+
+        if __name__ == "__main__":
+            body()
+            logging.getLogger("dataflow").info("still set up")
+        """)
+    shown = tmp_path / "shown"
+    assert started(script, out=shown).wait(80) == 0
+    lines = shown.read_text().splitlines()
+    for text in ("flow says", *(f"{front} {x}" for front in ("element", "printed", "inner")
+                                for x in range(3))):
+        assert sum(line.endswith(f" - {text}") for line in lines) == 1, (text, lines)
+    assert not any("unseen" in line for line in lines)
+    assert any("| INFO    | Task run 'talk-" in line for line in lines)
+    assert any("| WARNING | Task run " in line for line in lines)
