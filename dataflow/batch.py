@@ -243,6 +243,7 @@ class RunInfo:
     parent_task_run_id: str | None = None
     root_flow_run_id: str | None = None  # at the top of those that call each other; None: itself
     extra_loggers: tuple[str, ...] = ()  # of other libraries, whose lines are kept too
+    worker: str | None = None  # of an inside: the process of another machine or worker it is in
     within: str = ""  # " of task run 'a' of flow run 'b'", where a task run is around
 
     @property

@@ -136,11 +136,13 @@ class OwnInside(Inside):
         self._stopped = self._ended = False
         self._gathered = Gathered()
         self._began_s = time.time()
+        around = self._around = current_control.get()
         info = replace(
             run,
             flow_run_id=str(uuid.uuid5(uuid.UUID(task_run_id), str(task_run.attempt))),
             outer_flow_run_id=run.shown_flow_run_id, parent_task_run_id=task_run_id,
             within=f" of task run {task_run.name!r}{run.place}",
+            worker=around.worker if around is not None and around.worker else run.worker,
         )
         runner = runner_of_insides()
         self.in_place = runner.synchronous
@@ -161,9 +163,8 @@ class OwnInside(Inside):
         context.records = self._gathered
         context.control = Control()
         self._context = context
-        self._around = current_control.get()
-        if self._around is not None:
-            self._around.on_stop(self._stop)
+        if around is not None:
+            around.on_stop(self._stop)
 
     def enter(self) -> FlowRunContext:
         """Return the run that calls go to."""

@@ -106,6 +106,11 @@ class RunRecord(LogSink):
         """As :meth:`line`, for code that logs."""
         self.line(LogLine(call, index, attempt, time_s, level, logger, message))
 
+    @property
+    def _here(self) -> str:
+        """Where a direct call runs: beside the flow, or on the worker of the task run around."""
+        return self._run.worker or "flow"
+
     def direct(self, code: CallCode, task_key: str, began_s: float, ended_s: float,
                outcome: Outcome, history: list[Attempt], parent: int | None) -> None:
         """Record a direct call that has ended."""
@@ -114,7 +119,7 @@ class RunRecord(LogSink):
                               kind="direct", width=1, tags=tuple(sorted(code.tags)),
                               created_s=began_s, parent=parent)],
             elements=[ElementRecord(code.call, 0, outcome.code, began_s, ended_s,
-                                    outcome.attempts, "flow", outcome.name, outcome.error,
+                                    outcome.attempts, self._here, outcome.name, outcome.error,
                                     outcome.message)],
             attempts=history,
             counts={code.call: {int(outcome.code): 1}},
@@ -132,7 +137,7 @@ class RunRecord(LogSink):
             calls=[CallRecord(call=code.call, task_name=code.task.name, task_key=task_key,
                               kind="direct", width=1, tags=tuple(sorted(code.tags)),
                               created_s=began_s, parent=parent)],
-            elements=[ElementRecord(code.call, 0, Code.RUNNING, began_s, None, 1, "flow", None,
+            elements=[ElementRecord(code.call, 0, Code.RUNNING, began_s, None, 1, self._here, None,
                                     None)],
             counts={code.call: {int(Code.RUNNING): 1}},
         ))

@@ -59,8 +59,8 @@ class _Session(RunnerSession):
         control = Control(current_control.get())
         try:
             report, block = run_batch(
-                batch, blocks, self._run, worker="inline", control=control, remote=False,
-                may_split=False,
+                batch, blocks, self._run, worker=self._run.worker or "inline", control=control,
+                remote=False, may_split=False,
             )
         except BaseException:  # Ctrl-C between elements: should the flow go on, they run again
             self._sink(BatchLost(batch.id, "interrupted", blame=False))

@@ -205,12 +205,17 @@ class _Session(RunnerSession):
         try:
             report, block = run_batch(
                 batch, [Block({}) if i is None else i for i in inputs], self._run,
-                worker=threading.current_thread().name, control=control, remote=False,
+                worker=self._name(), control=control, remote=False,
             )
         except Exception:  # a fault of ours: told, since a batch must come to an end
             return BatchLost(batch.id,
                              f"the thread could not run it:\n{traceback.format_exc()}")
         return BatchDone(batch.id, report, block)
+
+    def _name(self) -> str:
+        """Return how the thread at hand is called in the records."""
+        thread, around = threading.current_thread().name, self._run.worker
+        return thread if around is None else f"{around} {thread}"
 
     def _hold_place(self, batch: int) -> None:
         """Occupy this thread as long as an element runs that outlasted its batch."""

@@ -73,6 +73,8 @@ def run_batch(
     """
     if run.extra_loggers:
         capture(run.extra_loggers, run.log_level)
+    if remote:
+        control.worker = worker
     if batch.at_once:
         from dataflow.worker import async_splitting as side_by_side
 

@@ -21,15 +21,18 @@ class Control:
 
     Attributes
     ----------
+    worker
+        How the worker is called in the records, where it is another process than the flow's.
     interrupt
         The KeyboardInterrupt that met an element in the main thread: to be raised again
         when the batch has been reported.
     """
 
-    __slots__ = ("_around", "_told", "interrupt", "stopped")
+    __slots__ = ("_around", "_told", "interrupt", "stopped", "worker")
 
     def __init__(self, around: Control | None = None) -> None:
         self.stopped = False
+        self.worker: str | None = None
         self.interrupt: BaseException | None = None
         self._told: list[Callable[[], None]] | None = None
         self._around = around

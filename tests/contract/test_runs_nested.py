@@ -9,7 +9,7 @@ import contextvars
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from dataflow import as_completed, flow, get_run_logger, runtime, tags, task, wa
 from dataflow.exceptions import CancelledRun, TaskRunTimeoutError
 from dataflow.nested_runner import NESTED_THREADS
 from dataflow.store import TaskRunRow
-from runners import ThreadPoolTaskRunner
+from runners import DaskTaskRunner, ThreadPoolTaskRunner
 from tests.runner_support import Play, Records, note, noted
 
 PATIENCE_S = 60.0
@@ -612,3 +612,28 @@ def test_direct_call_past_its_time_cancels_what_it_submitted(play_along: Play,
         in_time(lambda: play_along(late))
     assert "Cancelled" in play_along.records.states("slow")
     assert noted(folder, "child") < 1000
+
+
+def test_generators_called_in_a_task_give_their_items_and_are_recorded(play: Play) -> None:
+    @task
+    def numbers(n: int) -> Iterator[int]:
+        for x in range(n):
+            yield double(x)
+
+    @task
+    def parent() -> list[int]:
+        return list(numbers(2)) + numbers.submit(1).result()
+
+    assert in_time(lambda: play(lambda: parent.submit().result())) == [0, 2, 0]
+    assert tree(play.records) == {
+        ("parent",): 1, ("parent", "numbers"): 2, ("parent", "numbers", "double"): 3}
+
+
+@pytest.mark.dask
+def test_children_on_a_cluster_name_the_worker_that_ran_them(dask_cluster: Any) -> None:
+    play = Play(DaskTaskRunner(address=dask_cluster.scheduler_address))
+    in_time(lambda: play(lambda: (mapping.submit(3).result(), deep.submit(2).result())))
+    addresses = {row.worker for row in play.records.rows if row.parent_task_run_id is None}
+    assert all(address and address.startswith("tcp://") for address in addresses)
+    for row in play.records.rows:
+        assert row.worker is not None and row.worker.split()[0] in addresses, row.worker
