@@ -110,9 +110,9 @@ class ShellOperation:
 
     Notes
     -----
-    A triggered process that is not waited for runs until the operation is closed (``with``), its
-    flow run is cancelled, or the interpreter exits. In an event loop ``run`` and ``trigger``
-    return awaitables, as in prefect_shell; ``arun`` and ``atrigger`` always do.
+    A triggered process that is not waited for runs until the operation is closed (``with``), the
+    task that triggered it is cancelled, or the interpreter exits. In an event loop ``run`` and
+    ``trigger`` return awaitables, as in prefect_shell; ``arun`` and ``atrigger`` always do.
     """
 
     commands: Sequence[str]

@@ -96,13 +96,16 @@ def test_cancel_of_a_map_kills_the_commands_that_run_and_starts_no_more(
     wait_until(lambda: gone(begun), "all are killed")
 
 
+@pytest.mark.parametrize("when", ["at once", "after its siblings"])
 def test_cancel_of_one_element_that_outlasts_its_siblings_kills_its_command(
-        play_along: Play, tmp_path: Path) -> None:
+        play_along: Play, tmp_path: Path, when: str) -> None:
     book = tmp_path / "book"
 
     def body() -> Any:
         many = command.map([*["echo quick"] * 30, family(book), *["echo quick"] * 30])
         pids = pids_in(book)
+        if when == "at once":
+            many[30].cancel()
         others = [future for future in many if future != many[30]]
         assert [future.result() for future in others] == [["quick"]] * 60
         many[30].cancel()
