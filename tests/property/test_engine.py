@@ -92,12 +92,17 @@ class Stops(Control):
     """Stops a batch after a number of elements."""
 
     def __init__(self, after: int) -> None:
+        super().__init__()
         self._left = after
 
     @property
     def stopped(self) -> bool:  # type: ignore[override]
         self._left -= 1
         return self._left < 0
+
+    @stopped.setter
+    def stopped(self, value: bool) -> None:
+        pass
 
 
 @dataclass
