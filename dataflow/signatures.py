@@ -132,24 +132,6 @@ def kind_of(fn: Callable[..., Any], label: str) -> str:
     return "sync"
 
 
-def refuse_not_yet(fn: Callable[..., Any], label: str) -> None:
-    """Raise for kinds of functions that cannot be run so far.
-
-    Raises
-    ------
-    NotImplementedError
-        An async function or a generator function.
-    DefinitionTypeError
-        Not callable at all.
-    """
-    kind = kind_of(fn, label)
-    if kind.startswith("async"):
-        raise NotImplementedError(f"{label} is an async function: not implemented yet")
-    if kind == "generator":
-        raise NotImplementedError(
-            f"{label} is a generator function: not implemented yet; return a list")
-
-
 def doc_of(fn: Callable[..., Any]) -> str | None:
     """Return the docstring of a function, of a partial's function, or of a callable's class."""
     while isinstance(fn, partial):

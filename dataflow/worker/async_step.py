@@ -49,9 +49,8 @@ class AsyncStep(Step):
             outcome = await self.attempts.arrive(index, before, args, kwargs)
         if self.codes[position] != Code.LEFT:  # told as past its time
             return
-        interrupt = self.walk.control.interrupt
-        if outcome.code == Code.CANCELLED and interrupt is not None:
-            outcome = self.attempts.broken_input(index, interrupt)
+        if outcome.code == Code.CANCELLED and self.walk.control.interrupt is not None:
+            outcome = self.attempts.broken_input(index, self.walk.control.interrupt)
             outcome.code = Code.CRASHED
         self.elapsed[position] = _clock() - started
         self.codes[position] = outcome.code

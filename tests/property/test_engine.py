@@ -164,7 +164,10 @@ class World:
 
     def land(self) -> None:
         """Let one flying batch come to some end."""
-        number = self.rng.choice(sorted(self.flying))
+        self.land_one(self.rng.choice(sorted(self.flying)))
+
+    def land_one(self, number: int) -> None:
+        """Let a flying batch come to some end."""
         batch, inputs = self.flying.pop(number)
         if self.losses < 3 and self.rng.random() < 0.1:
             self.losses += 1

@@ -39,12 +39,11 @@ class AsyncWorld(World):
 
     held: dict[int, Pieces] = field(default_factory=dict)
 
-    def land(self) -> None:
-        """Let one flying batch come to some end."""
-        number = self.rng.choice(sorted(self.flying))
+    def land_one(self, number: int) -> None:
+        """Let a flying batch come to some end."""
         batch, inputs = self.flying[number]
         if not batch.at_once:
-            super().land()
+            super().land_one(number)
             return
         del self.flying[number]
         if self.losses < 3 and self.rng.random() < 0.1:
