@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataflow.context import TaskRunContext
 
 _BEGINS = "in task run "
+_LIMIT = 64  # notes of one exception: an object that many task runs raise would collect them all
 
 
 def note_place(error: BaseException, task_run: TaskRunContext) -> None:
@@ -17,32 +18,24 @@ def note_place(error: BaseException, task_run: TaskRunContext) -> None:
     A task run that a flow calls and that calls nothing itself adds no note: its
     name is told anyway.
     """
-    run = task_run.run
+    run, around = task_run.run, task_run.around
     if run is None:
         return
-    around = task_run.around
-    if not (run.within or around is not None or _has_notes(error)):
-        return
-    place = run.place
-    if around is not None and around.run is run:  # a direct call within a direct call
-        place = _levels(around) + place
-    note = f"{_BEGINS}{task_run.name!r}{place}"
     try:
-        if note not in getattr(error, "__notes__", ()):
+        notes = [note for note in getattr(error, "__notes__", ()) if isinstance(note, str)
+                 and note.startswith(_BEGINS)]
+        if not (run.within or around is not None or notes) or len(notes) >= _LIMIT:
+            return
+        outer = _levels(around) if around is not None and around.run is run else ""
+        note = f"{_BEGINS}{task_run.name!r}{outer}{run.place}"
+        if note not in notes:
             error.add_note(note)
-    except Exception:  # user code: an exception may forbid attributes
+    except Exception:  # user code: an exception may forbid attributes, or have notes of its own
         return
 
 
-def _levels(around: TaskRunContext | None) -> str:
-    """Return the direct calls around, from the inner one outwards."""
-    if around is None or around.run is None:
-        return ""
-    outer = around.around
-    more = _levels(outer) if outer is not None and outer.run is around.run else ""
-    return f" of task run {around.name!r}{more}"
-
-
-def _has_notes(error: BaseException) -> bool:
-    notes = getattr(error, "__notes__", ())
-    return any(isinstance(note, str) and note.startswith(_BEGINS) for note in notes)
+def _levels(task_run: TaskRunContext) -> str:
+    """Return a direct call and those around it in the same run, from the inner one outwards."""
+    outer = task_run.around
+    more = _levels(outer) if outer is not None and outer.run is task_run.run else ""
+    return f" of task run {task_run.name!r}{more}"

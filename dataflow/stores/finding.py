@@ -30,7 +30,8 @@ from dataflow.stores.reading import (
 )
 from dataflow.stores.rows import RunHead, flow_run_row, task_run_row
 
-_RECENT_RUNS = 50  # searched for a prefix or a default name
+_RECENT_RUNS = 50  # searched for a prefix
+_SEARCHED_CALLS = 20_000  # of a task, for a default name
 _SEARCHED_ELEMENTS = 1_000_000  # whose ids are computed for a prefix: some 3 s
 _RUNS = schema.flow_runs
 
@@ -123,18 +124,25 @@ def _by_default_name(
     parts = refs.default_name(name)
     if parts is None:
         return
-    for run in run_heads(connection, flow_run_id, _RECENT_RUNS):
-        for head in heads(connection, run).values():
-            if head.task_name != parts.task_name or (head.kind == "map") != (
-                parts.index is not None
-            ):
-                continue
-            place = (run, head.call, parts.index or 0)
-            if not task_run_id(run.id, head.call, 0).startswith(parts.front):
-                continue
-            row = _row(connection, place)
-            if row is not None and row.name == name:
-                yield place
+    table = schema.calls
+    statement = (
+        select(*HEAD, table.c.call, table.c.kind.label("call_kind"))
+        .join(table, table.c.run == _RUNS.c.key)
+        .where(table.c.task_name == parts.task_name)
+        .order_by(*NEWEST_FIRST, table.c.call)
+        .limit(_SEARCHED_CALLS)
+    )
+    if flow_run_id is not None:
+        statement = statement.where(of_flow_run(flow_run_id))
+    for row in connection.execute(statement).all():
+        if (row.call_kind == "map") != (parts.index is not None):
+            continue
+        if not task_run_id(row.id, row.call, 0).startswith(parts.front):
+            continue
+        place = (head_of(row), row.call, parts.index or 0)
+        found = _row(connection, place)
+        if found is not None and found.name == name:
+            yield place
 
 
 def _by_prefix(connection: Connection, prefix: str, flow_run_id: str | None) -> list[Place]:

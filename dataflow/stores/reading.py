@@ -7,10 +7,10 @@ connections and errors (``sql.py``).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select
 
 from dataflow.outcomes import Attempt, LogLine
 from dataflow.store import CallRow, FlowRunRow, TaskRunRow
@@ -55,11 +55,16 @@ def flow_runs(
 def calls(connection: Connection, flow_run_id: str, nested: bool) -> list[CallRow]:
     """Return the calls of a run in the order they were made, with those of its insides last."""
     table = schema.calls
-    found: list[CallRow] = []
-    for run in run_heads(connection, flow_run_id, nested=nested):
-        statement = select(table).where(table.c.run == run.key).order_by(table.c.call)
-        found += [call_row(row, run) for row in connection.execute(statement)]
-    return found
+    runs = {run.key: run for run in run_heads(connection, flow_run_id, nested=nested)}
+    statement = (
+        select(table)
+        .join(_RUNS, _RUNS.c.key == table.c.run)
+        .where(of_flow_run(flow_run_id) if nested else _RUNS.c.id == flow_run_id)
+        .order_by(~IS_FLOW, _RUNS.c.created_s, _RUNS.c.key, table.c.call)
+    )
+    return [
+        call_row(row, runs[row.run]) for row in connection.execute(statement) if row.run in runs
+    ]
 
 
 def heads(
@@ -79,7 +84,7 @@ def heads(
 
 def run_heads(
     connection: Connection, flow_run_id: str | None, limit: int | None = None, *,
-    nested: bool = True,
+    nested: bool = True, codes: Collection[int] | None = None,
 ) -> Iterator[RunHead]:
     """Yield one run, or all flow runs, newest first, each with its insides after it.
 
@@ -89,6 +94,8 @@ def run_heads(
         Flow runs, and insides of each, at most.
     nested
         False: no insides.
+    codes
+        Only insides that may have elements in one of these states.
     """
     first = select(*HEAD).order_by(*NEWEST_FIRST)
     first = first.where(IS_FLOW if flow_run_id is None else _RUNS.c.id == flow_run_id)
@@ -101,6 +108,8 @@ def run_heads(
             .where(_RUNS.c.parent_flow_run_id == row.id, ~IS_FLOW)
             .order_by(_RUNS.c.created_s, _RUNS.c.key)
         )
+        if codes is not None:
+            insides = insides.where(_may_have(codes))
         for inside in connection.execute(insides.limit(limit and limit * limit)).all():
             yield head_of(inside)
 
@@ -108,6 +117,18 @@ def run_heads(
 def head_of(row: Any) -> RunHead:
     """Return the head of a run from the columns of :data:`HEAD`."""
     return run_head(row.kind, row.id, row.parent_flow_run_id, row.parent_task_run_id, row.key)
+
+
+def _may_have(codes: Collection[int]) -> ColumnElement[bool]:
+    """Return the condition that a run may have elements in one of these states."""
+    rows, spans, ranges = schema.task_runs, schema.spans, schema.ranges
+    wanted = sorted(codes)
+    return or_(
+        exists().where(rows.c.run == _RUNS.c.key, rows.c.code.in_(wanted)),
+        exists().where(spans.c.run == _RUNS.c.key,
+                       or_(spans.c.code.is_(None), spans.c.code.in_(wanted))),
+        exists().where(ranges.c.run == _RUNS.c.key, ranges.c.code.in_(wanted)),
+    )
 
 
 def of_flow_run(flow_run_id: str) -> ColumnElement[bool]:
@@ -130,7 +151,7 @@ def task_runs(
     found: list[TaskRunRow] = []
     if codes is not None and not codes:
         return found
-    for run in run_heads(connection, flow_run_id, nested=call is None):
+    for run in run_heads(connection, flow_run_id, nested=call is None, codes=codes):
         known = heads(connection, run, call)
         if map_index is None:
             stream = elements(connection, run.key, call=call, codes=codes)
