@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -189,3 +190,50 @@ def test_a_task_outside_of_flows_knows_itself_and_no_flow_run() -> None:
             FlowRunContext.get())
 
     assert alone(3) == ("alone", {"x": 3}, ["own"], None, None)
+
+
+def test_async_elements_side_by_side_each_know_themselves(play: Play) -> None:
+    @task(task_run_name="element-{x}")
+    async def ask(x: int) -> Any:
+        before = task_run.name, task_run.map_index, task_run.parameters
+        await asyncio.sleep(0.01 * (5 - x))
+        here = get_run_context()
+        assert isinstance(here, TaskRunContext)
+        assert (here.task_run.name, task_run.map_index, here.parameters) == before
+        return before
+
+    assert play(lambda: ask.map(range(5)).result()) == [
+        (f"element-{x}", x, {"x": x}) for x in range(5)]
+
+
+def test_a_task_in_a_process_of_its_own_knows_itself(play: Play) -> None:
+    @flow(name="isolating", task_runner=play.runner)
+    def body(n: int) -> Any:
+        future = where.with_options(isolation="process", tags=["t"]).submit(x=n)
+        return future.result(), future.task_run_id
+
+    said, id = body(3)
+    assert said["same"] and said["id"] == id and said["tags"] == ["t"]
+    assert (said["parameters"], said["flow"], said["flow_parameters"]) == (
+        {"x": 3, "y": 4}, "isolating", {"n": 3})
+
+
+def test_a_flow_called_in_a_task_knows_itself_and_its_root(play: Play) -> None:
+    @flow(name="inner-flow")
+    def inner(n: int) -> Any:
+        here = get_run_context()
+        assert isinstance(here, FlowRunContext)
+        return (here.flow.name, here.parameters, flow_run.id, flow_run.name == here.flow_run.name,
+                flow_run.root_flow_run_id, task_run.id)
+
+    @task
+    def calls(n: int) -> Any:
+        return inner(n), flow_run.id, task_run.parameters
+
+    @flow(task_runner=play.runner)
+    def outer() -> Any:
+        return calls.submit(5).result(), flow_run.id
+
+    ((name, parameters, inner_id, same, root, no_task), around, own), outer_id = outer()
+    assert (name, parameters, same, no_task) == ("inner-flow", {"n": 5}, True, None)
+    assert around == root == outer_id != inner_id and own == {"n": 5}
