@@ -173,15 +173,18 @@ def surroundings() -> tuple[RunInfo | None, LogSink | None, int]:
 def result_outside(outcome: Outcome, return_state: bool) -> Any:
     """Return the value or state of a call that belongs to no flow, or raise its error."""
     kind, name = STATE_OF[Code(outcome.code)]
+    message = None
+    if outcome.said is not None:
+        message, name = outcome.said.message, outcome.said.state_name or name
     if outcome.code in SUCCEEDED:
         if return_state:
-            return State(kind, name, outcome.message, outcome.value)
+            return State(kind, name, message, outcome.value)
         return outcome.value
     assert outcome.error is not None  # what did not complete raised
     error = exception_of(outcome.error)
     if return_state:
         _not_ctrl_c(error)
-        text = outcome.message or f"Task run encountered an exception {describe(outcome.error)}"
+        text = message or f"Task run encountered an exception {describe(outcome.error)}"
         return State(kind, name, text, error)
     raise error
 

@@ -338,8 +338,8 @@ class Driver:
             view.failed_order.append(0)
         if outcome.name is not None:
             view.names[0] = outcome.name
-        if outcome.message is not None:
-            view.messages[0] = outcome.message
+        if outcome.said is not None:
+            view.take(0, outcome.said)
         self._views[code.call] = view
         self.record.direct(code, task_key, began, ended, outcome, history, parent)
         if nested:

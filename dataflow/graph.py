@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dataflow.batch import CallCode, One, Placement
-from dataflow.outcomes import FIRST_FINAL, Code, ErrorRecord
+from dataflow.outcomes import FIRST_FINAL, Code, ErrorRecord, Said
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +103,7 @@ class CallView:
     names: dict[int, str] = field(default_factory=dict)  # task run names that tasks chose
     attempts: dict[int, int] = field(default_factory=dict)  # executions, where more than one
     messages: dict[int, str] = field(default_factory=dict)
+    state_names: dict[int, str] = field(default_factory=dict)  # where the task chose another one
     causes: list[tuple[int, int, tuple[int, int]]] = field(default_factory=list)
     """(start, stop, root): elements that did not run because ``root`` = (call, index) failed."""
     alike: list[tuple[int, int, str, ErrorRecord | None]] = field(default_factory=list)
@@ -123,6 +124,13 @@ class CallView:
     def code(self, index: int) -> Code:
         """Return an element's code, PENDING where it is not known yet."""
         return Code(self.codes[index]) if index < len(self.codes) else Code.PENDING
+
+    def take(self, index: int, said: Said) -> None:
+        """Keep what a state says that an element's function returned."""
+        if said.message is not None:
+            self.messages[index] = said.message
+        if said.state_name is not None:
+            self.state_names[index] = said.state_name
 
     def message_of(self, index: int) -> str | None:
         """Return what was said of an element's end, None where nothing was."""

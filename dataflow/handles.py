@@ -203,6 +203,7 @@ class CallHandle:
         if code < Code.COMPLETED and self.view.fault is not None and self.view.is_done(index):
             code = Code.FAILED
         kind, name = _STATES[code]
+        name = self.view.state_names.get(index, name)
         run = self.flow_run.run
         return State(
             kind, name,

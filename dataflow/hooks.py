@@ -23,7 +23,7 @@ from typing import Any
 
 from dataflow.context import TaskRunContext
 from dataflow.failures import describe, text_of
-from dataflow.outcomes import STATE_OF, Code, ErrorRecord
+from dataflow.outcomes import STATE_OF, Code, ErrorRecord, Said
 from dataflow.run_views import TaskRunView
 from dataflow.states import State, StateDetails
 from dataflow.worker.ctrl_c import is_ctrl_c
@@ -55,12 +55,13 @@ def tell_running(context: TaskRunContext) -> None:
         _call(hooks.on_running, context, State("RUNNING", name, state_details=_details(context)))
 
 
-def tell_completed(context: TaskRunContext, value: Any, message: str | None,
+def tell_completed(context: TaskRunContext, value: Any, said: Said | None,
                    started_s: float) -> None:
     """Call the hooks of a task run that completed with ``value``."""
     hooks: TaskHooks = context.code.task.hooks
     if hooks.on_completion:
-        state = State("COMPLETED", message=message, data=value, state_details=_details(context))
+        message, name = said or (None, None)
+        state = State("COMPLETED", name, message, value, state_details=_details(context))
         _call(hooks.on_completion, context, state, started_s)
 
 
@@ -72,9 +73,12 @@ def tell_failed(context: TaskRunContext, state: State, started_s: float) -> None
 
 
 def failed_state(context: TaskRunContext, code: Code, error: BaseException,
-                 record: ErrorRecord, message: str | None) -> State:
+                 record: ErrorRecord, said: Said | None) -> State:
     """Return the state of an attempt that failed, with its exception as data."""
     kind, name = STATE_OF[code]
+    message = None
+    if said is not None:
+        message, name = said.message, said.state_name or name
     if message is None:
         message = record.message if code == Code.TIMED_OUT else (
             f"Task run encountered an exception {describe(record)}")

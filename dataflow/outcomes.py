@@ -129,6 +129,13 @@ class Attempt(NamedTuple):
     error: ErrorRecord
 
 
+class Said(NamedTuple):
+    """What a state that a task's function returned says beyond its type."""
+
+    message: str | None
+    state_name: str | None  # where it is not the usual one
+
+
 @dataclass(slots=True)
 class Detail:
     """What is known of one element beyond its code and its times; kept for few elements."""
@@ -138,7 +145,7 @@ class Detail:
     retry_in_s: float | None = None  # with AWAITING_RETRY: not before so many seconds
     name: str | None = None  # task run name when the task names its runs
     length: int | None = None  # len(value) of a single call's value, where it has one
-    message: str | None = None
+    said: Said | None = None  # by a state that the function returned
 
 
 @dataclass(slots=True)

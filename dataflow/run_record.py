@@ -120,7 +120,7 @@ class RunRecord(LogSink):
                               created_s=began_s, parent=parent)],
             elements=[ElementRecord(code.call, 0, outcome.code, began_s, ended_s,
                                     outcome.attempts, self._here, outcome.name, outcome.error,
-                                    outcome.message)],
+                                    outcome.said.message if outcome.said else None)],
             attempts=history,
             counts={code.call: {int(outcome.code): 1}},
         ))

@@ -159,7 +159,9 @@ class Recovery:
             node.view.attempts[index] = detail.attempts
         self.row(node, index, code, detail, span, at, report)
         self.used_up(node, index, index + 1)
-        self.settler.fail(node, index, code, detail.error, detail.message)
+        if detail.said is not None:
+            node.view.take(index, detail.said)
+        self.settler.fail(node, index, code, detail.error)
 
     def row(self, node: Node, index: int, code: Code, detail: Detail, span: Span | None,
              at: int | None, report: Report | None) -> None:
@@ -173,7 +175,8 @@ class Recovery:
         self.world.gulp.elements.append(ElementRecord(
             node.id, index, code, started, ended, detail.attempts,
             report.worker if report is not None else None,
-            detail.name or node.view.names.get(index), detail.error, detail.message,
+            detail.name or node.view.names.get(index), detail.error,
+            detail.said.message if detail.said is not None else None,
         ))
 
     def used_up(self, node: Node, start: int, stop: int) -> None:

@@ -173,11 +173,11 @@ class Reader:
             node.view.attempts[index] = detail.attempts
         if detail.name is not None:
             node.view.names[index] = detail.name
-        if detail.message is not None:
-            node.view.messages[index] = detail.message
+        if detail.said is not None:
+            node.view.take(index, detail.said)
         node.view.errors.pop(index, None)
         if (node.single or detail.attempts > 1 or detail.name is not None
-                or detail.message is not None):
+                or detail.said is not None):
             self.recovery.row(node, index, Code(span.codes[at]), detail, span, at, report)
 
     def _unsuccessful(self, node: Node, index: int, span: Span, at: int, report: Report) -> None:

@@ -38,14 +38,11 @@ class Settler:
             self._satisfy_items(node, start, stop, ok=True, root=(node.id, start))
         self.check_done(node)
 
-    def fail(self, node: Node, index: int, code: Code, error: ErrorRecord | None,
-             message: str | None = None) -> None:
+    def fail(self, node: Node, index: int, code: Code, error: ErrorRecord | None) -> None:
         """An element FAILED, CRASHED or was CANCELLED."""
         node.codes[index] = code
         if error is not None:
             node.view.errors[index] = error
-        if message is not None:
-            node.view.messages[index] = message
         if code != Code.CANCELLED:
             node.failures += 1
         node.view.failed_order.append(index)

@@ -16,7 +16,7 @@ from dataflow.batch import CallCode, RunInfo
 from dataflow.context import FlowRunContext, LogSink, TaskRunContext, current_task
 from dataflow.exceptions import TaskRunTimeoutError
 from dataflow.hooks import tell_completed, tell_running
-from dataflow.outcomes import Attempt, Code
+from dataflow.outcomes import Attempt, Code, Said
 from dataflow.worker.attempt import MAY_BE_STATES, Attempts, Outcome, run_here
 from dataflow.worker.kinds import awaitable, beside
 from dataflow.worker.returned import adopted
@@ -33,7 +33,7 @@ class AsyncAttempts(Attempts):
         """Run an element until it completes, fails for good, or has to wait for its retry."""
         attempt = before + 1
         name: str | None = None
-        message: str | None = None
+        said: Said | None = None
         while True:
             context = self.context(self.run, self.code, index, attempt, self.logs, args, kwargs)
             context.chosen_name = name
@@ -53,7 +53,7 @@ class AsyncAttempts(Attempts):
                              else await beside(leave, value))
                     self._take(context.inside)
                 if type(value) in MAY_BE_STATES:
-                    value, message = adopted(value, self.task.name)
+                    value, said = adopted(value, self.task.name)
             except BaseException as error:  # user code may raise anything
                 if isinstance(error, asyncio.CancelledError) and self.stopped():
                     self._abandon(context, Code.CANCELLED, error)
@@ -71,8 +71,8 @@ class AsyncAttempts(Attempts):
                 continue
             if self.task.hooks is not None:
                 context.end()  # a hook runs nothing inside of the task run any more
-                await beside(tell_completed, context, value, message, started)
-            return Outcome(Code.COMPLETED, value, attempts=attempt, name=name, message=message)
+                await beside(tell_completed, context, value, said, started)
+            return Outcome(Code.COMPLETED, value, attempts=attempt, name=name, said=said)
 
     def _function(self) -> Any:
         return awaitable(self.task)

@@ -56,7 +56,7 @@ class AsyncStep(Step):
         self.codes[position] = outcome.code
         if outcome.code == Code.COMPLETED:
             self.fresh[index] = outcome.value
-            if (outcome.attempts == 1 and outcome.name is None and outcome.message is None
+            if (outcome.attempts == 1 and outcome.name is None and outcome.said is None
                     and not self.single):
                 return
         self._detail(index, outcome)

@@ -27,7 +27,7 @@ from dataflow.context import (
 from dataflow.exceptions import CancelledRun, TaskRunTimeoutError, WorkerLost
 from dataflow.failures import own_frames, record_of
 from dataflow.hooks import failed_state, may_retry, tell_completed, tell_failed, tell_running
-from dataflow.outcomes import Attempt, Code, ErrorRecord
+from dataflow.outcomes import Attempt, Code, ErrorRecord, Said
 from dataflow.retry import RetryPolicy
 from dataflow.run_names import run_name
 from dataflow.states import State
@@ -48,18 +48,18 @@ MAY_BE_STATES = frozenset({State, list, tuple, set, frozenset})
 class Outcome:
     """What one element came to; ``value`` means something only when COMPLETED."""
 
-    __slots__ = ("attempts", "code", "error", "message", "name", "retry_in_s", "value")
+    __slots__ = ("attempts", "code", "error", "name", "retry_in_s", "said", "value")
 
     def __init__(self, code: int, value: Any = None, error: ErrorRecord | None = None,
                  attempts: int = 1, retry_in_s: float | None = None,
-                 name: str | None = None, message: str | None = None) -> None:
+                 name: str | None = None, said: Said | None = None) -> None:
         self.code = code
         self.value = value
         self.error = error
         self.attempts = attempts
         self.retry_in_s = retry_in_s
         self.name = name
-        self.message = message  # of a state that the function returned
+        self.said = said  # by a state that the function returned
 
 
 class Attempts:
@@ -121,7 +121,7 @@ class Attempts:
         """Run an element until it completes, fails for good, or has to wait for its retry."""
         attempt = before + 1
         name: str | None = None
-        message: str | None = None
+        said: Said | None = None
         while True:
             context = self.context(self.run, self.code, index, attempt, self.logs, args, kwargs)
             context.chosen_name = name
@@ -139,7 +139,7 @@ class Attempts:
                     value = context.inside.leave(value)
                     self._take(context.inside)
                 if type(value) in MAY_BE_STATES:
-                    value, message = adopted(value, self.task.name)
+                    value, said = adopted(value, self.task.name)
             except BaseException as error:  # user code may raise anything
                 outcome, code = self._failed(context, error, name, started)
                 if outcome.code != Code.AWAITING_RETRY:
@@ -151,8 +151,8 @@ class Attempts:
                 continue
             if self.task.hooks is not None:
                 context.end()  # a hook runs nothing inside of the task run any more
-                tell_completed(context, value, message, started)
-            return Outcome(Code.COMPLETED, value, attempts=attempt, name=name, message=message)
+                tell_completed(context, value, said, started)
+            return Outcome(Code.COMPLETED, value, attempts=attempt, name=name, said=said)
 
     def _take(self, inside: Inside) -> None:
         """Take the records of what the task run ran itself."""
@@ -204,21 +204,21 @@ class Attempts:
     def _failed(self, context: TaskRunContext, error: BaseException, name: str | None,
                 started: float) -> tuple[Outcome, Code]:
         """Return the outcome, and the code of this attempt, which a retry may follow."""
-        code, message = _code_of(error, stopped=self.stopped()), None
+        code, said = _code_of(error, stopped=self.stopped()), None
         if isinstance(error, ReturnedState):
-            code, message, error = error.code, error.message, error.error
+            code, said, error = error.code, error.said, error.error
         elif is_ctrl_c(error):
             self.interrupted(error)
         self._abandon(context, code, error)
         note_place(error, context)
         record = _record(error, remote=self.remote)
         outcome = Outcome(code, error=record, attempts=context.attempt, name=name,
-                          message=message)
+                          said=said)
         if code not in _FAILURES:
             return outcome, code
         more = context.attempt <= self.task.retries
         if self.task.hooks is not None or (more and self.task.retry_condition is not None):
-            state = failed_state(context, code, error, record, message)
+            state = failed_state(context, code, error, record, said)
             if more and self.task.retry_condition is not None:
                 more = may_retry(context, state, started)
             if not more and self.task.hooks is not None:

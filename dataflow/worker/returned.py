@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from dataflow.exceptions import FailedRun, UnfinishedRun
-from dataflow.outcomes import Code
+from dataflow.outcomes import STATE_OF, Code, Said
 from dataflow.states import State, StateType, aggregate, exception_in, is_state_group
 
 _CODES = {
@@ -28,19 +28,19 @@ class ReturnedState(Exception):
         What the attempt came to.
     error
         The exception that stands for it.
-    message
-        The state's own, None where it has none.
+    said
+        Its message and name.
     """
 
-    def __init__(self, code: Code, error: BaseException, message: str | None) -> None:
-        super().__init__(message)
+    def __init__(self, code: Code, error: BaseException, said: Said | None) -> None:
+        super().__init__(code, said)
         self.code = code
         self.error = error
-        self.message = message
+        self.said = said
 
 
-def adopted(returned: Any, task: str) -> tuple[Any, str | None]:
-    """Return (value, message) of a task run whose function returned a state or several.
+def adopted(returned: Any, task: str) -> tuple[Any, Said | None]:
+    """Return (value, what is said) of a task run whose function returned a state or several.
 
     What is no state, nor a list, tuple or set of nothing but states, is the value itself.
 
@@ -56,7 +56,7 @@ def adopted(returned: Any, task: str) -> tuple[Any, str | None]:
     else:
         return returned, None
     if state.type == StateType.COMPLETED:
-        return (state.data if state.has_data() else None), state.message
+        return (state.data if state.has_data() else None), _said_by(state, Code.COMPLETED)
     code = _CODES.get(state.type)
     if code is None:
         raise ReturnedState(Code.FAILED, UnfinishedRun(
@@ -64,7 +64,7 @@ def adopted(returned: Any, task: str) -> tuple[Any, str | None]:
             "state, or raise."), None)
     if state.name == "TimedOut":
         code = Code.TIMED_OUT
-    raise ReturnedState(code, _error_of(state, task), state.message)
+    raise ReturnedState(code, _error_of(state, task), _said_by(state, code))
 
 
 def _is_group(returned: Any) -> bool:
@@ -72,6 +72,11 @@ def _is_group(returned: Any) -> bool:
     if not returned or not isinstance(next(iter(returned)), State):
         return False
     return is_state_group(returned)
+
+
+def _said_by(state: State, code: Code) -> Said | None:
+    name = None if state.name == STATE_OF[code][1] else state.name
+    return None if name is None and state.message is None else Said(state.message, name)
 
 
 def _error_of(state: State, task: str) -> BaseException:

@@ -89,14 +89,14 @@ class Step:
         self.elapsed.append(_clock() - started)
         if outcome.code == Code.COMPLETED:
             self.fresh[index] = outcome.value
-            if (outcome.attempts == 1 and outcome.name is None and outcome.message is None
+            if (outcome.attempts == 1 and outcome.name is None and outcome.said is None
                     and not self.single):
                 return
         self._detail(index, outcome)
 
     def _detail(self, index: int, outcome: Outcome) -> None:
         detail = Detail(outcome.attempts, outcome.error, outcome.retry_in_s, outcome.name,
-                        message=outcome.message)
+                        said=outcome.said)
         if outcome.code == Code.COMPLETED:
             if self.single:
                 detail.length = quick_length(outcome.value)

@@ -89,6 +89,30 @@ def test_returned_state_becomes_the_state_of_the_task_run(
     assert play.records.states("give") == [kind] * 5
 
 
+def test_name_of_a_returned_state_is_what_its_future_and_hooks_show(
+        play: Play, tmp_path: Path) -> None:
+    folder = str(tmp_path)
+
+    def hook(task: Any, run: Any, state: Any) -> None:
+        note(folder, state.name)
+
+    work = give.with_options(on_completion=[hook], on_failure=[hook])
+    skipped, stale = lambda: Completed(name="Skipped"), lambda: Failed(name="Stale", message="s")
+
+    def body() -> Any:
+        futures = [work.submit(skipped), *work.map([skipped, stale])]
+        for future in futures:
+            future.wait()
+        direct = work(skipped, return_state=True), work(stale, return_state=True)
+        return [(s.name, s.type) for s in (*(f.state for f in futures), *direct)]
+
+    good, bad = ("Skipped", "COMPLETED"), ("Stale", "FAILED")
+    assert play(body) == [good, good, bad, good, bad]
+    assert (noted(tmp_path, "Skipped"), noted(tmp_path, "Stale")) == (3, 2)
+    assert (work(skipped, return_state=True).name, work(stale, return_state=True).name) == (
+        "Skipped", "Stale")
+
+
 def test_message_of_a_returned_failure_is_kept(play: Play) -> None:
     def make() -> State:
         return Failed(data=ValueError("mine"), message="said")

@@ -18,6 +18,7 @@ from dataflow.context import TaskRunContext
 from dataflow.exceptions import DefinitionError, DefinitionTypeError
 from dataflow.hooks import tell_completed, tell_running
 from dataflow.options import TaskKeywords
+from dataflow.outcomes import Said
 from dataflow.run_names import check_template, fields_of, run_name
 from dataflow.states import State
 from dataflow.tasks import exponential_backoff
@@ -176,10 +177,10 @@ def test_hooks_without_a_flow_run_are_given_what_there_is() -> None:
     code = task(double, on_running=[told], on_completion=[told])._task_code(None)
     context = TaskRunContext(None, CallCode(0, code, (), {}, ("x",), False), 0, 2, None, (4,), {})
     tell_running(context)
-    tell_completed(context, 8, "fine", 0.0)
+    tell_completed(context, 8, Said("fine", "Found"), 0.0)
     parameters = {"x": 4, "y": 1}
     assert seen == [(None, "double", None, 2, "Retrying", parameters, True, 0, None),
-                    (None, "double", None, 2, "Completed", parameters, True, 0, 8)]
+                    (None, "double", None, 2, "Found", parameters, True, 0, 8)]
 
 
 # copies
