@@ -206,6 +206,12 @@ class Task(TaskAttributes, Generic[P, R]):
                **kwargs: Any) -> Any:
         """Add a run to the flow's graph and return its future at once.
 
+        Inside of a task run it becomes that one's child: it runs in threads of
+        the same process, never in a place of the flow's runner, so that a
+        parent that waits for it holds up nobody. What is still under way when
+        the parent returns is waited for, and cancelled when it fails. A task
+        that was called directly adds to the graph of the flow.
+
         Parameters
         ----------
         args, kwargs
@@ -219,7 +225,7 @@ class Task(TaskAttributes, Generic[P, R]):
         Raises
         ------
         MissingContextError
-            Not inside a flow.
+            Not inside a flow or a task run of one, or that task run has ended.
         ParameterBindError
             The arguments do not fit.
         ForeignFuture
@@ -274,6 +280,8 @@ class Task(TaskAttributes, Generic[P, R]):
             **kwargs: Any) -> Any:
         """Add a run per item to the flow's graph and return their futures at once.
 
+        Inside of a task run they become its children, as with :meth:`submit`.
+
         Parameters
         ----------
         args, kwargs
@@ -289,7 +297,7 @@ class Task(TaskAttributes, Generic[P, R]):
         Raises
         ------
         MissingContextError
-            Not inside a flow.
+            Not inside a flow or a task run of one, or that task run has ended.
         MappingMissingIterable
             No argument is iterable.
         MappingLengthMismatch

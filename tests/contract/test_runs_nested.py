@@ -5,6 +5,7 @@ Each test has a bound in time: what it guards against is a deadlock.
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import threading
 import time
@@ -637,3 +638,52 @@ def test_children_on_a_cluster_name_the_worker_that_ran_them(dask_cluster: Any) 
     assert all(address and address.startswith("tcp://") for address in addresses)
     for row in play.records.rows:
         assert row.worker is not None and row.worker.split()[0] in addresses, row.worker
+
+
+def test_async_parents_gather_children_and_await_flows(play: Play) -> None:
+    @task
+    async def leaf(x: int) -> int:
+        await asyncio.sleep(0.001)
+        return x
+
+    @flow
+    async def inner(n: int) -> int:
+        return sum(await asyncio.gather(*(leaf(x) for x in range(n))))
+
+    @task
+    async def parent(n: int) -> int:
+        return await inner(n) + sum(await asyncio.gather(*(leaf(x) for x in range(n))))
+
+    assert in_time(lambda: play(lambda: parent.map([3, 4]).result(), name="around")) == [6, 12]
+    store = play.records.store
+    runs = {run.flow_name: run for run in store.flow_runs()}
+    assert runs["inner"].state_name == "Completed"
+    rows = store.task_runs(runs["around"].id, limit=None)
+    assert Counter(row.task_name for row in rows) == {"parent": 2, "inner": 2, "leaf": 7}
+
+
+def test_cancelling_an_async_parent_cancels_its_children(play_along: Play,
+                                                         tmp_path: Path) -> None:
+    folder = str(tmp_path)
+
+    @task
+    async def leaf(x: int) -> None:
+        note(folder, "child")
+        await asyncio.sleep(0.05)
+
+    @task
+    async def parent() -> None:
+        try:
+            for future in leaf.map(range(2000)):
+                await future
+        finally:
+            note(folder, "left")
+
+    def body() -> Any:
+        future = parent.submit()
+        wait_until(lambda: noted(folder, "child"), "a child begins")
+        future.cancel()
+        wait_until(lambda: noted(folder, "left"), "the parent ends")
+
+    in_time(lambda: play_along(body, name="around"))
+    assert noted(folder, "child") < 2000
