@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import pickle
 import traceback
-from typing import Any
+from typing import Any, TypeVar
 
 import cloudpickle
 
 from dataflow import exceptions
 from dataflow.exceptions import RemoteError
 from dataflow.outcomes import ErrorRecord
+
+E = TypeVar("E", bound=BaseException)
 
 _MESSAGE_LIMIT = 64 * 1024  # characters of a message kept
 _TRACEBACK_LIMIT = 64 * 1024  # characters of a traceback kept, its end
@@ -62,6 +64,14 @@ def own_frames(error: BaseException, modules: str) -> int:
     while frame is not None and frame.tb_frame.f_globals.get("__name__", "").startswith(modules):
         count, frame = count + 1, frame.tb_next
     return count
+
+
+def shorn(error: E, modules: str) -> E:
+    """Take the leading frames in such modules off an exception's traceback; return it."""
+    frame = error.__traceback__
+    for _ in range(own_frames(error, modules)):
+        frame = frame.tb_next if frame is not None else None
+    return error.with_traceback(frame) if frame is not None else error
 
 
 def exception_of(record: ErrorRecord) -> BaseException:

@@ -24,7 +24,7 @@ from dataflow.batch import RunInfo
 from dataflow.context import FlowRunContext, RunDriver
 from dataflow.direct import Inputs, resolved
 from dataflow.exceptions import ParameterTypeError
-from dataflow.failures import own_frames, record_of
+from dataflow.failures import own_frames, record_of, shorn
 from dataflow.final_state import (
     Returned,
     aborted,
@@ -211,7 +211,7 @@ class FlowRun:
         try:
             value = yield function
         except Exception as raised:  # user code
-            error = raised
+            error = shorn(raised, "dataflow.")
         if function.timed_out:
             yield from self._cut_short(function, str(error))
             return self._own(Failed("TimedOut", message=str(error), data=error))

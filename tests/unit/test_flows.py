@@ -262,6 +262,18 @@ def test_exception_fails_the_run_and_is_raised(store: MemoryStore) -> None:
     assert "flow_run.py" not in (row.traceback or "")
 
 
+def test_traceback_of_a_failed_flow_leads_from_the_call_to_the_function() -> None:
+    @flow
+    def f() -> None:
+        raise ValueError("x")
+
+    with pytest.raises(ValueError) as caught:
+        f()
+    names = [entry.name for entry in caught.traceback]
+    assert names[0] == "test_traceback_of_a_failed_flow_leads_from_the_call_to_the_function"
+    assert names[-1] == "f" and not {"perform", "_attempt", "plan"} & set(names)
+
+
 @pytest.mark.parametrize("state, outcome", [
     (Completed(data=7, message="m"), 7), (Completed(), None), (Failed(message="m"), FailedRun),
     (Failed(data=KeyError("k")), KeyError), (Cancelled(message="m"), Exception)])
