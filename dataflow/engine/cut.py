@@ -17,15 +17,15 @@ from dataflow.batch import (
     Part,
 )
 from dataflow.engine.cut_async import SideBySide
+from dataflow.engine.cut_submits import Subtrees, waiting_kids
 from dataflow.engine.inputs import Inputs, has_items, is_flat, items_of, taken_from
 from dataflow.engine.messages import Pull
 from dataflow.engine.node import Edge, Node
-from dataflow.engine.pacing import BLOCK_BYTES, STALL_S, TARGET_S
+from dataflow.engine.pacing import STALL_S
 from dataflow.engine.widths import Widths
 from dataflow.engine.world import Flight, Suspect, World, wake_at
 from dataflow.outcomes import FIRST_FINAL, SUCCEEDED, Code, Report
 
-_SUBTREE_LIMIT = 4096  # submits in one batch
 _AHEAD_LIMIT = 4096  # items taken from a generator ahead of those sent
 _BLOCKED_LIMIT = 32  # calls looked at that may not send now
 
@@ -37,6 +37,7 @@ class Cutter:
         self.world = world
         self.widths = widths
         self.side_by_side = SideBySide(self)
+        self.subtrees = Subtrees(self)
 
     def pump(self) -> None:
         """Send what can be sent now."""
@@ -80,7 +81,7 @@ class Cutter:
         if node.single and node.concurrency:
             self.side_by_side.send_submits(node)
         elif node.single:
-            self._send_subtree(node)
+            self.subtrees.send(node)
         else:
             self._send_chain(node)
 
@@ -150,81 +151,6 @@ class Cutter:
             if node.ready.count <= ahead // 2:
                 node.pulling = True
                 world.commands.pull.append(Pull(node.id, ahead - node.ready.count))
-
-    # submits
-
-    def _send_subtree(self, node: Node) -> None:
-        """Send a submit with what depends on nothing else, and its neighbours, as one batch."""
-        pacing = self.world.pacing
-        if not len(self.available(node, node.ready.take(1))):
-            return
-        chosen: dict[int, Node] = {node.id: node}
-        order = [node]
-        estimate = pacing.of(node.token)
-        if estimate.known and not node.restoring:
-            room_s = self._share_s()
-            waiting: dict[int, int] = {}
-            room_s = self._take_kids(node, chosen, order, waiting, room_s - estimate.mean_s)
-            while room_s > 0 and len(order) < _SUBTREE_LIMIT:
-                neighbour = self._neighbour(node)
-                if neighbour is None:
-                    break
-                chosen[neighbour.id] = neighbour
-                order.append(neighbour)
-                room_s -= pacing.of(neighbour.token).mean_s
-                room_s = self._take_kids(neighbour, chosen, order, waiting, room_s)
-        self.launch([(n, range(1)) for n in order], None, one_group=False)
-
-    def _share_s(self) -> float:
-        """Return how much work a batch of submits gets: its fair share of what is ready."""
-        world = self.world
-        ready_s = sum(
-            world.pacing.of(n.token).mean_s for n in world.queued_singles(256)
-            if world.pacing.of(n.token).known
-        )
-        lanes = world.pacing.lanes(None)
-        share = ready_s / (2 * lanes) if world.queue_length() < 256 else TARGET_S
-        return min(TARGET_S, max(share, TARGET_S / 10))
-
-    def _neighbour(self, node: Node) -> Node | None:
-        """Take another ready submit that may share the batch."""
-        found = self.world.next_node()
-        if found is None:
-            return None
-        if (
-            found.single and self.world.pacing.of(found.token).known and not found.restoring
-            and found.spec.options == node.spec.options and self._growth_allows(found)
-            and len(self.available(found, found.ready.take(1)))
-        ):
-            return found
-        self.world.enqueue(found)
-        return None
-
-    def _growth_allows(self, node: Node) -> bool:
-        return self.world.pacing.of(node.token).bytes_each < BLOCK_BYTES / 8
-
-    def _take_kids(self, node: Node, chosen: dict[int, Node], order: list[Node],
-                   waiting: dict[int, int], room_s: float) -> float:
-        """Add what depends on chosen submits alone, depth first."""
-        stack = [node]
-        while stack and room_s > 0 and len(order) < _SUBTREE_LIMIT:
-            for edge in _waiting_kids(stack.pop()):
-                kid = edge.node
-                if kid.id in chosen or not kid.single:
-                    continue
-                waiting[kid.id] = waiting.get(kid.id, kid.blockers) - 1
-                estimate = self.world.pacing.of(kid.token)
-                if (
-                    waiting[kid.id] == 0 and estimate.known and not kid.closed
-                    and not kid.concurrency and kid.doomed is None and kid.ready.count
-                    and kid.spec.options == node.spec.options
-                ):
-                    kid.ready.take(1)
-                    chosen[kid.id] = kid
-                    order.append(kid)
-                    room_s -= estimate.mean_s
-                    stack.append(kid)
-        return room_s
 
     # suspects
 
@@ -394,14 +320,9 @@ class Cutter:
         )
 
 
-def _waiting_kids(node: Node) -> list[Edge]:
-    """Return the edges to calls that wait for a submit."""
-    return [*node.kids_item.get(0, ()), *node.kids_whole]
-
-
 def _all_kids(node: Node) -> Iterable[Edge]:
     if node.single:
-        return [e for e in _waiting_kids(node) if e.index is None]
+        return [e for e in waiting_kids(node) if e.index is None]
     return node.kids_aligned
 
 

@@ -14,30 +14,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Protocol
 
 from dataflow.batch import Batch
 from dataflow.engine.node import Node
-from dataflow.engine.world import Flight, World
+from dataflow.engine.sending import Sending
+from dataflow.engine.world import Flight
 
 _BLOCKED_LIMIT = 32  # calls looked at that may not send now
 _SUBMITS_LIMIT = 4096  # in one batch
-
-
-class Sending(Protocol):
-    """What is needed of the one who cuts."""
-
-    world: World
-
-    def send(self, node: Node) -> None:
-        """Send elements of a node."""
-
-    def available(self, node: Node, indexes: Sequence[int]) -> Sequence[int]:
-        """Return the elements whose input values can be had."""
-
-    def launch(self, parts: list[tuple[Node, Sequence[int]]], hint: int | None, *,
-               one_group: bool, suspect: bool = False, at_once: int = 0) -> None:
-        """Send elements of calls as one batch."""
 
 
 class SideBySide:
