@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from inspect import BoundArguments
@@ -37,16 +37,7 @@ from dataflow.flow_function import Call, Items
 from dataflow.flow_hooks import due
 from dataflow.flow_opening import Runnable, continued, opened, pretending
 from dataflow.flow_options import retries_of
-from dataflow.flow_steps import (
-    Blocking,
-    Pause,
-    Plan,
-    Step,
-    perform,
-    perform_later,
-    stream,
-    stream_later,
-)
+from dataflow.flow_steps import Blocking, Pause, Plan, Step, perform
 from dataflow.logging import flow_logger
 from dataflow.nested import run_around
 from dataflow.outcomes import ErrorRecord
@@ -366,36 +357,3 @@ def _record(state: State) -> ErrorRecord | None:
     if not isinstance(data, BaseException):
         return None
     return record_of(data, remote=False, skip_frames=own_frames(data, "dataflow."))
-
-
-def started(run: FlowRun, kind: str, return_state: bool) -> Any:
-    """Return what a call of a flow gives: the value or state, awaitable or iterable by kind."""
-    if kind.startswith("async"):
-        if kind == "async_generator" and not return_state:
-            return _items_later(run)
-        return _awaited(run, return_state)
-    if kind == "generator" and not return_state:
-        return _items(run)
-    state = perform(run.plan())
-    return state if return_state else state.result()
-
-
-async def _awaited(run: FlowRun, return_state: bool) -> Any:
-    state = await perform_later(run.plan())
-    return state if return_state else state.result()
-
-
-def _items(run: FlowRun) -> Generator[Any, None, Any]:
-    state = yield from stream(run.plan())
-    return state.result()
-
-
-async def _items_later(run: FlowRun) -> AsyncGenerator[Any, None]:
-    ends: list[State] = []
-    items = stream_later(run.plan(), ends.append)
-    try:
-        async for item in items:
-            yield item
-    finally:
-        await items.aclose()
-    ends[0].result()

@@ -24,11 +24,12 @@ from typing import (
 )
 
 from dataflow.annotations import NotSet
+from dataflow.flow_calls import started
 from dataflow.flow_dry_run import dry_graph
 from dataflow.flow_graph import FlowGraph, recorded
 from dataflow.flow_hooks import KINDS, FlowHooks
 from dataflow.flow_options import KEPT_ON_NONE, FlowKeywords, check_flow, retries_of
-from dataflow.flow_run import FlowRun, started
+from dataflow.flow_run import FlowRun
 from dataflow.parameter_schema import ParameterSchema
 from dataflow.parameters import Parameters
 from dataflow.runner_choice import RunnerOption
