@@ -454,6 +454,21 @@ def test_flow_in_a_flow_is_recorded_as_a_child_and_shares_the_runner(store: Memo
     assert rows["child"].state_type == rows["parent"].state_type == "COMPLETED"
 
 
+def test_flows_in_a_flow_write_to_the_store_that_is_open(
+        store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[Any] = []
+
+    def open_store(location: Any = None) -> MemoryStore:
+        opened.append(location)
+        return store
+
+    monkeypatch.setattr("dataflow.stores.open_store", open_store)
+    child = flow(lambda: 1, name="child")
+    flow(lambda: [child(), child()], name="parent", retries=1)()
+    assert len(opened) == 1
+    assert sorted(row.flow_name for row in store.flow_runs()) == ["child", "child", "parent"]
+
+
 def test_failed_argument_keeps_a_flow_in_a_flow_from_running(store: MemoryStore) -> None:
     @flow
     def child(x: Any) -> None:
