@@ -48,6 +48,7 @@ MODULES = """
 KEYWORDS = {"@task(...)": "prefect.Task", "@flow(...)": "prefect.Flow",
             "DaskTaskRunner(...)": "prefect_dask.DaskTaskRunner"}
 METHODS = {"Task": "prefect.Task", "Flow": "prefect.Flow"}
+KEYS = ("module", "answer", "names", "note", "ours")
 KINDS = ("same", "better", "not yet", "never")
 
 
@@ -116,6 +117,7 @@ def problems(names: dict[str, list[str]], rows: list[dict[str, Any]]) -> list[st
     for row in rows:
         if row["answer"] not in KINDS:
             found.append(f"{row['module']}: answer {row['answer']!r} is none of {KINDS}")
+        found += [f"{row['module']}: {key!r} is no key of a row" for key in row if key not in KEYS]
         for name in row["names"]:
             if (row["module"], name) in seen:
                 found.append(f"{row['module']}.{name} has two rows")
