@@ -18,7 +18,14 @@ from dataflow.batch import (
 )
 from dataflow.engine.cut_async import SideBySide
 from dataflow.engine.cut_submits import Subtrees, waiting_kids
-from dataflow.engine.inputs import Inputs, has_items, is_flat, items_of, taken_from
+from dataflow.engine.inputs import (
+    Inputs,
+    has_items,
+    has_its_items,
+    is_flat,
+    items_of,
+    taken_from,
+)
 from dataflow.engine.messages import Pull
 from dataflow.engine.node import Edge, Node
 from dataflow.engine.pacing import STALL_S
@@ -232,6 +239,10 @@ class Cutter:
 
     def available(self, node: Node, indexes: Sequence[int]) -> Sequence[int]:
         """Return the elements whose input values can be had; the others wait to be restored."""
+        if node.restoring and node.iterators():
+            gone = [i for i in indexes if not has_its_items(node, i)]
+            self.world.beyond_restore += [(node, i) for i in gone]
+            indexes = [i for i in indexes if i not in gone] if gone else indexes
         if not any(self.world.nodes[c].places.losses for c in node.parents):
             return indexes
         out = []

@@ -113,6 +113,9 @@ class Engine:
         if self._widths.lengths.news:
             self._ask_lengths()
         self._cutter.pump()
+        while self.world.beyond_restore:
+            self._recovery.give_up_restoring()
+            self._cutter.pump()
         self._cutter.pull()
 
     def take_commands(self) -> Commands:

@@ -138,6 +138,14 @@ def _chunk_items(node: Node, key: int | str, indexes: Sequence[int]) -> list[Any
     return out
 
 
+def has_its_items(node: Node, index: int) -> bool:
+    """Tell whether the items of an element are there still: a generator's are not kept."""
+    if not node.iterators():
+        return True
+    chunks = node.chunks
+    return any(c.start <= index < c.start + c.count for c in chunks)
+
+
 def has_items(mapped: Mapped) -> bool:
     """Tell whether items of a mapped parameter travel with the batch."""
     return mapped.aligned is None and mapped.item_of is None

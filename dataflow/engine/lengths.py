@@ -16,6 +16,7 @@ from itertools import accumulate
 
 from dataflow.batch import One
 from dataflow.engine.node import Node
+from dataflow.engine.settle import Settler
 from dataflow.engine.world import World
 from dataflow.graph import FlatPart, Mapped
 from dataflow.outcomes import FIRST_FINAL, SUCCEEDED
@@ -110,6 +111,13 @@ class Lengths:
         if unread is not None:
             self._unread[call, index] = unread
 
+    def lost(self, call: int, index: int, why: str) -> None:
+        """Note that a value will never be there again for who waits for its length."""
+        for asked, at, depth in list(self._waiting):
+            if asked == call and at in (None, index) and depth:
+                if self._of(call, index, depth) is None:
+                    self.put(call, index, depth, -1, f"is gone: {why}")
+
     def why_unread(self, what: Unusable) -> str | None:
         """Return why a value could not be looked at, None where it was."""
         return self._unread.get((what.call, what.index))
@@ -168,6 +176,8 @@ class Lengths:
         parent = self.world.nodes[part.call]
         if part.index is None and not parent.done:
             return None
+        if part.index is None and not (part.allow_failure or Settler.succeeded(parent)):
+            return None  # it will never run
         lengths: list[int] = []
         for index in range(len(parent.codes)) if part.index is None else (part.index,):
             if index >= len(parent.codes):
@@ -178,6 +188,8 @@ class Lengths:
                     return None
                 if length < 0:
                     return Unusable(part.call, index)
+            elif part.index is not None and not part.allow_failure:
+                return None
             else:
                 length = int(part.allow_failure)
             lengths.append(length)

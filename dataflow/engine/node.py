@@ -70,6 +70,17 @@ class Spans:
         else:
             self._spans[0][0] = stop
 
+    def has(self, index: int) -> bool:
+        """Tell whether an element stands in the queue."""
+        return any(start <= index < stop for start, stop in self._spans)
+
+    def keep(self, wanted: set[int]) -> None:
+        """Forget all elements but these."""
+        kept = [i for start, stop in self._spans for i in range(start, stop) if i in wanted] \
+            if wanted else []
+        self.clear()
+        self.push_front(kept)
+
     def clear(self) -> None:
         """Forget all elements."""
         self._spans.clear()

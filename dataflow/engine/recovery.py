@@ -278,7 +278,8 @@ class Recovery:
             node.places.put((index,), batch)
             self.world.commands.settled = True
             for kid, at in node.waiting.pop(index, ()):
-                if kid.codes[at] == Code.PENDING or at in kid.restoring:
+                wanted = kid.codes[at] == Code.PENDING or at in kid.restoring
+                if wanted and not kid.ready.has(at):  # it may wait for several
                     kid.ready.push_front([at])
                     self.world.enqueue(kid)
         elif code in (Code.LEFT, Code.NOT_READY):
@@ -299,8 +300,19 @@ class Recovery:
         times = node.restores[index] = node.restores.get(index, 0) + 1
         return times <= node.spec.code.task.retries
 
+    def give_up_restoring(self) -> None:
+        """End the restoring of values whose generator items are gone."""
+        lost, self.world.beyond_restore = self.world.beyond_restore, []
+        for node, index in lost:
+            self._restore_failed(node, index, raised(BlockLost(
+                f"the value of task {node.spec.code.task.name!r} (element {index}) was lost with "
+                "its worker, and the generator's item that it was made from is not kept: map over "
+                "a list where values must survive their worker"
+            )))
+
     def _restore_failed(self, node: Node, index: int, error: ErrorRecord) -> None:
         node.restoring.discard(index)
+        self.widths.lengths.lost(node.id, index, error.message)
         self.world.commands.settled = True
         for kid, at in node.waiting.pop(index, ()):
             if at in kid.restoring:

@@ -183,7 +183,8 @@ class Settler:
                     self.world.commands.release.append(batch)
         node.places.forget()
 
-    def succeeded(self, node: Node) -> bool:
+    @staticmethod
+    def succeeded(node: Node) -> bool:
         """Tell whether who takes the whole call may run."""
         if node.view.fault is not None or node.view.given_up is not None:
             return False
@@ -229,9 +230,8 @@ class Settler:
 
     def _drop_ready(self, node: Node) -> None:
         """Nothing of a call begins any more, but for values that are to be restored."""
-        node.ready.clear()
-        node.due.clear()
-        node.ready.push_front(sorted(node.restoring))
+        node.ready.keep(node.restoring)
+        node.due = {index: due for index, due in node.due.items() if index in node.restoring}
 
     def _satisfied(self, node: Node, start: int, stop: int) -> None:
         """Element-wise dependency of [start, stop) of a node is satisfied."""
