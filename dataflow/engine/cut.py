@@ -1,8 +1,9 @@
 """Which elements go next, and with what: the graph is cut into batches.
 
-Lives here: the choice of a node, of a chain of maps or a subtree of submits to
-send as one batch, and the list of blocks it needs. Does not live here: how
-many elements (``pacing.py``), what follows from the outcome (``settle.py``).
+Lives here: the choice of a node, of a chain of maps to send as one batch, and
+the batch itself. Does not live here: which submits go together
+(``cut_submits.py``, ``cut_async.py``), how many elements (``pacing.py``), what
+follows from the outcome (``settle.py``).
 """
 
 from __future__ import annotations

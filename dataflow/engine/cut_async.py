@@ -95,11 +95,11 @@ class SideBySide:
     def trusted(self, batch: Batch, parts: list[tuple[Node, Sequence[int]]]) -> bool:
         """Tell whether suspects that are under way without a death need not be waited for.
 
-        That is so after the first death: they may wait for long, one piece
-        after the other. After the second they stay alone until they end.
+        That is so until the third death: they may wait for long, one piece
+        after the other. From then on they stay alone until they end.
         """
         return batch.at_once > 0 and all(
-            node.deaths.get(index, 0) < 2 for node, indexes in parts for index in indexes)
+            node.deaths.get(index, 0) < 3 for node, indexes in parts for index in indexes)
 
     # what is under way
 

@@ -48,7 +48,11 @@ class Recovery:
         return flight
 
     def lost(self, event: BatchLost) -> None:
-        """The infrastructure lost a batch: its elements go again, suspects alone."""
+        """The infrastructure lost a batch: its elements go again, suspects alone.
+
+        Elements side by side are suspects from the second death on: thousands
+        may have been under way on a worker, and trying them takes its time.
+        """
         flight = self.landed(event.batch)
         if flight is None:
             return
@@ -64,7 +68,8 @@ class Recovery:
                 self._crash_again(node, back[0], event.reason)
                 continue
             ready = [i for i in back if self._inputs_there(node, i)]
-            if event.blame and ready:
+            spared = flight.batch.at_once > 0 and all(node.deaths.get(i, 0) < 2 for i in ready)
+            if event.blame and ready and not spared:
                 self.cutter.suspect(node, ready)
             else:
                 node.ready.push_front(self._to_wait(node, back))
