@@ -18,15 +18,19 @@ from dataflow.annotations import (
     quote,
     unmapped,
 )
-from dataflow.batch import Const, Flat, One, Source, Tree, Whole
+from dataflow.batch import CallCode, Const, Flat, One, Source, TaskCode, Tree, Whole
 from dataflow.context import FlowRunContext
-from dataflow.exceptions import ForeignFuture, ParameterBindError, UpstreamTaskError
+from dataflow.exceptions import ForeignFuture, ParameterBindError
+from dataflow.failures import record_of
 from dataflow.futures import Future, FutureList
-from dataflow.graph import Dep
+from dataflow.graph import CallSpec, Dep
 from dataflow.handles import CallHandle
 from dataflow.nesting import flattened
 from dataflow.resolve import Kind, Leaf, Marker, kind_of, substitute
 from dataflow.states import State, exception_in
+
+_STATE = TaskCode("state", fn=exception_in, name="state")
+"""In the place of a task where a state stands in the graph; never called."""
 
 
 class Extraction:
@@ -54,8 +58,6 @@ class Extraction:
         ------
         ForeignFuture
             A future of another flow run whose value is not here.
-        UpstreamTaskError
-            A state of another run that did not complete.
         """
         kind = kind_of(type(value))
         if kind == Kind.ATOM:
@@ -151,7 +153,16 @@ class Extraction:
         error = exception_in(state)
         if self.allow:
             return Const(None if state.name == "NotReady" else error)
-        raise UpstreamTaskError(f"An argument is the state {state}, which is no result") from error
+        return self.one(self._stand_in(state, error))
+
+    def _stand_in(self, state: State, error: BaseException) -> Future[Any]:
+        """Put a state that did not complete into the graph, so that downstream is NotReady."""
+        flow_run = self.flow_run
+        code = CallCode(flow_run.driver.next_call(), _STATE, (), {}, (), mapped=False)
+        view = flow_run.driver.add(CallSpec(
+            code, "state", "state", failed=record_of(error, remote=False)))
+        view.names[0] = f"{state.name} state"
+        return Future(CallHandle(flow_run, view))
 
     def _foreign(self, future: Future[Any]) -> Source:
         """Take a future of another run as a constant, where that run left a value."""

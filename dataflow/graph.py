@@ -84,6 +84,8 @@ class CallSpec:
     item_deps: Sequence[tuple[Dep, ...]] | None = None  # per element, where items hold futures
     options: CallOptions = CallOptions()
     parent: int | None = None  # the direct call whose task run made this one
+    failed: ErrorRecord | None = None
+    """Stands for a state that did not complete: neither run nor recorded, only depended on."""
 
 
 @dataclass(slots=True)

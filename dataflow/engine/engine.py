@@ -138,6 +138,11 @@ class Engine:
         node = Node(spec, event.view)
         world.nodes[node.id] = node
         world.open_calls += 1
+        if spec.failed is not None:
+            self._settler.fail(node, 0, Code.FAILED, spec.failed)
+            self._settler.check_done(node)
+            world.changed.discard(node.id)
+            return
         self._find_parents(node)
         world.record_call(node)
         if world.lost is not None:

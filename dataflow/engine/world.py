@@ -148,7 +148,9 @@ class World:
         self.gulp.calls.append(CallRecord(
             call=code.call, task_name=code.task.name, task_key=node.spec.task_key,
             kind=node.spec.kind, width=node.width, tags=tuple(sorted(code.tags)),
-            upstream=tuple(sorted({d.call for d in node.spec.deps} | node.parents)),
+            upstream=tuple(sorted(
+                call for call in {d.call for d in node.spec.deps} | node.parents
+                if self.nodes[call].spec.failed is None)),
             created_s=self.now_s, parent=node.spec.parent,
         ))
 

@@ -12,7 +12,7 @@ import pytest
 from dataflow import as_completed, flow, quote, task, wait
 from dataflow.exceptions import CancelledRun, UpstreamTaskError
 from dataflow.futures import PrefectFuture, PrefectFutureList
-from dataflow.states import Completed, Running, State
+from dataflow.states import Completed, Failed, Running, State
 from tests.dask_support import open_gate, pass_gate
 from tests.runner_support import Play
 
@@ -335,3 +335,24 @@ def test_state_of_a_failure_keeps_downstream_from_running(play: Play) -> None:
     names, error = play(body).value
     assert names == ["NotReady", "NotReady", "NotReady", "NotReady", "Completed"]
     assert isinstance(error, UpstreamTaskError) and isinstance(error.__cause__, ValueError)
+
+
+def test_failed_state_of_a_subflow_leaves_downstream_not_ready(play: Play) -> None:
+    @flow
+    def broken() -> None:
+        raise ValueError("in the subflow")
+
+    def body() -> Any:
+        state = broken(return_state=True)
+        downstream = [
+            double.submit(state), double.map([state, 1])[0], double.submit(1, wait_for=[state]),
+            double.submit(Failed(message="by hand")),
+        ]
+        causes = [future.result(raise_on_failure=False).__cause__ for future in downstream]
+        return [future.state.name for future in downstream], [str(cause) for cause in causes]
+
+    names, causes = play(body)
+    assert names == ["NotReady"] * 4
+    assert causes == ["in the subflow"] * 3 + ["by hand"]
+    rows = play.records.store.task_runs(limit=None)
+    assert {row.task_name for row in rows} == {"double", "broken"}

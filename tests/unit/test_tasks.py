@@ -26,7 +26,6 @@ from dataflow.exceptions import (
     MissingContextError,
     ParameterBindError,
     ReservedArgumentError,
-    UpstreamTaskError,
 )
 from dataflow.graph import Dep, FlatPart
 from dataflow.options import NOT_YET
@@ -343,8 +342,10 @@ def test_states_stand_for_their_futures_or_values() -> None:
         a = ANY.submit(1)
         driver.end(0, 0, 7)
         ANY.submit(a.state, Completed(data=5), allow_failure(Failed(data=KeyError("k"))))
-        with pytest.raises(UpstreamTaskError):
-            ANY.submit(Failed(message="m"))
+        ANY.submit(Failed(message="m"))
+    stands_for_it, downstream = driver.specs[2:]
+    assert stands_for_it.failed is not None and stands_for_it.failed.message == "m"
+    assert downstream.deps == (Dep(stands_for_it.code.call, 0),)
     first, second, third = driver.specs[1].code.args
     assert (first, second) == (One(0), Const(5))
     assert isinstance(third, Const) and isinstance(third.value, KeyError)
