@@ -32,7 +32,7 @@ class LogSink:
     __slots__ = ()
 
     def add(self, call: int, index: int, attempt: int, time_s: float, level: int,
-            logger: str, message: str) -> None:
+            logger: str, message: str, extra: tuple[tuple[str, Any], ...] = ()) -> None:
         """Take one line; never blocks, never raises."""
         raise NotImplementedError
 

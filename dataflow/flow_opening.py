@@ -54,8 +54,8 @@ class _FlowLog(LogSink):
         self._driver = driver
 
     def add(self, call: int, index: int, attempt: int, time_s: float, level: int,
-            logger: str, message: str) -> None:
-        self._driver.log(LogLine(call, index, attempt, time_s, level, logger, message))
+            logger: str, message: str, extra: tuple[tuple[str, Any], ...] = ()) -> None:
+        self._driver.log(LogLine(call, index, attempt, time_s, level, logger, message, extra))
 
 
 def pretending(settings: FlowSettings) -> FlowSettings:

@@ -36,6 +36,9 @@ _package.addHandler(logging.NullHandler())  # else Python prints warnings of its
 _print = builtins.print
 _nowhere = logging.getLogger("dataflow.nowhere")
 _nowhere.disabled = True
+_RUN_FIELDS = frozenset({"task_run_id", "task_run_name", "task_name",
+                         "flow_run_id", "flow_run_name", "flow_name"})
+_PLAIN = (str, int, float, bool, type(None))
 
 
 class RunLogger(logging.LoggerAdapter[logging.Logger]):
@@ -65,7 +68,7 @@ class RunLogger(logging.LoggerAdapter[logging.Logger]):
         if self.logger.disabled:
             return
         if level >= self._level:
-            self._record(level, msg, args, kwargs.get("exc_info"))
+            self._record(level, msg, args, kwargs)
         if self.logger.isEnabledFor(level):
             kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1
             super().log(level, msg, *args, **kwargs)
@@ -76,17 +79,26 @@ class RunLogger(logging.LoggerAdapter[logging.Logger]):
         child.extra = {**(child.extra or {}), **(extra or {})}
         return child
 
-    def _record(self, level: int, msg: object, args: tuple[object, ...], exc_info: Any) -> None:
+    def _record(self, level: int, msg: object, args: tuple[object, ...],
+                kwargs: dict[str, Any]) -> None:
         around = self._around
         if around.logs is None:
             return
-        text = _text(msg, args)
+        text, exc_info = _text(msg, args), kwargs.get("exc_info")
         if exc_info:
             text = f"{text}\n{_traceback(exc_info)}"
         call, index, attempt = -1, 0, 1
         if isinstance(around, TaskRunContext):
             call, index, attempt = around.code.call, around.index, around.attempt
-        around.logs.add(call, index, attempt, time.time(), level, self.logger.name, text)
+        own = _users_own({**(self.extra or {}), **(kwargs.get("extra") or {})})
+        around.logs.add(call, index, attempt, time.time(), level, self.logger.name, text, own)
+
+
+def _users_own(extra: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
+    """Return the fields of a line that the user added, as plain values."""
+    return tuple(
+        (name, value if isinstance(value, _PLAIN) else str(value))
+        for name, value in extra.items() if name not in _RUN_FIELDS)
 
 
 def _level_outside() -> int:
@@ -269,16 +281,20 @@ def show_on_console(level: int, shown: bool = True) -> None:
     _package.setLevel(level)
 
 
-def relay(line: LogLine, *, task_run_id: str | None, task_run_name: str | None,
-          flow_run_id: str | None, flow_run_name: str | None) -> None:
-    """Hand a line that was logged in another process to the standard loggers of this one."""
+def relay(line: LogLine, **run: str | None) -> None:
+    """Hand a line that was logged in another process to the standard loggers of this one.
+
+    Parameters
+    ----------
+    line
+        The line, with the user's own fields.
+    run
+        Ids and names of the run that logged it, as fields of the record.
+    """
     logger = logging.getLogger(line.logger)
     if not logger.isEnabledFor(line.level):
         return
     record = logger.makeRecord(
-        line.logger, line.level, "", 0, line.message, (), None, extra={
-            "task_run_id": task_run_id, "task_run_name": task_run_name,
-            "flow_run_id": flow_run_id, "flow_run_name": flow_run_name,
-        })
+        line.logger, line.level, "", 0, line.message, (), None, extra={**dict(line.extra), **run})
     record.created, record.msecs = line.time_s, line.time_s % 1 * 1000
     logger.handle(record)

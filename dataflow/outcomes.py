@@ -115,6 +115,7 @@ class LogLine(NamedTuple):
     level: int
     logger: str
     message: str
+    extra: tuple[tuple[str, Any], ...] = ()  # the user's fields; shown by handlers, not stored
 
 
 class Attempt(NamedTuple):

@@ -102,9 +102,9 @@ class RunRecord(LogSink):
             self.put(Gulp(logs=[kept]))
 
     def add(self, call: int, index: int, attempt: int, time_s: float, level: int,
-            logger: str, message: str) -> None:
+            logger: str, message: str, extra: tuple[tuple[str, Any], ...] = ()) -> None:
         """As :meth:`line`, for code that logs."""
-        self.line(LogLine(call, index, attempt, time_s, level, logger, message))
+        self.line(LogLine(call, index, attempt, time_s, level, logger, message, extra))
 
     @property
     def _here(self) -> str:

@@ -228,8 +228,10 @@ def _relay(lines: list[LogLine], context: TaskRunContext) -> None:
     run = context.run
     for line in lines:
         relay(line, task_run_id=context.id, task_run_name=context.name,
+              task_name=context.code.task.name,
               flow_run_id=run.flow_run_id if run else None,
-              flow_run_name=run.flow_run_name if run else None)
+              flow_run_name=run.flow_run_name if run else None,
+              flow_name=run.flow_name if run else None)
 
 
 def _wait_ms(until: float | None) -> int | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
+from typing import Any
 
 from dataflow.context import LogSink
 from dataflow.outcomes import LogLine
@@ -28,14 +29,14 @@ class BatchLog(LogSink):
         self._last: tuple[int, int, int] = (-1, 0, 1)
 
     def add(self, call: int, index: int, attempt: int, time_s: float, level: int,
-            logger: str, message: str) -> None:
+            logger: str, message: str, extra: tuple[tuple[str, Any], ...] = ()) -> None:
         """Take one line; past the limit only count it."""
         self._last = (call, index, attempt)
         if len(self.lines) >= self._limit:
             self._dropped += 1
             return
         self.lines.append(
-            LogLine(call, index, attempt, time_s, level, logger, _shortened(message)))
+            LogLine(call, index, attempt, time_s, level, logger, _shortened(message), extra))
 
     def close(self) -> list[LogLine]:
         """Return the lines, with a last one that counts what was dropped."""

@@ -16,6 +16,7 @@ from tests.acceptance.parity.face import (
     DaskTaskRunner,
     allow_failure,
     flow,
+    get_dask_client,
     quote,
     task,
 )
@@ -228,3 +229,33 @@ def test_large_constant_is_sent_once(dask: Any) -> None:
 
     assert found_by(dask, lambda: [size.submit(x, big).result() for x in range(3)]) == [
         5_000_000, 5_000_001, 5_000_002]
+
+
+def test_get_dask_client_inside_a_task_spreads_over_the_cluster(dask: Any) -> None:
+    @task
+    def spreads(n: int) -> int:
+        with get_dask_client() as client:
+            return int(sum(client.gather(client.map(int, range(n)))))
+
+    assert found_by(dask, lambda: spreads.submit(4).result()) == 6
+
+
+def test_as_many_users_of_the_client_as_slots_do_not_deadlock(dask: Any) -> None:
+    if PREFECT:
+        pytest.skip("the client occupies the slot: it would not end")
+
+    @task
+    def spreads(n: int) -> int:
+        with get_dask_client() as client:
+            return int(sum(client.gather(client.map(lambda x, n=n: x + n, range(3), pure=False))))
+
+    assert found_by(dask, lambda: spreads.map(range(4)).result()) == [3, 6, 9, 12]
+
+
+def test_get_dask_client_inside_a_flow_asks_the_runners_cluster(dask: Any) -> None:
+    def body() -> Any:
+        inc.submit(1).wait()
+        with get_dask_client() as client:
+            return client.submit(sum, [1, 2, 3]).result()
+
+    assert found_by(dask, body) == 6

@@ -122,7 +122,6 @@ def test_futures_are_found_by_a_direct_call_in_a(runner: Any, container: str) ->
     assert (found, type(found)) == (expected, type(expected))
 
 
-@pytest.mark.differs("it fails to make the tuple anew: fields come as one argument")
 def test_futures_are_found_in_a_named_tuple_that_stays_one(runner: Any) -> None:
     found = submitted(runner, lambda f: Point(f, 1))
     assert (found, type(found)) == (Point(2, 1), Point)
@@ -239,6 +238,7 @@ def test_a_value_that_is_an_exception_is_a_value(runner: Any) -> None:
     assert run() == {"found": "ValueError('just a value')"}
 
 
+@pytest.mark.differs("the walk for futures does not end: RecursionError", on="dask-processes")
 def test_a_list_that_holds_itself_is_an_argument(runner: Any) -> None:
     cyclic: list[Any] = [1]
     cyclic.append(cyclic)

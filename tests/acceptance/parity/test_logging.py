@@ -206,3 +206,33 @@ def test_a_failing_task_is_heard_of(runner: Any, heard: Heard) -> None:
     run()
     assert any(r.levelno >= logging.WARNING and "logged" in r.getMessage()
                for r in heard.records)
+
+
+@ON_WORKERS
+def test_lines_of_tasks_carry_their_run(runner: Any, heard: Heard) -> None:
+    @flow(task_runner=runner)
+    def run() -> Any:
+        future = logs.with_options(task_run_name="t-{x}").submit(3)
+        future.wait()
+        return {"id": str(future.task_run_id)}
+
+    id = run()["id"]
+    (record,) = [r for r in heard.records if r.getMessage() == "first of 3"]
+    assert record.name == f"{PACKAGE}.task_runs"
+    assert (record.task_name, record.task_run_name, str(record.task_run_id)) == ("logs", "t-3", id)
+
+
+@ON_WORKERS
+def test_extra_fields_travel_along(runner: Any, heard: Heard) -> None:
+    @task
+    def with_extra() -> None:
+        get_run_logger(customer="c1").info("extra line")
+
+    @flow(task_runner=runner)
+    def run() -> Any:
+        with_extra.submit().wait()
+        return {"a": 1}
+
+    run()
+    (record,) = [r for r in heard.records if r.getMessage() == "extra line"]
+    assert record.customer == "c1"
