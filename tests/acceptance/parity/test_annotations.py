@@ -133,6 +133,7 @@ def test_unmapped_and_allow_failure_go_together_either_way(runner: Any) -> None:
     assert found_by(runner, body) == [expected, expected]
 
 
+@ON_DASK
 def test_wait_for_allows_failure(runner: Any) -> None:
     def body() -> Any:
         return [told.submit(1, wait_for=[allow_failure(boom.submit())]).result(),
