@@ -320,7 +320,8 @@ def flow(fn: Any = None, /, **options: Unpack[FlowKeywords]) -> Any:
         Seconds between two attempts.
     timeout_seconds
         After so long an attempt fails, TimedOut, and what it submitted is
-        cancelled. A plain function runs in a thread of its own then, which is left behind.
+        cancelled. A plain function runs in a thread of its own then, which is
+        left behind; an async one that blocks its loop is noticed when it comes back.
     validate_parameters
         False: parameters are passed as they are.
     log_prints
