@@ -327,6 +327,21 @@ def test_methods_have_hooks_and_share_the_task_of_their_class(
     assert {(told["task"], told["bound"]) for told in seen} == {("price", False)}
 
 
+def test_tasks_inside_of_tasks_call_their_hooks(play: Play, tmp_path: Path) -> None:
+    child = spied(same, tmp_path, name="child")
+
+    @task
+    def parent(x: int) -> Any:
+        return child(x), child.submit(x + 1).result(), child.map([x + 2, x + 3]).result()
+
+    assert play(lambda: parent.submit(1).result()) == (1, 2, [3, 4])
+    seen = heard(tmp_path)
+    assert sorted(told["value"] for told in seen if told["kind"] == "on_completion") == [
+        1, 2, 3, 4]
+    assert {told["flow"] for told in seen} == {str(play.records.run.id)}
+    assert len(seen) == 8
+
+
 async def async_same(x: Any, y: int = 7) -> Any:
     await asyncio.sleep(0.001)
     return x
