@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from dataflow import as_completed, flow, get_run_logger, runtime, tags, task, wait
+from dataflow import as_completed, flow, get_run_logger, nested_runner, runtime, tags, task, wait
 from dataflow.exceptions import CancelledRun, TaskRunTimeoutError
 from dataflow.nested_runner import NESTED_THREADS
 from dataflow.store import TaskRunRow
@@ -686,4 +686,52 @@ def test_cancelling_an_async_parent_cancels_its_children(play_along: Play,
         wait_until(lambda: noted(folder, "left"), "the parent ends")
 
     in_time(lambda: play_along(body, name="around"))
+    assert noted(folder, "child") < 2000
+
+
+def test_without_threads_left_a_task_runs_what_it_submits_itself(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nested_runner, "_budget", nested_runner.Budget(0))
+    play = Play(ThreadPoolTaskRunner(max_workers=2))
+
+    @task
+    def name() -> str:
+        return threading.current_thread().name
+
+    @task
+    def parent() -> bool:
+        here = threading.current_thread().name
+        return {here} == {name.submit().result(), *(f.result() for f in
+                                                    [name.submit() for _ in range(3)])}
+
+    assert in_time(lambda: play(lambda: [parent.submit().result(), mapping.submit(5).result(),
+                                         deep.submit(3).result()])) == [True, 20, 27]
+    assert play.records.states("name") == ["Completed"] * 4
+
+
+def test_cancelling_reaches_a_task_that_runs_what_it_submits_itself(
+        monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(nested_runner, "_budget", nested_runner.Budget(0))
+    play, folder = Play(ThreadPoolTaskRunner(max_workers=2)), str(tmp_path)
+
+    @task
+    def slow(x: int) -> None:
+        note(folder, "child")
+        time.sleep(0.01)
+
+    @task
+    def parent() -> None:
+        try:
+            for x in range(2000):
+                slow.submit(x).result()
+        finally:
+            note(folder, "left")
+
+    def body() -> Any:
+        future = parent.submit()
+        wait_until(lambda: noted(folder, "child"), "a child begins")
+        future.cancel()
+        wait_until(lambda: noted(folder, "left"), "the parent is told")
+
+    in_time(lambda: play(body, name="around"))
     assert noted(folder, "child") < 2000
