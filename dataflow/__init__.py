@@ -23,6 +23,8 @@ _HOME_OF = {
     "quote": "dataflow.annotations",
     "opaque": "dataflow.annotations",
     "flatten": "dataflow.annotations",
+    "apply_map": "dataflow.pipelines",
+    "filter_results": "dataflow.pipelines",
     "wait": "dataflow.futures",
     "as_completed": "dataflow.futures",
     "get_run_logger": "dataflow.logging",
@@ -40,8 +42,10 @@ __all__ = [
     "Task",
     "__version__",
     "allow_failure",
+    "apply_map",
     "as_completed",
     "exponential_backoff",
+    "filter_results",
     "flatten",
     "flow",
     "get_run_logger",
@@ -61,6 +65,7 @@ if TYPE_CHECKING:
     from dataflow.flows import Flow, flow
     from dataflow.futures import as_completed, wait
     from dataflow.logging import get_run_logger
+    from dataflow.pipelines import apply_map, filter_results
     from dataflow.retry import exponential_backoff
     from dataflow.states import State
     from dataflow.tasks import Task, task

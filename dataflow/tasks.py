@@ -215,8 +215,11 @@ class Task(TaskAttributes, Generic[P, R]):
         Parameters
         ----------
         args, kwargs
-            Arguments of the task; futures in them, at any depth in containers,
-            arrive as their values.
+            Arguments of the task; futures in them, at any depth in containers
+            (lists, tuples, sets, dicts, dataclasses, pydantic models), arrive
+            as their values. Other objects are not looked into: a future in one
+            arrives as it is where the task runs in this process, and is
+            refused with UnpicklableArgument where it would have to travel.
         return_state
             Wait and return the state instead.
         wait_for
