@@ -31,8 +31,8 @@ _HOME_OF = {
     "tags": "dataflow.context",
 }
 _MODULES = frozenset({
-    "annotations", "client", "context", "exceptions", "futures", "logging", "runtime", "settings",
-    "states", "testing",
+    "annotations", "client", "context", "exceptions", "flows", "futures", "logging", "runtime",
+    "settings", "shell", "states", "task_runners", "tasks", "testing",
 })
 """What is reached as an attribute too: ``dataflow.context.get_run_context()``."""
 

@@ -37,6 +37,13 @@ def test_runner_that_nobody_offers_is_no_attribute() -> None:
     assert "DaskTaskRunner" in dir(dataflow.task_runners)
 
 
+@pytest.mark.parametrize("path", [
+    "shell.run", "task_runners.ThreadPoolTaskRunner", "flows.Flow", "tasks.Task"])
+def test_modules_are_attributes_of_the_package(path: str) -> None:
+    script = f"import dataflow; dataflow.{path}"
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+
+
 def test_annotations_are_the_same_under_both_paths() -> None:
     for name in dataflow.utilities.annotations.__all__:
         assert getattr(dataflow.utilities.annotations, name) is getattr(annotations, name)
