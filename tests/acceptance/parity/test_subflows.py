@@ -320,3 +320,31 @@ def test_subflows_in_threads_of_the_parent(runner: Any) -> None:
             return {"found": list(pool.map(child, [1, 2]))}
 
     assert run() == {"found": [{"child": 2}, {"child": 3}]}
+
+
+def test_the_state_of_a_subflow_is_an_argument_of_tasks(runner: Any) -> None:
+    @task
+    def same(x: Any) -> Any:
+        return x
+
+    @flow(task_runner=runner)
+    def run() -> Any:
+        state = child(1, return_state=True)
+        bad = failing_child(return_state=True)
+        good, not_run = same.submit(state), same.submit(bad)
+        not_run.wait()
+        return {"found": (good.result(), not_run.state.name)}
+
+    assert run() == {"found": ({"child": 2}, "NotReady")}
+
+
+def test_waiting_for_the_state_of_a_failed_subflow_keeps_tasks_from_running(runner: Any) -> None:
+    @flow(task_runner=runner)
+    def run() -> Any:
+        bad = failing_child(return_state=True)
+        one, many = inc.submit(1, wait_for=[bad]), inc.map([1], wait_for=[bad])
+        one.wait()
+        many.wait()
+        return {"found": (one.state.name, many[0].state.name)}
+
+    assert run() == {"found": ("NotReady", "NotReady")}
