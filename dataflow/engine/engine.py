@@ -28,7 +28,7 @@ from dataflow.engine.reports import Reader
 from dataflow.engine.settle import Settler, raised
 from dataflow.engine.widths import Widths
 from dataflow.engine.world import Beside, World, wake_at
-from dataflow.exceptions import SchedulerLost
+from dataflow.exceptions import CancelledRun, SchedulerLost
 from dataflow.graph import Dep, FlatPart
 from dataflow.outcomes import FIRST_FINAL, SUCCEEDED, Code
 from dataflow.runner import (
@@ -250,7 +250,11 @@ class Engine:
     def _cancel(self, event: CancelAsked) -> None:
         node = self.world.nodes[event.call]
         if event.index is None:
-            if not node.done:
+            if node.width is None and not node.codes and not node.done:
+                self._settler.fault(node, raised(CancelledRun(
+                    f"map of task {node.spec.code.task.name!r} was {event.message} before it had "
+                    "any element")))
+            elif not node.done:
                 self._settler.cancel(node, event.message)
             return
         index = event.index

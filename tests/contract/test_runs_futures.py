@@ -303,6 +303,24 @@ def test_cancelled_future_raises_when_awaited(play_along: Play, tmp_path: Path) 
     assert play_along(lambda: asyncio.run(inside())) == (repr(CancelledRun), 1)
 
 
+def test_map_cancelled_before_it_had_elements_is_no_empty_map(
+    play_along: Play, tmp_path: Path
+) -> None:
+    folder = str(tmp_path)
+
+    def body() -> Any:
+        late = gated.submit([1, 2], folder)
+        many = double.map(late)
+        after = double.submit(many)
+        assert many.cancel()
+        with pytest.raises(CancelledRun, match="before it had any element"):
+            many.result()
+        open_gate(tmp_path, "gate")
+        return late.result(), double.submit(after, return_state=True).name
+
+    assert play_along(body) == ([1, 2], "NotReady")
+
+
 # states
 
 
