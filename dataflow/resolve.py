@@ -55,6 +55,7 @@ _EXACT = {
     list: Kind.LIST, dict: Kind.DICT, set: Kind.SET, tuple: Kind.TUPLE, frozenset: Kind.FROZENSET,
 }
 _ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes, bytearray, range})
+_SEQUENCES = frozenset({tuple, list})
 _KINDS_KEPT = 4096
 _kinds: dict[type, Kind] = {}
 _SHELLS = frozenset({Kind.LIST, Kind.DICT, Kind.SET})  # filled after they were made
@@ -151,6 +152,9 @@ def has_marker(value: Any) -> bool:
     kind = type(value)
     if kind_of(kind) <= Kind.MARKER:
         return kind_of(kind) == Kind.MARKER
+    if not value if kind is dict else (
+            kind in _SEQUENCES and _ATOMS.issuperset(map(type, value))):
+        return False
     seen = {id(value)}
     level: dict[type, list[Any]] = {kind: [value]}
     while level:
