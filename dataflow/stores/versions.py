@@ -5,23 +5,37 @@ version, the place of migrations. Does not live here: the tables
 (``schema.py``), opening files (``sqlite.py``).
 
 A change of the tables raises ``schema.SCHEMA_VERSION`` and adds a step to
-:data:`MIGRATIONS`. There is one version so far, hence no step. A step that
-needs alembic's operations imports alembic inside itself, so that a store that
-is up to date never pays for it.
+:data:`MIGRATIONS`. A step that needs alembic's operations imports alembic
+inside itself, so that a store that is up to date never pays for it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from sqlalchemy import Connection, insert, inspect, select
+from sqlalchemy import Connection, insert, inspect, select, text
 from sqlalchemy.exc import DBAPIError
 
 from dataflow import __version__
 from dataflow.exceptions import StoreError, StoreVersionError
 from dataflow.stores.schema import SCHEMA_VERSION, metadata, schema_version
 
-MIGRATIONS: dict[int, Callable[[Connection], None]] = {}
+
+def _children(connection: Connection) -> None:
+    """To version 2: what task runs ran themselves, and whose children runs are."""
+    for statement in (
+        "ALTER TABLE flow_runs ADD COLUMN kind TEXT NOT NULL DEFAULT 'flow'",
+        "ALTER TABLE flow_runs ADD COLUMN parent_task_run_id TEXT",
+        "ALTER TABLE calls ADD COLUMN parent INTEGER",
+        "DROP INDEX flow_runs_created",
+        "CREATE INDEX flow_runs_created ON flow_runs (kind, created_s)",
+        "CREATE INDEX flow_runs_parent ON flow_runs (parent_flow_run_id)",
+        "CREATE INDEX flow_runs_parent_task ON flow_runs (parent_task_run_id)",
+    ):
+        connection.execute(text(statement))
+
+
+MIGRATIONS: dict[int, Callable[[Connection], None]] = {1: _children}
 """Version → what turns its tables into those of the next; run in the caller's transaction."""
 
 

@@ -53,6 +53,7 @@ def test_an_older_store_goes_up_step_by_step_in_one_transaction(
         connection.execute(text("CREATE TABLE half (a)"))
         connection.execute(text("INSERT INTO nowhere VALUES (1)"))
 
+    change(path, "UPDATE schema_version SET version = 1")
     monkeypatch.setattr(versions, "SCHEMA_VERSION", 3)
     monkeypatch.setattr(versions, "MIGRATIONS", {1: first, 2: broken})
     with pytest.raises(StoreError, match="nowhere"):
@@ -62,6 +63,35 @@ def test_an_older_store_goes_up_step_by_step_in_one_transaction(
     open_store(path).close()
     assert version_in(path) == [(3,)]
     change(path, "INSERT INTO one (a, b) VALUES (1, 2)")
+
+
+def tables_in(path: Path) -> dict[str, set[str]]:
+    """Return the columns of each table and index."""
+    connection = sqlite3.connect(path)
+    names = connection.execute("SELECT name, type FROM sqlite_master").fetchall()
+    found = {
+        name: {str(row[1 if kind == "table" else 2])
+               for row in connection.execute(f"PRAGMA {kind}_info({name})")}
+        for name, kind in names}
+    connection.close()
+    return found
+
+
+def test_a_store_of_version_1_becomes_like_a_fresh_one(path: Path) -> None:
+    fresh = tables_in(path)
+    for statement in (
+        "DROP INDEX flow_runs_created", "DROP INDEX flow_runs_parent",
+        "DROP INDEX flow_runs_parent_task", "ALTER TABLE flow_runs DROP COLUMN kind",
+        "ALTER TABLE flow_runs DROP COLUMN parent_task_run_id",
+        "ALTER TABLE calls DROP COLUMN parent",
+        "CREATE INDEX flow_runs_created ON flow_runs (created_s)",
+        "UPDATE schema_version SET version = 1",
+    ):
+        change(path, statement)
+    assert tables_in(path) != fresh
+    open_store(path).close()
+    assert tables_in(path) == fresh
+    assert version_in(path) == [(SCHEMA_VERSION,)]
 
 
 @pytest.mark.parametrize("statement", [
