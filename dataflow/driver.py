@@ -1,66 +1,50 @@
-"""The loop of one flow run: performs what the engine commands.
+"""One flow run under way, as the public face sees it.
 
-Lives here: the thread that feeds the engine and performs its commands, and
-what the public face asks of a run (add a call, wait, bring values, cancel).
-Does not live here: decisions (``engine/``), writing (``recorder.py``), running
-batches (``runners``).
+Lives here: what is asked of a run: add a call, call directly, bring values,
+cancel, end. Does not live here: the loop that performs what the engine
+commands, and waiting for it (``loop.py``), decisions (``engine/``), writing
+(``recorder.py``).
 """
 
 from __future__ import annotations
 
 import logging
-import math
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import count
-from queue import Empty, SimpleQueue
 from typing import Any, NoReturn
 
 from dataflow.batch import CallCode, RunInfo
-from dataflow.callbacks import Callbacks
 from dataflow.context import FlowRunContext, current_task
-from dataflow.engine import Engine
 from dataflow.engine.messages import (
     CallAdded,
     CancelAll,
     CancelAsked,
-    Commands,
-    Event,
     GeneratorsStopped,
     HandleDropped,
-    Pull,
-    Tick,
     ValueLost,
 )
 from dataflow.exceptions import BlockLost, CancelledRun, MissingResult
-from dataflow.fetching import Fetcher, Wanted
+from dataflow.fetching import Wanted
 from dataflow.graph import CallSpec, CallView
+from dataflow.loop import Loop
 from dataflow.outcomes import Attempt, ErrorRecord, LogLine
 from dataflow.recorder import Gathered
-from dataflow.relaying import relay_lines
 from dataflow.run_record import RunRecord
-from dataflow.runner import BatchDone, Capacity, CapacityChanged, Handle, RunnerSession, TaskRunner
+from dataflow.runner import TaskRunner
 from dataflow.sources import Source
 from dataflow.store import CallRecord, ElementRecord, FlowRunRecord, Store
-from dataflow.watching import Watch, Watchers
+from dataflow.watching import Watch
 from dataflow.worker.attempt import Outcome, run_here
 
-GATHER_S = 0.005
-"""What a flow adds is gathered for so long before it is cut into batches, in seconds."""
-
 _FETCH_TRIES = 3
-_GLANCE_S = 0.001
-_LONGEST_SLEEP_S = 3600.0  # then it is looked again: a platform's own waits have a limit
 _PATIENCE_S = 10.0  # at the end of a flow, before it says what it waits for
 
 logger = logging.getLogger("dataflow.driver")
 
-_starting = threading.Lock()
 
-
-class Driver:
+class Driver(Loop):
     """One flow run under way.
 
     Parameters
@@ -81,38 +65,13 @@ class Driver:
 
     def __init__(self, *, record: FlowRunRecord | RunRecord, run: RunInfo, runner: TaskRunner,
                  store: Store | Gathered | None, owns_runner: bool, first_call: int = 0) -> None:
-        self.run = run
-        self.runner = runner
-        self.record = record if isinstance(record, RunRecord) else RunRecord(record, run, store)
-        self.deadline: tuple[float, BaseException] | None = None
-        """Monotonic time at which whoever waits is given up, and what is raised there then."""
+        super().__init__(
+            record if isinstance(record, RunRecord) else RunRecord(record, run, store), run, runner)
         self._owns_runner = owns_runner
-        self._engine = Engine(Capacity(0, 0), run.flow_run_id)
-        self._events: deque[Event] = deque()
-        self._signal: SimpleQueue[None] = SimpleQueue()  # put() is safe also inside __del__
-        self._lock = threading.RLock()  # held while the engine is at work
-        self._settled = threading.Condition(threading.Lock())
-        self._thread: threading.Thread | None = None
-        self._session: RunnerSession | None = None
-        self._handles: dict[int, Handle] = {}
-        self._views: dict[int, CallView] = {}
-        self._sources: dict[int, Source] = {}
-        self._callbacks = Callbacks(self._views, self._notify)
-        self._watchers = Watchers()
-        self._fetcher = Fetcher()
-        self._wake_at: float | None = None
-        self._gather_until: float | None = None
         self._numbers = count(first_call)
-        self._added = self._heard = 0  # calls posted to, and heard by the engine
-        self._asked = self._asked_heard = 0
         self._asking = threading.Lock()
         self._children: dict[int, list[int]] = {}  # direct call → calls that its task run made
         self._stopped: str | None = None  # why nothing may be added any more
-        self._deferred: list[Pull] = []
-        self._stopping = False
-        self._pumping = False
-        self.fatal: BaseException | None = None
-        """What ended the loop itself; raised by whoever waits."""
 
     # life
 
@@ -206,20 +165,6 @@ class Driver:
         self._engine.hear(CancelAll(message), time.time())
         self._engine.take_commands()
         return self.next_attempt(self.run)
-
-    def _end_loop(self) -> None:
-        self._stopping = True
-        self._signal.put(None)
-        if self._thread is not None:
-            self._thread.join()
-        for source in self._sources.values():
-            source.stop()
-        self._callbacks.close()
-
-    def _close_session(self, cancelled: bool) -> None:
-        if self._session is not None:
-            self._session.close(cancelled=cancelled)
-            self._session = None
 
     def _all_final(self) -> bool:
         with self._lock:
@@ -345,37 +290,6 @@ class Driver:
         if nested:
             self.record.put_nested(nested)
         return view
-
-    def wait(self, done: Callable[[], bool], timeout_s: float | None = None) -> bool:
-        """Block until ``done()`` or the timeout; return whether it is done.
-
-        Raises
-        ------
-        BaseException
-            What ended the run's loop: a runner that could not be started, above all.
-        """
-        if done():
-            return True
-        until = None if timeout_s is None else time.monotonic() + timeout_s
-        if self.deadline is not None and (until is None or until > self.deadline[0]):
-            if not self._waited(done, self.deadline[0]):
-                raise self.deadline[1]
-            return True
-        return self._waited(done, until)
-
-    def _waited(self, done: Callable[[], bool], until: float | None) -> bool:
-        self._flush()
-        if self.runner.synchronous:
-            return self._wait_here(done, until)
-        with self._settled:
-            while not done():
-                if self.fatal is not None:
-                    raise self.fatal
-                left = None if until is None else until - time.monotonic()
-                if left is not None and left <= 0:
-                    return False
-                self._settled.wait(None if left is None else min(left, _LONGEST_SLEEP_S))
-        return True
 
     def subscribe(self, call: int, index: int, fn: Callable[[], None]) -> None:
         """Call ``fn`` once when an element is final, on a thread of its own; at once if it is."""
@@ -508,181 +422,3 @@ class Driver:
             except BlockLost:
                 continue
         return [i for i, place in place_of.items() if place not in there]
-
-    # the loop
-
-    def _post(self, event: Event, now: bool = False) -> None:
-        self._events.append(event)
-        if self.runner.synchronous:
-            self._pump()
-            return
-        if now or not isinstance(event, CallAdded):
-            self._gather_until = None
-            self._signal.put(None)
-        elif self._gather_until is None:
-            self._gather_until = time.monotonic() + GATHER_S
-            self._signal.put(None)
-        if self._thread is None:
-            self._start_thread()
-
-    def _start_thread(self) -> None:
-        with self._lock:
-            if self._thread is None and not self._stopping:
-                self._thread = threading.Thread(
-                    target=self._loop, name=f"dataflow-driver-{self.run.flow_run_id[:8]}",
-                    daemon=True,
-                )
-                if self.runner.budget is not None:
-                    self.runner.budget.take(owed=True)
-                self._thread.start()
-
-    def _flush(self) -> None:
-        """The flow blocks: what it added goes out now."""
-        self._gather_until = None
-        if self._events:
-            self._signal.put(None)
-
-    def _loop(self) -> None:
-        try:
-            self._go_round()
-        finally:
-            if self.runner.budget is not None:
-                self.runner.budget.give_back()
-
-    def _go_round(self) -> None:
-        while not self._stopping:
-            self._sleep()
-            gather = self._gather_until
-            if gather is not None and gather > time.monotonic():
-                continue
-            try:
-                self._step()
-            except BaseException as error:  # a fault of ours must not leave anybody waiting
-                logger.exception("the driver of flow run %s failed", self.run.flow_run_id)
-                self.fatal = error
-                self._notify()
-                self._watchers.give_up()
-                return
-
-    def _sleep(self) -> None:
-        """Wait for a signal or for the time to look again; take all signals that are there."""
-        try:
-            self._signal.get(timeout=self._sleep_s())
-            while True:
-                self._signal.get_nowait()
-        except Empty:
-            return
-
-    def _sleep_s(self) -> float | None:
-        now = time.monotonic()
-        until = [t - now for t in (self._gather_until,) if t is not None]
-        if self._wake_at is not None:
-            until.append(self._wake_at - time.time())
-        return max(0.0, min(*until, _LONGEST_SLEEP_S)) if until else None
-
-    def _step(self) -> None:
-        """Hear what happened, decide, perform, record, tell."""
-        self._gather_until = None
-        with self._lock:
-            if self._session is None and self._added:
-                self._open_session()
-            heard = False
-            while self._events:
-                event = self._events.popleft()
-                self._remember(event)
-                self._engine.hear(event, time.time())
-                heard = True
-            if not heard:
-                self._engine.hear(Tick(), time.time())
-            self._engine.decide(time.time())
-            commands = self._engine.take_commands()
-            self._wake_at = commands.wake_at
-            self._perform(commands)
-            # taken last: Ctrl-C in a synchronous runner leaves them for the clean-up
-            gulp = self._engine.take_gulp()
-            settled = self._engine.take_settled()
-        self.record.put(gulp)
-        if commands.settled:
-            self._notify()
-            calls = [call for call, _, _ in settled]
-            self._callbacks.settled(calls)
-            self._watchers.settled(calls)
-
-    def _open_session(self) -> None:
-        with _starting:
-            if not self.runner.started:
-                self.runner.start()
-                self.runner.started = True
-        self._session = self.runner.session(self.run, self._post)
-        self._events.appendleft(CapacityChanged(self._session.capacity()))
-        self.record.change(runner=self.runner.name, dashboard_link=self.runner.dashboard_link)
-
-    def _remember(self, event: Event) -> None:
-        if isinstance(event, BatchDone):
-            if event.handle is not None:
-                self._handles[event.batch] = event.handle
-            if event.report.nested and event.batch in self._engine.world.flights:
-                self.record.put_nested(event.report.nested)
-            if event.report.remote:
-                relay_lines(event.report, self.run, self._views)
-        elif isinstance(event, CallAdded):
-            self._heard += 1
-        elif isinstance(event, (CancelAll, ValueLost)):
-            self._asked_heard += 1
-
-    def _perform(self, commands: Commands) -> None:
-        session = self._session
-        if session is None:
-            return
-        if commands.release:
-            for batch in commands.release:
-                self._fetcher.forget(batch)
-            handles = [self._handles.pop(b) for b in commands.release if b in self._handles]
-            session.release(handles)
-        for pull in commands.pull:
-            if self.runner.synchronous:
-                self._deferred.append(pull)  # a generator may be endless: taken while waited for
-            else:
-                self._sources[pull.call].pull(pull.count)
-        for made in commands.send:
-            session.submit(made, [self._handles.get(b) for b in made.inputs])
-        if commands.stop:  # also of what was sent just now
-            session.cancel(commands.stop)
-
-    def _notify(self) -> None:
-        """Wake who waits."""
-        with self._settled:
-            self._settled.notify_all()
-
-    # a synchronous runner: the loop is the caller
-
-    def _pump(self) -> None:
-        if self._pumping:
-            return
-        self._pumping = True
-        try:
-            while self._events:
-                self._step()
-        finally:
-            self._pumping = False
-
-    def _wait_here(self, done: Callable[[], bool], until: float | None) -> bool:
-        while not done():
-            self._pump()
-            if done():
-                return True
-            now = time.monotonic()
-            if until is not None and now >= until:
-                return False
-            pulls, self._deferred = self._deferred, []
-            for pull in pulls:
-                self._sources[pull.call].pull_now(pull.count)
-            if pulls:
-                continue
-            if self._wake_at is not None:
-                pause = max(0.0, self._wake_at - time.time())
-                time.sleep(min(pause, _LONGEST_SLEEP_S, math.inf if until is None else until - now))
-            else:
-                time.sleep(_GLANCE_S)  # somebody else makes it true: a callback, a drain
-            self._events.append(Tick())
-        return True
