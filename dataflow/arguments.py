@@ -25,9 +25,9 @@ from dataflow.failures import record_of
 from dataflow.futures import Future, FutureList
 from dataflow.graph import CallSpec, Dep
 from dataflow.handles import CallHandle
-from dataflow.nesting import flattened
 from dataflow.resolve import Kind, Leaf, Marker, kind_of, substitute
 from dataflow.states import State, exception_in
+from dataflow.unnesting import flattened
 
 _STATE = TaskCode("state", fn=exception_in, name="state")
 """In the place of a task where a state stands in the graph; never called."""

@@ -16,10 +16,10 @@ from dataflow.failures import describe, exception_of
 from dataflow.futures import Future, FutureList
 from dataflow.graph import CallSpec, CallView
 from dataflow.handles import CallHandle
-from dataflow.nesting import flattened
 from dataflow.outcomes import STATE_OF, SUCCEEDED, Code
 from dataflow.resolve import has_marker, substitute
 from dataflow.states import State
+from dataflow.unnesting import flattened
 
 if TYPE_CHECKING:
     from dataflow.worker.attempt import Outcome  # loaded with the first call

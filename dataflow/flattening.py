@@ -2,7 +2,7 @@
 
 Lives here: the parts that a flattened argument of ``map`` is made of. Does not
 live here: how long they are (``engine/lengths.py``), what is an item
-(``nesting.py``), ``flatten`` as the argument of a single run (``arguments.py``).
+(``unnesting.py``), ``flatten`` as the argument of a single run (``arguments.py``).
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from dataflow.exceptions import MappingMissingIterable
 from dataflow.futures import Future, FutureList
 from dataflow.graph import Dep, FlatPart
 from dataflow.handles import CallHandle
-from dataflow.nesting import below, items_in
 from dataflow.resolve import Marker, has_marker
 from dataflow.states import State
+from dataflow.unnesting import below, items_in
 
 Part = FlatPart | list[Any]
 

@@ -13,8 +13,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 from dataflow.batch import Batch, Column, Part, RunInfo
-from dataflow.nesting import items_in
 from dataflow.outcomes import Attempt, Code, Detail, Span
+from dataflow.unnesting import items_in
 from dataflow.worker.attempt import Attempts, Outcome
 from dataflow.worker.control import Control
 from dataflow.worker.logs import BatchLog

@@ -28,8 +28,8 @@ from dataflow.batch import (
     Whole,
 )
 from dataflow.failures import exception_of
-from dataflow.nesting import below, flattened
 from dataflow.outcomes import Code, ErrorRecord
+from dataflow.unnesting import below, flattened
 
 Getter = Callable[[int, int], Any]
 """(position in the group, element index) → the argument's value."""
