@@ -374,7 +374,17 @@ current_tags: ContextVar[frozenset[str]] = ContextVar("dataflow_tags", default=f
 
 @contextmanager
 def tags(*names: str) -> Iterator[set[str]]:
-    """Add tags to every task and flow run made inside the block; blocks nest."""
+    """Add tags to every task and flow run made inside the block; blocks nest.
+
+    Raises
+    ------
+    TypeError
+        A tag is no str.
+    """
+    for name in names:
+        if not isinstance(name, str):
+            raise TypeError(f"tags() takes each tag as a str of its own, e.g. tags('a', 'b'), "
+                            f"got {type(name).__name__} {name!r:.80}")
     together = current_tags.get() | frozenset(names)
     token = current_tags.set(together)
     try:

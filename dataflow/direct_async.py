@@ -30,7 +30,9 @@ def call_in_flow(
 ) -> Any:
     """Return what runs a direct call of a flow: an awaitable, or a generator of either kind."""
     if code.task.kind == "async":
-        return _await_in_flow(flow_run, code, args, kwargs, task_key, return_state, wait_for)
+        later: Any = _await_in_flow(flow_run, code, args, kwargs, task_key, return_state, wait_for)
+        later.__qualname__ = code.task.name  # for "coroutine ... was never awaited"
+        return later
     from dataflow import streams
 
     return streams.call_in_flow(flow_run, code, args, kwargs, task_key, return_state, wait_for)
@@ -41,7 +43,9 @@ def call_outside(
 ) -> Any:
     """Return what runs a call outside of a flow or inside a task: nothing is recorded."""
     if code.task.kind == "async":
-        return _await_outside(code, args, kwargs, return_state)
+        later: Any = _await_outside(code, args, kwargs, return_state)
+        later.__qualname__ = code.task.name
+        return later
     from dataflow import streams
 
     return streams.call_outside(code, args, kwargs, return_state)

@@ -19,7 +19,9 @@ def started(run: FlowRun, kind: str, return_state: bool) -> Any:
     if kind.startswith("async"):
         if kind == "async_generator" and not return_state:
             return _items_later(run)
-        return _awaited(run, return_state)
+        later: Any = _awaited(run, return_state)
+        later.__qualname__ = run.flow.name  # for "coroutine ... was never awaited"
+        return later
     if kind == "generator" and not return_state:
         return _items(run)
     state = perform(run.plan())

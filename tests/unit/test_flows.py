@@ -524,3 +524,12 @@ def test_other_folder_in_the_place_of_runners_is_named(
     monkeypatch.setattr("dataflow.runner_choice._loaded", {})
     with pytest.raises(SettingsError, match=r"/home/me/project/runners/__init__\.py"):
         flow(lambda: 1, name="f", task_runner="inline")()
+
+
+def test_a_forgotten_await_is_told_with_the_name_of_the_flow() -> None:
+    @flow
+    async def nightly() -> int:
+        return 1
+
+    with pytest.warns(RuntimeWarning, match="'nightly' was never awaited"):
+        nightly()

@@ -504,3 +504,18 @@ def test_defaults_are_never_mapped_over() -> None:
     with flow_run(driver):
         task(with_default).map([1, 2])
     assert len(driver.specs[0].mapped) == 1 and len(driver.specs[0].code.args) == 1
+
+
+def test_a_forgotten_await_is_told_with_the_name_of_the_task() -> None:
+    @task
+    async def fetch() -> int:
+        return 1
+
+    with pytest.warns(RuntimeWarning, match="'fetch' was never awaited"):
+        fetch()
+
+
+def test_tags_that_are_no_str_are_refused() -> None:
+    with pytest.raises(TypeError, match="each tag as a str of its own.*got list"), \
+            tags(["a", "b"]):  # type: ignore[arg-type]
+        pass
