@@ -97,7 +97,12 @@ def _sorted_out(things: Iterable[Any]) -> tuple[list[Future[Any]], set[Any]]:
     """Return the futures, each once and in order, and the states that no future stands behind."""
     futures: dict[Future[Any], None] = {}
     states: dict[State, None] = {}
-    for thing in (things,) if isinstance(things, (Future, State)) else things:
+    if isinstance(things, (Future, State)):
+        things = (things,)
+    elif not isinstance(things, Iterable):
+        raise TypeError("wait() and as_completed() take futures, e.g. a list of them, got "
+                        f"{type(things).__name__} {things!r:.80}")
+    for thing in things:
         if isinstance(thing, State) and isinstance(thing.future, Future):
             thing = thing.future
         match thing:

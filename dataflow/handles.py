@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from numbers import Real
 from typing import Any
 
 from dataflow.context import FlowRunContext
@@ -37,12 +38,19 @@ _STATES = {code: (StateType(kind), name) for code, (kind, name) in STATE_OF.item
 _FETCH_S = 5.0
 
 
+def _is_number(given: Any) -> bool:
+    return isinstance(given, Real)
+
+
 class Deadline:
     """Time left of a timeout in seconds; None is no limit."""
 
     __slots__ = ("_end", "given")
 
     def __init__(self, timeout: float | None) -> None:
+        if timeout is not None and not _is_number(timeout):
+            raise TypeError(f"timeout must be a number of seconds or None, got "
+                            f"{type(timeout).__name__} {timeout!r:.80}")
         if timeout is not None and timeout < 0:
             raise ValueError(f"timeout must not be negative, got {timeout!r}")
         self.given = timeout

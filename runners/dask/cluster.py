@@ -59,7 +59,10 @@ def start_own(cluster_class: Callable[..., Any] | str | None, cluster_kwargs: di
     kind = _load(cluster_class)
     local = isinstance(kind, type) and issubclass(kind, distributed.LocalCluster)
     with compat.tuned_cluster():
-        cluster = kind(**(_with_loopback(cluster_kwargs) if local else cluster_kwargs))
+        try:
+            cluster = kind(**(_with_loopback(cluster_kwargs) if local else cluster_kwargs))
+        except (RuntimeError, TypeError) as error:
+            raise RuntimeError(_not_started(kind, cluster_kwargs, error)) from error
         try:
             if adapt_kwargs:
                 cluster.adapt(**adapt_kwargs)
@@ -151,6 +154,16 @@ def _with_loopback(cluster_kwargs: dict[str, Any]) -> dict[str, Any]:
     if "host" not in cluster_kwargs and cluster_kwargs.get("processes") is False:
         del kwargs["host"]  # workers in this process listen to nothing
     return kwargs
+
+
+def _not_started(kind: Any, cluster_kwargs: dict[str, Any], error: BaseException) -> str:
+    """Say which cluster did not start, with which keywords, and the first reason in the chain."""
+    first = error
+    while first.__cause__ is not None:
+        first = first.__cause__
+    return (f"The Dask cluster {getattr(kind, '__name__', kind)} did not start with "
+            f"cluster_kwargs= of {sorted(cluster_kwargs)}: {type(first).__name__}: {first}. "
+            "Is each of these keywords one that it knows?")
 
 
 def _load(cluster_class: Callable[..., Any] | str | None) -> Callable[..., Any]:

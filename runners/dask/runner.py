@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -74,9 +74,9 @@ class DaskTaskRunner(TaskRunner):
         self.cluster = cluster
         self.address = address
         self.cluster_class = cluster_class
-        self.cluster_kwargs = dict(cluster_kwargs or {})
-        self.adapt_kwargs = dict(adapt_kwargs or {})
-        self.client_kwargs = dict(client_kwargs or {})
+        self.cluster_kwargs = _keywords("cluster_kwargs", cluster_kwargs)
+        self.adapt_kwargs = _keywords("adapt_kwargs", adapt_kwargs)
+        self.client_kwargs = _keywords("client_kwargs", client_kwargs)
         self.performance_report_path = performance_report_path
         self.client = client
         self._check()
@@ -216,6 +216,14 @@ class DaskTaskRunner(TaskRunner):
     def _write_report(self, link: Link) -> None:
         with link.client.as_current():
             self._reports.close()
+
+
+def _keywords(option: str, given: Any) -> dict[str, Any]:
+    """Return a copy of keywords that are passed on, {} for None."""
+    if given is not None and not isinstance(given, Mapping):
+        raise TypeError(f"DaskTaskRunner: {option}= must be a dict of keywords, got "
+                        f"{type(given).__name__} {given!r:.80}")
+    return dict(given or {})
 
 
 _CONTRADICTIONS: tuple[tuple[str, frozenset[str], str], ...] = (

@@ -55,6 +55,20 @@ def test_cluster_class_that_does_not_exist_is_named() -> None:
             DaskTaskRunner(cluster_class=path).start()
 
 
+@pytest.mark.parametrize("option", ["cluster_kwargs", "adapt_kwargs", "client_kwargs"])
+def test_keywords_that_are_no_dict_are_refused_by_name(option: str) -> None:
+    with pytest.raises(TypeError, match=f"{option}= must be a dict of keywords, got int 3"):
+        DaskTaskRunner(**{option: 3})  # type: ignore[arg-type]
+
+
+def test_a_cluster_that_does_not_start_tells_its_keywords_and_the_first_reason() -> None:
+    def cluster(n_workers: int) -> None: ...
+
+    told = r"cluster_kwargs= of \['n_wrkers'\]: TypeError.*n_wrkers"
+    with pytest.raises(RuntimeError, match=told):
+        DaskTaskRunner(cluster_class=cluster, cluster_kwargs={"n_wrkers": 1}).start()
+
+
 def test_closing_an_unstarted_runner_does_nothing() -> None:
     runner = DaskTaskRunner()
     runner.close()

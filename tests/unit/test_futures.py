@@ -258,3 +258,16 @@ def test_as_completed_yields_each_once_and_says_what_is_left(driver: FakeDriver)
             seen.append(future)
     assert seen == [futures[0], futures[1]]
     assert list(as_completed([])) == []
+
+
+def test_a_timeout_that_is_no_number_is_refused(driver: FakeDriver) -> None:
+    future, futures = work.submit(1), work.map([1])
+    for waits in (future.result, future.wait, futures.result, futures.wait):
+        with pytest.raises(TypeError, match="timeout must be a number of seconds or None, got str"):
+            waits(timeout="soon")  # type: ignore[operator]
+
+
+def test_what_holds_no_futures_cannot_be_waited_for() -> None:
+    for waits in (wait, as_completed):
+        with pytest.raises(TypeError, match="take futures, e.g. a list of them, got int 3"):
+            waits(3)  # type: ignore[operator]
