@@ -439,8 +439,9 @@ def test_future_of_a_run_that_has_ended_is_refused_unless_its_value_is_here(play
             add.submit(kept["open"])
         with pytest.raises(ForeignFuture, match="add"):
             add.map([kept["open"]])
-        with pytest.raises(UpstreamTaskError):
-            add.submit(kept["failed"])
+        behind = add.submit(kept["failed"])
+        error = behind.result(raise_on_failure=False)
+        assert behind.state.name == "NotReady" and str(error.__cause__) == "boom 5"
         return add.submit(kept["taken"]).result()
 
     play(before)
