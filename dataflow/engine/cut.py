@@ -233,7 +233,8 @@ class Cutter:
         for node, _ in parts:
             node.batches += 1
         world.commands.send.append(batch)
-        if all(node.codes[index] >= FIRST_FINAL for node, index in running):
+        if all(node.codes[index] >= FIRST_FINAL and index not in node.restoring
+               for node, index in running):
             world.commands.stop.append(batch.id)  # cancelled before it was known to run on
 
     # the batch itself

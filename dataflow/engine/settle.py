@@ -221,10 +221,11 @@ class Settler:
         self.check_done(node)
 
     def stop_flights(self, node: Node) -> None:
-        """Stop the batches that hold nothing but final elements any more."""
+        """Stop the batches that hold nothing but final elements any more, none of them restored."""
         for batch, flight in self.world.flights.items():
             if flight.parts and any(n is node for n, _ in flight.parts) and all(
-                n.codes[i] >= FIRST_FINAL for n, indexes in flight.parts for i in indexes
+                n.codes[i] >= FIRST_FINAL and i not in n.restoring
+                for n, indexes in flight.parts for i in indexes
             ):
                 self.world.commands.stop.append(batch)
 
