@@ -102,3 +102,31 @@ def test_cancelled_flow_ends_while_thousands_wait(
     assert recorded().counts == {"endless": {"Cancelled": 3000}}
     assert in_background(flow(task_runner=DaskTaskRunner(cluster=whole))(
         lambda: task(abs).map(range(10)).result()))(30) == list(range(10))
+
+
+@pytest.mark.dask
+def test_lost_values_of_elements_that_outlast_their_batch_are_computed_again_once(
+    whole: LocalCluster, tmp_path: Path  # noqa: F811  # the fixture
+) -> None:
+    book, width = tmp_path / "book", 20
+
+    @task
+    async def element(x: int) -> int:
+        await asyncio.sleep(0.6)
+        note(book, x)
+        return x
+
+    @task
+    def follow(x: int) -> int:
+        return x + 1
+
+    @flow(task_runner=DaskTaskRunner(cluster=whole))
+    def lossy() -> Any:
+        made = element.map(range(width))
+        made.wait()
+        os.kill(victim, signal.SIGKILL)
+        return follow.map(made).result()
+
+    victim = pids_of(whole)[0]
+    assert in_background(lossy)(30) == list(range(1, width + 1))
+    assert max(ledger(book).values()) <= 3, "once more, or twice where Dask had begun it too"
