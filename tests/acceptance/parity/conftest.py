@@ -183,8 +183,8 @@ def _table(declared: list[tuple[str, str, str, str]], alike: int) -> str:
         "Written by `make parity ARGS=\"--all --write docs/parity.md\"`. One suite,\n"
         "`tests/acceptance/parity`, is held against dataflow and against Prefect 3.8.8 with\n"
         "prefect-dask 0.3.7, over its threads and over Dask processes; only the imports change.\n"
-        f"{alike} tests are said to hold for both; the others hold here. Numbers such as #16373 are\n"
-        "issues of Prefect's.\n\n"
+        f"{alike} tests are said to hold for both; the others hold here. Numbers such as\n"
+        "#16373 are issues of Prefect's.\n\n"
         "| part | what Prefect does | where | what holds here |\n|---|---|---|---|\n"
         + "\n".join(rows) + "\n")
 
