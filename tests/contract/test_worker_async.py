@@ -240,5 +240,6 @@ def test_batches_that_nobody_collects_are_forgotten_in_the_end(
     before = len(async_splitting._going_on)
     for number in range(41, 47):
         run(Group([mapped(0, gates.wait, [number])], range(1)), budget_s=0.02, number=number)
+    assert len(async_splitting._going_on) == before + 6, "all go on"
     gates.open.update(range(41, 47))
     wait_until(lambda: len(async_splitting._going_on) <= before + 3, "the oldest are forgotten")

@@ -81,6 +81,7 @@ def test_command_ends_with_the_process_of_its_flow(
     driver.send_signal(SIGNALS[how])
     driver.wait(30)
     wait_until(lambda: gone(pids), "the command is gone")
+    assert len(pids) == len(set(pids)) > 0, "there were processes to be gone"
 
 
 def test_command_ends_with_its_dask_worker(tmp_path: Path, members: Family) -> None:
@@ -92,6 +93,7 @@ def test_command_ends_with_its_dask_worker(tmp_path: Path, members: Family) -> N
     members += psutil.Process(driver.pid).children(recursive=True)
     os.kill(worker, signal.SIGKILL)
     wait_until(lambda: gone(pids), "the command is gone")
+    assert len(pids) == len(set(pids)) > 0, "there were processes to be gone"
 
 
 def test_triggered_command_ends_with_the_interpreter(tmp_path: Path) -> None:

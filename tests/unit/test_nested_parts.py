@@ -95,4 +95,6 @@ def test_exception_that_takes_no_notes_stays_as_it_is() -> None:
         def add_note(self, note: str) -> None:
             raise TypeError("no notes")
 
-    note_place(Closed(), context(" of task run 'a'"))
+    error = Closed("as it was")
+    note_place(error, context(" of task run 'a'"))
+    assert (error.args, error.__notes__) == (("as it was",), 5)
