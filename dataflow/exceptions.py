@@ -34,7 +34,9 @@
     │   └── BlockLost (LookupError)          values that no worker holds any more
     ├── IllegalStateMove (RuntimeError)      a run cannot go from its state to that one
     ├── StoreError (OSError)                 the run store failed; what was to be written was not
-    │   └── StoreVersionError
+    │   ├── StoreVersionError
+    │   └── RunFenced                        another process took the run over meanwhile
+    ├── RunOwned (RuntimeError)              another process drives the run; nothing was begun
     ├── ShellError (RuntimeError)            a shell command did not end with exit code 0
     │   └── ShellTimeoutError (TimeoutError)
     ├── RunNotFound (LookupError)
@@ -211,6 +213,20 @@ class StoreError(DataflowError, OSError):
 
 class StoreVersionError(StoreError):
     """The store was written by a newer version."""
+
+
+class RunFenced(StoreError):
+    """Another process took the flow run over; what this one wanted to write was not written.
+
+    Fields: ``flow_run_id``, ``owner`` (who has it now; None where it gave the run back).
+    """
+
+
+class RunOwned(DataflowError, RuntimeError):
+    """Another process drives the flow run; nothing was begun.
+
+    Fields: ``flow_run_id``, ``owner`` (host:pid:start), ``until_s`` (epoch seconds of its lease).
+    """
 
 
 class ShellError(DataflowError, RuntimeError):

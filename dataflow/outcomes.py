@@ -159,6 +159,8 @@ class Span:
     started: array[float]  # 'f', seconds after the report's ``started_s``
     elapsed: array[float]  # 'f', seconds
     details: dict[int, Detail] = field(default_factory=dict)  # by index
+    keys: bytes | None = None  # cache keys, 16 bytes an element; of zeros where one has none
+    origins: tuple[str, ...] = ()  # ids of the flow runs that its CACHED elements come from
 
 
 @dataclass(slots=True)
