@@ -32,6 +32,7 @@
     │   ├── UnpicklableTask (TypeError)
     │   ├── MissingModule (ImportError)
     │   └── BlockLost (LookupError)          values that no worker holds any more
+    ├── NotCacheable (TypeError)             a value or its code has no cache key; the text says which part
     ├── IllegalStateMove (RuntimeError)      a run cannot go from its state to that one
     ├── StoreError (OSError)                 the run store failed; what was to be written was not
     │   ├── StoreVersionError
@@ -201,6 +202,19 @@ class MissingModule(TransportError, ImportError):
 
 class BlockLost(TransportError, LookupError):
     """Values that no worker holds any more."""
+
+
+class NotCacheable(DataflowError, TypeError):
+    """A value, or the code of a function, has no cache key; nothing was looked up.
+
+    Fields: ``path`` (the part at fault, ``args['cfg'].lock``), ``reason`` (``is a _thread.lock``).
+    """
+
+    @classmethod
+    def because(cls, path: str, reason: str, what_to_do: str) -> NotCacheable:
+        """Return the error for that part, with a text that names it and the ways out."""
+        text = f"not cacheable because {path} {reason}: {what_to_do}"
+        return cls(text, path=path, reason=reason)
 
 
 class IllegalStateMove(DataflowError, RuntimeError):
