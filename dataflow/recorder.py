@@ -215,6 +215,7 @@ def merged(gulps: list[Gulp]) -> Gulp:
     whole = Gulp()
     for gulp in gulps:
         whole.flow_run = gulp.flow_run or whole.flow_run
+        whole.fence = whole.fence if gulp.fence is None else gulp.fence
         whole.calls += gulp.calls
         whole.spans += gulp.spans
         whole.ranges += gulp.ranges

@@ -12,11 +12,18 @@ Counts by state are kept per call, so that no count reads elements.
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from dataflow.outcomes import Attempt, Code, ErrorRecord, LogLine, Span
+
+if TYPE_CHECKING:
+    from dataflow.claims import Claims
+
+PICKLED_BYTES = 16 * 1024
+"""An element's exception is kept as an object up to this size, else only its texts are."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -25,6 +32,10 @@ class FlowRunRecord:
 
     Of kind ``"task"`` it is the inside of a task run: what that called,
     submitted and mapped itself. Such rows are not listed among flow runs.
+
+    ``epoch``, ``owner`` and ``lease_until_s`` count where the row is written for
+    the first time: a run may begin with a lease. From then on only
+    :meth:`Store.lease`, :meth:`Store.renew` and :meth:`Store.give_up_lease` change them.
     """
 
     kind: str = "flow"
@@ -48,11 +59,22 @@ class FlowRunRecord:
     host: str | None = None
     pid: int | None = None
     error: ErrorRecord | None = None
+    entrypoint: str | None = None  # where the flow's function is found again
+    first_call: int = 0  # calls before this one belong to earlier tries of the flow function
+    epoch: int = 0  # goes up with each lease; the number that fences are compared with
+    owner: str | None = None  # host:pid:start of the process that drives the run
+    lease_until_s: float | None = None
+    resumed: int = 0  # times
+    result_key: bytes | None = None  # of the flow's own result
 
 
 @dataclass(slots=True, kw_only=True)
 class CallRecord:
-    """A ``submit``, ``map`` or direct call of a flow run."""
+    """A ``submit``, ``map`` or direct call of a flow run.
+
+    Written again, as a resumed run does, it replaces the fields from ``code`` on
+    where it has them; everything else stays as it was.
+    """
 
     call: int
     task_name: str
@@ -63,6 +85,11 @@ class CallRecord:
     upstream: tuple[int, ...] = ()  # calls it takes values from or waits for
     created_s: float = 0.0
     parent: int | None = None  # the direct call whose task run made this one
+    code: str | None = None  # digest of the task's code, hexadecimal; see Store.put_code
+    partition: str | None = None  # whose cache keys its elements have
+    policy: str | None = None  # what the keys are made from
+    storage: str | None = None  # where its results are kept
+    constants: str | None = None  # JSON: [path, digest, text] of each argument all elements share
 
 
 @dataclass(slots=True)
@@ -89,6 +116,9 @@ class ElementRecord:
     error: ErrorRecord | None = None
     message: str | None = None
     cause: tuple[int, int] | None = None  # NOT_READY: the element that failed first
+    key: bytes | None = None  # cache key, 16 bytes
+    origin: str | None = None  # CACHED: id of the flow run that computed the value
+    due_s: float | None = None  # AWAITING_RETRY: not before, epoch seconds
 
 
 RANGE_ERRORS = {int(Code.CRASHED): "dataflow.exceptions.SchedulerLost"}
@@ -114,7 +144,11 @@ class RangeRecord:
 
 @dataclass(slots=True)
 class Gulp:
-    """What one transaction writes. Writing the same gulp twice changes nothing."""
+    """What one transaction writes. Writing the same gulp twice changes nothing.
+
+    With ``fence`` it is written only while the run has that epoch, which is compared in the
+    same transaction. The inside of a task run goes by the epoch of the flow run around it.
+    """
 
     flow_run: FlowRunRecord | None = None
     calls: list[CallRecord] = field(default_factory=list)
@@ -126,6 +160,7 @@ class Gulp:
     counts: dict[int, dict[int, int]] = field(default_factory=dict)  # call → code → elements, now
     widths: dict[int, int] = field(default_factory=dict)  # call → width, since it became known
     faults: dict[int, str] = field(default_factory=dict)  # call → why it failed as a whole
+    fence: int | None = None  # the epoch under which it may be written; None: any
 
     def __bool__(self) -> bool:
         return bool(
@@ -160,6 +195,13 @@ class FlowRunRow:
     error_type: str | None
     error_message: str | None
     traceback: str | None
+    entrypoint: str | None = None
+    first_call: int = 0
+    epoch: int = 0
+    owner: str | None = None
+    lease_until_s: float | None = None
+    resumed: int = 0
+    result_key: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,6 +220,11 @@ class CallRow:
     fault: str | None = None  # why the map failed as a whole, where it did
     run_id: str = ""  # the flow run, or the inside of a task run, that made the call
     parent_task_run_id: str | None = None  # the task run that made the call, where one did
+    code: str | None = None
+    partition: str | None = None
+    policy: str | None = None
+    storage: str | None = None
+    constants: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,6 +256,32 @@ class TaskRunRow:
     traceback: str | None
     cause: str | None  # id of the task run that failed first
     kind: str = "submit"  # or "map", "direct", "flow": stands for a flow that was called
+    key: bytes | None = None  # cache key, 16 bytes
+    origin: str | None = None  # CACHED: the flow run that computed it, where one alone can be meant
+    due_s: float | None = None  # AWAITING_RETRY: not before, epoch seconds
+
+
+@dataclass(slots=True)
+class RecordedCall:
+    """What is recorded of a call, in columns: what a resumed run takes over.
+
+    Elements without a word of their own are as ordinary as can be: executed once (never, in a
+    range that ended without having run), without an error, name, cause or message.
+    """
+
+    record: CallRow
+    codes: bytearray
+    """A Code per element: a final one, AWAITING_RETRY, or PENDING for all that has no outcome.
+    As long as the call is wide; while that is unknown, as far as something is recorded."""
+    attempts: dict[int, int] = field(default_factory=dict)  # executions, of rows where not one
+    due: dict[int, float] = field(default_factory=dict)  # of retries, epoch seconds
+    errors: dict[int, ErrorRecord] = field(default_factory=dict)  # pickled where that was kept
+    names: dict[int, str] = field(default_factory=dict)
+    causes: list[tuple[int, int, tuple[int, int]]] = field(default_factory=list)
+    """(start, stop, (call, index)) of neighbours that did not run since that one failed."""
+    messages: dict[int, str] = field(default_factory=dict)
+    range_messages: list[tuple[int, int, str]] = field(default_factory=list)  # (start, stop, text)
+    keyed: bool = False  # some of its elements have a key: ask Store.keys
 
 
 class Store(abc.ABC):
@@ -298,6 +371,71 @@ class Store(abc.ABC):
         self, flow_run_id: str, *, limit: int | None = None
     ) -> Iterable[tuple[str, LogLine]]:
         """Log lines of a run and of what its task runs ran, in time order: (run id, line)."""
+
+    @abc.abstractmethod
+    def lease(
+        self, flow_run_id: str, owner: str, *, now_s: float, until_s: float,
+        take_over: bool = False,
+    ) -> int:
+        """Make a process the one that drives a run; return the run's new epoch.
+
+        What an earlier owner still writes under its epoch is refused from now on.
+
+        Parameters
+        ----------
+        owner
+            See :func:`dataflow.claims.owner_of_this_process`.
+        until_s
+            Epoch seconds; :meth:`renew` moves it on.
+        take_over
+            Also where somebody else's lease is not over.
+
+        Raises
+        ------
+        RunOwned
+            Another's lease is not over, and its process is not known to be dead.
+        RunNotFound
+            There is no such run.
+        """
+
+    @abc.abstractmethod
+    def renew(self, flow_run_id: str, epoch: int, until_s: float) -> None:
+        """Move the end of a lease on. Raises RunFenced where the run has another epoch now."""
+
+    @abc.abstractmethod
+    def give_up_lease(self, flow_run_id: str, epoch: int) -> None:
+        """Let the next one have the run at once; nothing happens where it has it already."""
+
+    @abc.abstractmethod
+    def put_inputs(self, flow_run_id: str, blob: bytes) -> None:
+        """Keep the parameters that a run was started with, pickled. Raises RunNotFound."""
+
+    @abc.abstractmethod
+    def inputs(self, flow_run_id: str) -> bytes | None:
+        """Return what :meth:`put_inputs` kept, None where there is nothing."""
+
+    @abc.abstractmethod
+    def put_code(self, digest: str, text: str) -> None:
+        """Keep the description of a task's code under its digest; what is there stays."""
+
+    @abc.abstractmethod
+    def code(self, digest: str) -> str | None:
+        """Return what :meth:`put_code` kept, None where there is nothing."""
+
+    @abc.abstractmethod
+    def recorded(self, flow_run_id: str, first_call: int = 0) -> Iterator[RecordedCall]:
+        """Yield what is recorded of a run's own calls, in order, from ``first_call`` on.
+
+        One transaction for all of it. Cost: some µs per span, row and range; a byte per element.
+        """
+
+    @abc.abstractmethod
+    def keys(self, flow_run_id: str, call: int, indexes: Iterable[int]) -> dict[int, bytes]:
+        """Return the cache keys of elements, of those that have an outcome and a key."""
+
+    def claims(self) -> Claims:
+        """Return where cache keys are claimed by those who compute them."""
+        raise NotImplementedError
 
     @abc.abstractmethod
     def close(self) -> None:

@@ -11,6 +11,7 @@ of it; else a range.
 from __future__ import annotations
 
 import heapq
+import json
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
@@ -19,7 +20,7 @@ from sqlalchemy import Connection, Select, and_, or_, select
 from dataflow.store import RANGE_ERRORS
 from dataflow.stores import schema
 from dataflow.stores.packing import PackedElement, PackedSpan
-from dataflow.stores.rows import Element, element_of
+from dataflow.stores.rows import Element, element_of, origin_of
 
 _CHUNK = 200  # rows fetched at once: a short listing reads no more than it shows
 
@@ -145,13 +146,16 @@ def _from_ranges(rows: Iterable[Any]) -> Iterator[Element]:
 
 def _packed(row: Any) -> PackedSpan:
     return PackedSpan(
-        row.first, row.last, row.count_, row.code, row.index_size, row.started_s, row.packed
+        row.first, row.last, row.count_, row.code, row.index_size, row.started_s, row.packed,
+        row.keys_,
     )
 
 
 def _unpacked(row: Any, packed: PackedElement) -> Element:
+    origins = json.loads(row.origins) if row.origins else ()
     return Element(
-        row.call, packed.index, packed.code, packed.started_s, packed.ended_s, 1, row.worker_text
+        row.call, packed.index, packed.code, packed.started_s, packed.ended_s, 1, row.worker_text,
+        key=packed.key, origin=origin_of(packed.code, origins),
     )
 
 
@@ -170,7 +174,7 @@ def _stream(connection: Connection, statement: Select[Any]) -> Iterable[Any]:
 def _task_runs(run: int, call: int | None) -> Select[Any]:
     rows = schema.task_runs
     worker, traceback = schema.texts.alias("worker_texts"), schema.texts.alias("tracebacks")
-    columns = [column for column in rows.columns if column.name not in ("index", "run")]
+    columns = [c for c in rows.columns if c.name not in ("index", "run", "pickled")]
     statement = (
         select(
             *columns,
@@ -191,8 +195,9 @@ def _task_runs(run: int, call: int | None) -> Select[Any]:
 
 def _spans(run: int, call: int | None, codes: Collection[int] | None) -> Select[Any]:
     spans, worker = schema.spans, schema.texts
-    columns = [
-        column.label("count_") if column.name == "count" else column for column in spans.columns
+    columns = [  # a row is a tuple, which has a count; and a mapping of a kind, which has keys
+        column.label(f"{column.name}_") if column.name in ("count", "keys") else column
+        for column in spans.columns
     ]
     statement = (
         select(*columns, worker.c.text.label("worker_text"))

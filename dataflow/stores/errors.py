@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from dataflow.exceptions import StoreError
+from dataflow.exceptions import DataflowError, StoreError
 
 _ELSEWHERE = "set DATAFLOW_HOME (or DATAFLOW_STORE) to a place that can be written"
 
@@ -74,7 +74,7 @@ def translated(path: str, doing: str) -> Iterator[None]:
     """
     try:
         yield
-    except StoreError:
+    except DataflowError:
         raise
     except (SQLAlchemyError, sqlite3.Error, OSError) as error:
         raise _store_error(path, doing, error) from error

@@ -7,11 +7,11 @@ entry in a dict. Does not live here: anything that has to be fast.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
-from dataflow.exceptions import StoreError
-from dataflow.outcomes import FIRST_FINAL, Attempt, ErrorRecord, LogLine
+from dataflow.exceptions import RunFenced, StoreError
+from dataflow.outcomes import FIRST_FINAL, Attempt, Code, ErrorRecord, LogLine
 from dataflow.store import (
     RANGE_ERRORS,
     CallRecord,
@@ -21,18 +21,20 @@ from dataflow.store import (
     FlowRunRow,
     Gulp,
     RangeRecord,
+    RecordedCall,
     SpanRecord,
     Store,
     TaskRunRow,
 )
-from dataflow.stores import refs
-from dataflow.stores.packing import codes_of, pack_span
+from dataflow.stores import owners, refs
+from dataflow.stores.packing import codes_of, pack_span, pickled_of
 from dataflow.stores.rows import (
     CallHead,
     Element,
     RunHead,
     counts_by_name,
     moment,
+    origin_of,
     parent_of,
     run_head,
     task_run_row,
@@ -51,8 +53,11 @@ class _Run:
     rows: dict[Place, Element] = field(default_factory=dict)
     spans: dict[Place, Element] = field(default_factory=dict)
     ranges: dict[Place, Element] = field(default_factory=dict)
+    stretches: dict[Place, RangeRecord] = field(default_factory=dict)
     attempts: dict[tuple[int, int, int], Attempt] = field(default_factory=dict)
     logs: dict[tuple[LogLine, int], LogLine] = field(default_factory=dict)
+    pickles: dict[Place, bytes] = field(default_factory=dict)
+    inputs: bytes | None = None
 
     def elements(self) -> dict[Place, Element]:
         """Return each element's last word: its row, else a span, else a range."""
@@ -64,16 +69,18 @@ class MemoryStore(Store):
 
     def __init__(self) -> None:
         self._runs: dict[str, _Run] = {}
+        self._codes: dict[str, str] = {}
         self._turn = threading.RLock()
 
     def write(self, flow_run_id: str, gulp: Gulp) -> None:
         with self._turn:
-            if gulp.flow_run is not None:
-                if flow_run_id in self._runs:
-                    self._runs[flow_run_id].record = gulp.flow_run
-                else:
-                    self._runs[flow_run_id] = _Run(gulp.flow_run)
+            self._check_fence(flow_run_id, gulp)
             run = self._runs.get(flow_run_id)
+            if gulp.flow_run is not None:
+                if run is None:
+                    run = self._runs[flow_run_id] = _Run(replace(gulp.flow_run))
+                else:
+                    run.record = _with_lease_of(run.record, gulp.flow_run)
             if run is None:
                 raise StoreError(
                     f"Flow run {flow_run_id} is not in the run store; its first gulp must carry "
@@ -83,6 +90,25 @@ class MemoryStore(Store):
             _write_calls(run, gulp)
             _write_elements(run, gulp)
             _write_logs(run, gulp.logs)
+
+    def write_all(self, gulps: Sequence[tuple[str, Gulp]]) -> None:
+        fenced: RunFenced | None = None
+        with self._turn:
+            for flow_run_id, gulp in gulps:
+                try:
+                    self.write(flow_run_id, gulp)
+                except RunFenced as error:
+                    fenced = fenced or error
+        if fenced is not None:
+            raise fenced
+
+    def _check_fence(self, flow_run_id: str, gulp: Gulp) -> None:
+        run = self._runs.get(flow_run_id)
+        record = gulp.flow_run if run is None else run.record
+        if record is not None and record.kind == "task" and record.parent_flow_run_id:
+            run = self._runs.get(record.parent_flow_run_id)
+        if gulp.fence is not None and run is not None and run.record.epoch != gulp.fence:
+            raise owners.fenced(run.record.id, run.record.owner)
 
     def flow_runs(
         self, *, limit: int | None = 50, state: str | None = None, flow: str | None = None,
@@ -193,8 +219,75 @@ class MemoryStore(Store):
             ]
         return sorted(lines, key=lambda line: line[1].time_s)[:limit]
 
+    def lease(
+        self, flow_run_id: str, owner: str, *, now_s: float, until_s: float,
+        take_over: bool = False,
+    ) -> int:
+        with self._turn:
+            run = self._known(flow_run_id)
+            there = run.record
+            if not take_over:
+                owners.check_owner(flow_run_id, owner, there.owner, there.lease_until_s, now_s)
+            run.record = replace(
+                there, epoch=there.epoch + 1, owner=owner, lease_until_s=until_s)
+            return run.record.epoch
+
+    def renew(self, flow_run_id: str, epoch: int, until_s: float) -> None:
+        with self._turn:
+            run = self._known(flow_run_id)
+            if run.record.epoch != epoch:
+                raise owners.fenced(flow_run_id, run.record.owner)
+            run.record = replace(run.record, lease_until_s=until_s)
+
+    def give_up_lease(self, flow_run_id: str, epoch: int) -> None:
+        with self._turn:
+            run = self._runs.get(flow_run_id)
+            if run is not None and run.record.epoch == epoch:
+                run.record = replace(run.record, owner=None, lease_until_s=None)
+
+    def put_inputs(self, flow_run_id: str, blob: bytes) -> None:
+        with self._turn:
+            self._known(flow_run_id).inputs = blob
+
+    def inputs(self, flow_run_id: str) -> bytes | None:
+        with self._turn:
+            run = self._runs.get(flow_run_id)
+            return None if run is None else run.inputs
+
+    def put_code(self, digest: str, text: str) -> None:
+        with self._turn:
+            self._codes.setdefault(digest, text)
+
+    def code(self, digest: str) -> str | None:
+        return self._codes.get(digest)
+
+    def recorded(self, flow_run_id: str, first_call: int = 0) -> Iterator[RecordedCall]:
+        with self._turn:
+            run = self._runs.get(flow_run_id)
+            found = [] if run is None else [
+                _recorded(run, call) for call in sorted(run.calls) if call >= first_call]
+        yield from found
+
+    def keys(self, flow_run_id: str, call: int, indexes: Iterable[int]) -> dict[int, bytes]:
+        with self._turn:
+            run = self._runs.get(flow_run_id)
+            kinds = () if run is None else (run.rows, run.spans)
+            found: dict[int, bytes] = {}
+            for index in indexes:
+                for kept in kinds:
+                    element = kept.get((call, index))
+                    if element is not None and element.key is not None:
+                        found.setdefault(index, element.key)
+            return found
+
     def close(self) -> None:
         """Do nothing: there is nothing to give back."""
+
+    def _known(self, flow_run_id: str) -> _Run:
+        run = self._runs.get(flow_run_id)
+        if run is None:
+            raise owners.not_found(flow_run_id)
+        return run
 
     def _newest_first(self) -> list[_Run]:
         """Return the flow runs, without the insides of task runs."""
@@ -244,7 +337,7 @@ class MemoryStore(Store):
 
 def _write_calls(run: _Run, gulp: Gulp) -> None:
     for call in gulp.calls:
-        run.calls.setdefault(call.call, call)
+        run.calls[call.call] = _with_code_of(run.calls.get(call.call, call), call)
     run.widths.update(gulp.widths)
     run.faults.update(gulp.faults)
     for number, counts in gulp.counts.items():
@@ -256,6 +349,7 @@ def _write_elements(run: _Run, gulp: Gulp) -> None:
         for element in _unpacked(span):
             run.spans.setdefault((element.call, element.index), element)
     for stretch in gulp.ranges:
+        run.stretches.setdefault((stretch.call, stretch.start), stretch)
         for element in _of_range(stretch):
             run.ranges.setdefault((element.call, element.index), element)
     for record in gulp.elements:
@@ -263,6 +357,9 @@ def _write_elements(run: _Run, gulp: Gulp) -> None:
         there = run.rows.get(place)
         if there is None or there.code < FIRST_FINAL:
             run.rows[place] = _element(record)
+            run.pickles.pop(place, None)
+            if (pickled := pickled_of(record.error)) is not None:
+                run.pickles[place] = pickled
     for attempt in gulp.attempts:
         kept = attempt._replace(error=_text_only(attempt.error))
         run.attempts.setdefault((attempt.call, attempt.index, attempt.attempt), kept)
@@ -279,7 +376,8 @@ def _unpacked(record: SpanRecord) -> list[Element]:
     packed = pack_span(record.span, record.started_s)
     call = record.span.call
     return [] if packed is None else [
-        Element(call, e.index, e.code, e.started_s, e.ended_s, 1, record.worker)
+        Element(call, e.index, e.code, e.started_s, e.ended_s, 1, record.worker,
+                key=e.key, origin=origin_of(e.code, record.span.origins))
         for e in packed.elements()
     ]
 
@@ -302,8 +400,65 @@ def _element(record: ElementRecord) -> Element:
         error.type_name if error else None,
         error.message if error else None,
         error.traceback if error else None,
-        record.message, record.cause,
+        record.message, record.cause, record.key, record.origin, record.due_s,
     )
+
+
+def _with_lease_of(there: FlowRunRecord, new: FlowRunRecord) -> FlowRunRecord:
+    return replace(
+        new, epoch=there.epoch, owner=there.owner, lease_until_s=there.lease_until_s)
+
+
+def _with_code_of(there: CallRecord, new: CallRecord) -> CallRecord:
+    told = {name: value for name in _OF_CODE if (value := getattr(new, name)) is not None}
+    return replace(there, **told)
+
+
+_OF_CODE = ("code", "partition", "policy", "storage", "constants")
+
+
+def _recorded(run: _Run, call: int) -> RecordedCall:
+    row = _call_row(run, call)
+    whole = RecordedCall(record=row, codes=bytearray(row.width or 0))
+    ended = {**run.ranges, **run.spans}
+    ended.update((at, each) for at, each in run.rows.items() if each.code >= FIRST_FINAL)
+    for (of, index), element in sorted({**run.rows, **ended}.items()):
+        if of != call:
+            continue
+        whole.codes.extend(bytes(max(0, index + 1 - len(whole.codes))))
+        if element.code >= FIRST_FINAL or element.code == Code.AWAITING_RETRY:
+            whole.codes[index] = element.code
+    for stretch in sorted(run.stretches.values(), key=lambda each: (each.call, each.start)):
+        if stretch.call == call and stretch.message is not None:
+            whole.range_messages.append((stretch.start, stretch.stop, stretch.message))
+        if stretch.call == call and stretch.cause is not None:
+            whole.causes.append((stretch.start, stretch.stop, stretch.cause))
+    for (of, index), element in sorted(run.rows.items()):
+        if of == call:
+            _take_row(whole, run, index, element)
+    whole.keyed = any(
+        each.key is not None for kept in (run.rows, run.spans) for at, each in kept.items()
+        if at[0] == call)
+    return whole
+
+
+def _take_row(whole: RecordedCall, run: _Run, index: int, element: Element) -> None:
+    place = element.call, index
+    if element.code >= FIRST_FINAL or not (place in run.ranges or place in run.spans):
+        if element.code == Code.AWAITING_RETRY and element.due_s is not None:
+            whole.due[index] = element.due_s
+        if element.error_type is not None:
+            whole.errors[index] = ErrorRecord(
+                element.error_type, element.error_message or "", element.traceback or "",
+                run.pickles.get(place))
+        if element.message is not None:
+            whole.messages[index] = element.message
+        if element.cause is not None:
+            whole.causes.append((index, index + 1, element.cause))
+    if element.attempts != 1:
+        whole.attempts[index] = element.attempts
+    if element.name is not None:
+        whole.names[index] = element.name
 
 
 def _text_only(error: ErrorRecord) -> ErrorRecord:
@@ -339,6 +494,11 @@ def _call_row(run: _Run, call: int) -> CallRow:
         fault=run.faults.get(call),
         run_id=run.record.id,
         parent_task_run_id=parent_of(_run_head(run), record.parent),
+        code=record.code,
+        partition=record.partition,
+        policy=record.policy,
+        storage=record.storage,
+        constants=record.constants,
     )
 
 
@@ -368,4 +528,11 @@ def _flow_run_row(record: FlowRunRecord) -> FlowRunRow:
         error_type=record.error.type_name if record.error else None,
         error_message=record.error.message if record.error else None,
         traceback=record.error.traceback if record.error else None,
+        entrypoint=record.entrypoint,
+        first_call=record.first_call,
+        epoch=record.epoch,
+        owner=record.owner,
+        lease_until_s=record.lease_until_s,
+        resumed=record.resumed,
+        result_key=record.result_key,
     )

@@ -11,7 +11,8 @@ A blob holds column after column, little-endian::
     codes    uint8 × n     only where the elements ended differently
     indexes  uint32|64 × n counted from the first; only where they are no neighbours
 
-which is 8 bytes for an element of a map that completed.
+which is 8 bytes for an element of a map that completed. Cache keys are a blob of
+their own, 16 bytes an element, so that who wants none reads none.
 """
 
 from __future__ import annotations
@@ -26,9 +27,12 @@ from itertools import pairwise
 from typing import Any
 
 from dataflow.outcomes import FIRST_FINAL, STATE_OF, ErrorRecord, Span
+from dataflow.store import PICKLED_BYTES
 
 _MESSAGE_MARK = "\x1a"  # SUBSTITUTE: stands for the message in a stored traceback
 _NOT_FINAL = bytes(range(FIRST_FINAL))
+KEY_BYTES = 16
+_NO_KEY = bytes(KEY_BYTES)  # stands in a span of keys for an element that has none
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,7 @@ class PackedElement:
     code: int
     started_s: float
     ended_s: float
+    key: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,7 @@ class PackedSpan:
     index_size: int
     started_s: float
     packed: bytes
+    keys: bytes | None = None
 
     def indexes(self) -> Sequence[int]:
         """Return the elements' indexes, ascending."""
@@ -66,6 +72,10 @@ class PackedSpan:
         if self.code is not None:
             return bytes((self.code,)) * self.count
         return self.packed[8 * self.count : 9 * self.count]
+
+    def key(self, position: int) -> bytes | None:
+        """Return the cache key of the element at a position, None where it has none."""
+        return None if self.keys is None else key_at(self.keys, position)
 
     def element(self, index: int) -> PackedElement | None:
         """Return what the span says of an element, None where it says nothing."""
@@ -94,7 +104,8 @@ class PackedSpan:
         indexes, codes = self.indexes(), self.codes()
         for at in positions:
             begin_s = self.started_s + started[at]
-            yield PackedElement(indexes[at], codes[at], begin_s, begin_s + elapsed[at])
+            yield PackedElement(indexes[at], codes[at], begin_s, begin_s + elapsed[at],
+                                self.key(at))
 
     def _width(self) -> int:
         return 8 if self.code is not None else 9
@@ -108,9 +119,11 @@ def pack_span(span: Span, started_s: float) -> PackedSpan | None:
     if count and span.codes.count(span.codes[0]) == count:  # the rule: all of them completed
         if span.codes[0] < FIRST_FINAL:
             return None
-        return _pack(span.indexes, None, span.codes[0], span.started, span.elapsed, started_s)
+        return _pack(span.indexes, None, span.codes[0], span.started, span.elapsed, started_s,
+                     span.keys)
     if count and len(span.codes.translate(None, _NOT_FINAL)) == count:
-        return _pack(span.indexes, span.codes, None, span.started, span.elapsed, started_s)
+        return _pack(span.indexes, span.codes, None, span.started, span.elapsed, started_s,
+                     span.keys)
     return _pack_final(span, started_s)
 
 
@@ -128,6 +141,8 @@ def _pack_final(span: Span, started_s: float) -> PackedSpan | None:
         array("f", [span.started[at] for at in keep]),
         array("f", [span.elapsed[at] for at in keep]),
         started_s,
+        None if span.keys is None else b"".join(
+            span.keys[KEY_BYTES * at : KEY_BYTES * (at + 1)] for at in keep),
     )
 
 
@@ -138,6 +153,7 @@ def _pack(
     started: array[float],
     elapsed: array[float],
     started_s: float,
+    keys: bytes | None,
 ) -> PackedSpan:
     count = len(indexes)
     first, last = indexes[0], indexes[-1]
@@ -149,7 +165,14 @@ def _pack(
         index_size = 4 if last - first < 1 << 32 else 8
         kind = "I" if index_size == 4 else "Q"
         parts.append(_little(array(kind, [index - first for index in indexes])))
-    return PackedSpan(first, last, count, code, index_size, started_s, b"".join(parts))
+    return PackedSpan(first, last, count, code, index_size, started_s, b"".join(parts),
+                      keys if keys and any(keys) else None)
+
+
+def key_at(keys: bytes, position: int) -> bytes | None:
+    """Return one of many cache keys, None where none stands there."""
+    key = keys[KEY_BYTES * position : KEY_BYTES * (position + 1)]
+    return None if key == _NO_KEY else key
 
 
 def _ascending(indexes: Sequence[int]) -> bool:
@@ -203,6 +226,13 @@ def restore_traceback(stored: str | None, message: str | None) -> str | None:
     if stored is None or message is None:
         return stored
     return stored.replace(_MESSAGE_MARK, message, 1)
+
+
+def pickled_of(error: ErrorRecord | None) -> bytes | None:
+    """Return the exception as bytes, None where there are none or too many."""
+    if error is None or error.pickled is None or len(error.pickled) > PICKLED_BYTES:
+        return None
+    return error.pickled
 
 
 def codes_of(state: str) -> frozenset[int]:

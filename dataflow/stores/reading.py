@@ -249,3 +249,18 @@ def nested_logs(
         .limit(limit)
     )
     return [(row[0], LogLine(*row[1:])) for row in connection.execute(statement)]
+
+
+def inputs(connection: Connection, flow_run_id: str) -> bytes | None:
+    """Return the parameters that a run was started with, pickled."""
+    table = schema.inputs
+    statement = select(table.c.parameters).join(_RUNS, _RUNS.c.key == table.c.run)
+    found = connection.execute(statement.where(_RUNS.c.id == flow_run_id)).scalar()
+    return None if found is None else bytes(found)
+
+
+def code(connection: Connection, digest: str) -> str | None:
+    """Return the description of a task's code."""
+    table = schema.codes
+    found = connection.execute(select(table.c.text).where(table.c.digest == digest)).scalar()
+    return None if found is None else str(found)

@@ -7,6 +7,7 @@ statements (``reading.py``).
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -73,6 +74,9 @@ class Element:
     traceback: str | None = None
     message: str | None = None
     cause: tuple[int, int] | None = None
+    key: bytes | None = None
+    origin: str | None = None
+    due_s: float | None = None
 
 
 def moment(seconds: float | None) -> datetime | None:
@@ -105,6 +109,13 @@ def flow_run_row(row: Any) -> FlowRunRow:
         error_type=row.error_type,
         error_message=row.error_message,
         traceback=row.traceback,
+        entrypoint=row.entrypoint,
+        first_call=row.first_call,
+        epoch=row.epoch,
+        owner=row.owner,
+        lease_until_s=row.lease_until_s,
+        resumed=row.resumed,
+        result_key=row.result_key,
     )
 
 
@@ -123,6 +134,11 @@ def call_row(row: Any, run: RunHead) -> CallRow:
         fault=row.fault,
         run_id=run.id,
         parent_task_run_id=parent_of(run, row.parent),
+        code=row.code,
+        partition=row.partition,
+        policy=row.policy,
+        storage=row.storage,
+        constants=row.constants,
     )
 
 
@@ -152,7 +168,23 @@ def element_of(row: Any) -> Element:
         traceback=restore_traceback(row.traceback_text, row.error_message),
         message=row.message,
         cause=None if row.cause_call is None else (row.cause_call, row.cause_index),
+        key=row.key,
+        origin=row.origin,
+        due_s=row.due_s,
     )
+
+
+def error_of(row: Any) -> ErrorRecord | None:
+    """Return the error of a row of ``task_runs``, with ``pickled`` and ``traceback_text``."""
+    if row.error_type is None:
+        return None
+    traceback = restore_traceback(row.traceback_text, row.error_message)
+    return ErrorRecord(row.error_type, row.error_message, traceback or "", row.pickled)
+
+
+def origin_of(code: int, origins: Sequence[str]) -> str | None:
+    """Return the run that a cached element of a span comes from, where it can be one only."""
+    return origins[0] if code == Code.CACHED and len(origins) == 1 else None
 
 
 def attempt_of(row: Any) -> Attempt:
@@ -196,4 +228,7 @@ def task_run_row(call: CallHead, element: Element) -> TaskRunRow:
         traceback=element.traceback,
         cause=None if element.cause is None else task_run_id(run_id, *element.cause),
         kind=call.kind,
+        key=element.key,
+        origin=element.origin,
+        due_s=element.due_s if element.code == Code.AWAITING_RETRY else None,
     )

@@ -27,7 +27,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Raised by one with each change of the tables; ``versions.py`` holds the way up."""
 
 metadata = MetaData()
@@ -67,6 +67,13 @@ flow_runs = Table(
     Column("error_type", Text),
     Column("error_message", Text),
     Column("traceback", Text),
+    Column("entrypoint", Text),
+    Column("first_call", Integer, nullable=False, server_default=text("0")),
+    Column("epoch", Integer, nullable=False, server_default=text("0")),  # of the last lease
+    Column("owner", Text),  # host:pid:start of the process that has the lease
+    Column("lease_until_s", Double),
+    Column("resumed", Integer, nullable=False, server_default=text("0")),
+    Column("result_key", LargeBinary),
     Index("flow_runs_tail", "tail"),
     Index("flow_runs_name", "name"),
     Index("flow_runs_created", "kind", "created_s"),
@@ -89,6 +96,11 @@ calls = Table(
     Column("parent", Integer),  # the direct call whose task run made this one
     Column("counts", Text),  # JSON: code → elements; NULL: none were told yet
     Column("fault", Text),  # why it failed as a whole
+    Column("code", Text),  # codes.digest
+    Column("partition", Text),
+    Column("policy", Text),
+    Column("storage", Text),
+    Column("constants", Text),  # JSON
     sqlite_with_rowid=False,
 )
 
@@ -105,7 +117,9 @@ spans = Table(
     Column("index_size", SmallInteger, nullable=False),  # bytes an index in the blob; 0: neighbours
     Column("worker", BigInteger),  # texts.digest
     Column("started_s", Double, nullable=False),
-    Column("packed", LargeBinary, nullable=False),  # last: its bytes lie on overflow pages
+    Column("packed", LargeBinary, nullable=False),  # late: its bytes lie on overflow pages
+    Column("keys", LargeBinary),  # 16 bytes an element; NULL: none has a key
+    Column("origins", Text),  # JSON: runs that CACHED elements come from
     UniqueConstraint("run", "call", "first", "started_s"),
 )
 
@@ -142,6 +156,10 @@ task_runs = Table(
     Column("message", Text),
     Column("cause_call", Integer),
     Column("cause_index", BigInteger),
+    Column("key", LargeBinary),
+    Column("origin", Text),
+    Column("due_s", Double),  # of a retry
+    Column("pickled", LargeBinary),  # the exception, where it is small
     sqlite_with_rowid=False,
 )
 Index(
@@ -190,4 +208,18 @@ texts = Table(
     Column("digest", BigInteger, primary_key=True, autoincrement=False),
     Column("text", Text, nullable=False),
     sqlite_with_rowid=False,
+)
+
+inputs = Table(
+    "inputs",
+    metadata,
+    Column("run", Integer, primary_key=True, autoincrement=False),
+    Column("parameters", LargeBinary, nullable=False),  # pickled
+)
+
+codes = Table(
+    "codes",
+    metadata,
+    Column("digest", Text, primary_key=True),
+    Column("text", Text, nullable=False),  # JSON: what went into the digest
 )

@@ -14,9 +14,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Dialect, Engine, Table
 
+from dataflow.exceptions import RunFenced
 from dataflow.outcomes import Attempt, LogLine
-from dataflow.store import CallRow, FlowRunRow, Gulp, Store, TaskRunRow
-from dataflow.stores import finding, reading, versions
+from dataflow.store import CallRow, FlowRunRow, Gulp, RecordedCall, Store, TaskRunRow
+from dataflow.stores import finding, leases, reading, recorded, versions
 from dataflow.stores.errors import translated
 from dataflow.stores.writing import GulpWriter
 
@@ -74,10 +75,16 @@ class SqlStore(Store):
             self._keys[flow_run_id] = key  # only now: the transaction is committed
 
     def write_all(self, gulps: Sequence[tuple[str, Gulp]]) -> None:
+        fenced: RunFenced | None = None
         with self._turn, translated(self._where, "write to"), self._writing() as connection:
             for flow_run_id, gulp in gulps:
                 known = self._keys.get(flow_run_id)
-                self._writer.write(connection, flow_run_id, known, gulp)
+                try:
+                    self._writer.write(connection, flow_run_id, known, gulp)
+                except RunFenced as error:
+                    fenced = fenced or error
+        if fenced is not None:
+            raise fenced
 
     def flow_runs(
         self, *, limit: int | None = 50, state: str | None = None, flow: str | None = None,
@@ -137,6 +144,46 @@ class SqlStore(Store):
         with self._reading() as connection:
             return reading.nested_logs(connection, flow_run_id, limit)
 
+    def lease(
+        self, flow_run_id: str, owner: str, *, now_s: float, until_s: float,
+        take_over: bool = False,
+    ) -> int:
+        with self._changing() as connection:
+            return leases.lease(connection, flow_run_id, owner, now_s=now_s, until_s=until_s,
+                                take_over=take_over)
+
+    def renew(self, flow_run_id: str, epoch: int, until_s: float) -> None:
+        with self._changing() as connection:
+            leases.renew(connection, flow_run_id, epoch, until_s)
+
+    def give_up_lease(self, flow_run_id: str, epoch: int) -> None:
+        with self._changing() as connection:
+            leases.give_up(connection, flow_run_id, epoch)
+
+    def put_inputs(self, flow_run_id: str, blob: bytes) -> None:
+        with self._changing() as connection:
+            self._writer.put_inputs(connection, flow_run_id, blob)
+
+    def inputs(self, flow_run_id: str) -> bytes | None:
+        with self._reading() as connection:
+            return reading.inputs(connection, flow_run_id)
+
+    def put_code(self, digest: str, text: str) -> None:
+        with self._changing() as connection:
+            self._writer.put_code(connection, digest, text)
+
+    def code(self, digest: str) -> str | None:
+        with self._reading() as connection:
+            return reading.code(connection, digest)
+
+    def recorded(self, flow_run_id: str, first_call: int = 0) -> Iterator[RecordedCall]:
+        with self._reading() as connection:
+            yield from recorded.recorded(connection, flow_run_id, first_call)
+
+    def keys(self, flow_run_id: str, call: int, indexes: Iterable[int]) -> dict[int, bytes]:
+        with self._reading() as connection:
+            return recorded.keys(connection, flow_run_id, call, indexes)
+
     def close(self) -> None:
         with self._turn, translated(self._where, "close"):
             self._engine.dispose()
@@ -144,6 +191,11 @@ class SqlStore(Store):
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
         with translated(self._where, "read"), self._engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def _changing(self) -> Iterator[Connection]:
+        with self._turn, translated(self._where, "write to"), self._writing() as connection:
             yield connection
 
     @contextmanager

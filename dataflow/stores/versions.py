@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sqlalchemy import Connection, insert, inspect, select, text
+from sqlalchemy import Connection, Double, LargeBinary, insert, inspect, select, text
 from sqlalchemy.exc import DBAPIError
 
 from dataflow import __version__
@@ -35,7 +35,31 @@ def _children(connection: Connection) -> None:
         connection.execute(text(statement))
 
 
-MIGRATIONS: dict[int, Callable[[Connection], None]] = {1: _children}
+def _resume(connection: Connection) -> None:
+    """To version 3: cache keys, leases, and what a resumed run needs."""
+    blob = LargeBinary().compile(connection.dialect)
+    double = Double().compile(connection.dialect)
+    for table, columns in (
+        ("flow_runs", (
+            "entrypoint TEXT", "first_call INTEGER NOT NULL DEFAULT 0",
+            "epoch INTEGER NOT NULL DEFAULT 0", "owner TEXT", f"lease_until_s {double}",
+            "resumed INTEGER NOT NULL DEFAULT 0", f"result_key {blob}",
+        )),
+        ("calls", ("code TEXT", '"partition" TEXT', "policy TEXT", "storage TEXT",
+                   "constants TEXT")),
+        ("spans", (f"keys {blob}", "origins TEXT")),
+        ("task_runs", (f"key {blob}", "origin TEXT", f"due_s {double}", f"pickled {blob}")),
+    ):
+        for column in columns:
+            connection.execute(text(f"ALTER TABLE {table} ADD COLUMN {column}"))
+    for statement in (
+        f"CREATE TABLE inputs (run INTEGER NOT NULL PRIMARY KEY, parameters {blob} NOT NULL)",
+        "CREATE TABLE codes (digest TEXT NOT NULL PRIMARY KEY, text TEXT NOT NULL)",
+    ):
+        connection.execute(text(statement))
+
+
+MIGRATIONS: dict[int, Callable[[Connection], None]] = {1: _children, 2: _resume}
 """Version → what turns its tables into those of the next; run in the caller's transaction."""
 
 

@@ -32,7 +32,9 @@ from dataflow.store import (
     SpanRecord,
 )
 from dataflow.stores import schema
-from dataflow.stores.packing import clean, digest, pack_span, shorten_traceback
+from dataflow.stores.leases import check_fence
+from dataflow.stores.owners import LEASE, not_found
+from dataflow.stores.packing import clean, digest, pack_span, pickled_of, shorten_traceback
 
 Values = tuple[Any, ...]
 
@@ -69,7 +71,8 @@ class GulpWriter:
     def __init__(self, dialect: Dialect, insert: Callable[[Table], Any]) -> None:
         self._dialect = dialect
         self._insert = insert
-        self._flow_run = self._statement(self._replace(schema.flow_runs, ["id"], skip=("key",)))
+        self._flow_run = self._statement(
+            self._replace(schema.flow_runs, ["id"], skip=("key",), keep=LEASE))
         self._calls = self._statement(self._keep_but_count(schema.calls))
         self._spans = self._statement(self._keep(schema.spans, skip=("id",)))
         self._ranges = self._statement(self._keep(schema.ranges))
@@ -77,12 +80,22 @@ class GulpWriter:
         self._attempts = self._statement(self._keep(schema.attempts))
         self._logs = self._statement(self._keep(schema.logs))
         self._texts = self._statement(self._keep(schema.texts))
+        self._inputs = self._statement(self._replace(schema.inputs, ["run"]))
+        self._codes = self._statement(self._keep(schema.codes))
         self._counts = self._update_call("counts")
         self._widths = self._update_call("width")
         self._faults = self._update_call("fault")
 
     def write(self, connection: Connection, flow_run_id: str, run: int | None, gulp: Gulp) -> int:
-        """Write a gulp; return the run's key, which the next gulp may bring along."""
+        """Write a gulp; return the run's key, which the next gulp may bring along.
+
+        Raises
+        ------
+        RunFenced
+            The run has another epoch than the gulp; nothing was written, the transaction goes on.
+        """
+        if gulp.fence is not None:
+            check_fence(connection, flow_run_id, gulp.fence, gulp.flow_run)
         if gulp.flow_run is not None:
             self._many(connection, self._flow_run, [_flow_run_values(gulp.flow_run)])
         if run is None:
@@ -105,6 +118,18 @@ class GulpWriter:
         self._many(connection, self._texts, texts.rows())
         return run
 
+    def put_inputs(self, connection: Connection, flow_run_id: str, blob: bytes) -> None:
+        """Write the parameters of a run, pickled. Raises RunNotFound."""
+        table = schema.flow_runs
+        key = connection.execute(select(table.c.key).where(table.c.id == flow_run_id)).scalar()
+        if key is None:
+            raise not_found(flow_run_id)
+        self._many(connection, self._inputs, [(key, blob)])
+
+    def put_code(self, connection: Connection, digest: str, text: str) -> None:
+        """Write the description of a task's code, once per digest."""
+        self._many(connection, self._codes, [(digest, clean(text))])
+
     def _many(self, connection: Connection, statement: str, rows: list[Values]) -> None:
         if rows:
             connection.exec_driver_sql(statement, rows)
@@ -120,13 +145,14 @@ class GulpWriter:
         """Insert; a row that is there stays as it is."""
         return self._values(table, skip).on_conflict_do_nothing()
 
-    def _replace(self, table: Table, key: Sequence[str], skip: Sequence[str] = ()) -> Any:
-        """Insert; a row that is there gets the new values."""
+    def _replace(self, table: Table, key: Sequence[str], skip: Sequence[str] = (),
+                 keep: Sequence[str] = ()) -> Any:
+        """Insert; a row that is there gets the new values, but for the columns in ``keep``."""
         statement = self._values(table, skip)
         new = {
             name: statement.excluded[name]
             for name in (column.name for column in table.columns)
-            if name not in (*key, *skip)
+            if name not in (*key, *skip, *keep)
         }
         return statement.on_conflict_do_update(index_elements=list(key), set_=new)
 
@@ -140,11 +166,14 @@ class GulpWriter:
         )
 
     def _keep_but_count(self, table: Table) -> Any:
-        """Insert; a row that is there gets the new counts where there are any."""
+        """Insert; a row that is there gets what is new in counts and code, where that is told."""
         statement = self._values(table, ("fault",))
-        counts = func.coalesce(statement.excluded.counts, table.c.counts)
+        new = {
+            name: func.coalesce(statement.excluded[name], table.c[name])
+            for name in ("counts", "code", "partition", "policy", "storage", "constants")
+        }
         return statement.on_conflict_do_update(
-            index_elements=[column.name for column in table.primary_key], set_={"counts": counts}
+            index_elements=[column.name for column in table.primary_key], set_=new
         )
 
     def _update_call(self, column: str) -> str:
@@ -181,6 +210,8 @@ def _flow_run_values(record: FlowRunRecord) -> Values:
         clean(error.type_name) if error else None,
         clean(error.message) if error else None,
         clean(error.traceback) if error else None,
+        _cleaned(record.entrypoint), record.first_call, record.epoch, _cleaned(record.owner),
+        record.lease_until_s, record.resumed, record.result_key,
     )
 
 
@@ -193,6 +224,8 @@ def _call_rows(
             record.width, _json(record.tags), _json(record.upstream), record.created_s,
             record.parent,
             _counts_text(counts[record.call]) if record.call in counts else None,
+            record.code, _cleaned(record.partition), _cleaned(record.policy),
+            _cleaned(record.storage), _cleaned(record.constants),
         )
         for record in records
     ]
@@ -221,6 +254,7 @@ def _span_rows(run: int, records: Iterable[SpanRecord], texts: _Texts) -> list[V
             rows.append((
                 run, record.span.call, packed.first, packed.last, packed.count, packed.code,
                 packed.index_size, texts.ref(record.worker), packed.started_s, packed.packed,
+                packed.keys, _json(record.span.origins) if record.span.origins else None,
             ))
     return rows
 
@@ -241,7 +275,8 @@ def _element_rows(run: int, records: Iterable[ElementRecord], texts: _Texts) -> 
             run, record.call, record.index, int(record.code), record.started_s, record.ended_s,
             record.attempts, texts.ref(record.worker), _cleaned(record.name),
             *_error_values(record.error, texts), _cleaned(record.message),
-            *(record.cause or (None, None)),
+            *(record.cause or (None, None)), record.key, record.origin, record.due_s,
+            pickled_of(record.error),
         )
         for record in records
     ]

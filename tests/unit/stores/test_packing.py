@@ -27,24 +27,27 @@ def span(indexes: list[int] | range, codes: list[int]) -> Span:
 @given(
     st.lists(st.integers(0, 2**36 - 1), unique=True, max_size=20),
     st.lists(st.sampled_from(list(Code)), min_size=20, max_size=20),
-    st.booleans(),
+    st.booleans(), st.sets(st.integers(0, 19)),
 )
 def test_any_span_gives_back_its_elements_that_have_an_outcome(
-    indexes: list[int], codes: list[Code], neighbours: bool
+    indexes: list[int], codes: list[Code], neighbours: bool, keyed: set[int]
 ) -> None:
     if neighbours:
         indexes = list(range(7, 7 + len(indexes)))
     written = span(indexes, [int(code) for code in codes[: len(indexes)]])
+    each_key = [bytes([at + 1]) * 16 if at in keyed else None for at in range(len(indexes))]
+    if keyed:
+        written.keys = b"".join(key or bytes(16) for key in each_key)
     packed = pack_span(written, started_s=100.0)
     expected = sorted(
-        (index, code, 100.0 + start, 100.0 + start + took)
-        for index, code, start, took in zip(
-            indexes, written.codes, written.started, written.elapsed, strict=True
+        (index, code, 100.0 + start, 100.0 + start + took, key)
+        for index, code, start, took, key in zip(
+            indexes, written.codes, written.started, written.elapsed, each_key, strict=True
         )
         if code >= FIRST_FINAL
     )
     read = [] if packed is None else list(packed.elements())
-    assert [(e.index, e.code, e.started_s, e.ended_s) for e in read] == expected
+    assert [(e.index, e.code, e.started_s, e.ended_s, e.key) for e in read] == expected
     if packed is not None:
         assert (packed.first, packed.last, packed.count) == (
             expected[0][0], expected[-1][0], len(expected)
@@ -57,7 +60,7 @@ def test_any_span_gives_back_its_elements_that_have_an_outcome(
 
 def test_an_element_of_a_map_that_completed_takes_8_bytes() -> None:
     packed = pack_span(span(range(1_000), [8] * 1_000), 0.0)
-    assert packed is not None and len(packed.packed) == 8_000
+    assert packed is not None and (len(packed.packed), packed.keys) == (8_000, None)
     mixed = pack_span(span(range(1_000), [8] * 999 + [10]), 0.0)
     assert mixed is not None and len(mixed.packed) == 9_000
     scattered = pack_span(span(list(range(0, 2_000, 2)), [8] * 1_000), 0.0)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import sqlite3
+from array import array
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, text
 
 from dataflow.exceptions import StoreError
+from dataflow.outcomes import Code, ErrorRecord, Span
+from dataflow.store import CallRecord, ElementRecord, FlowRunRecord, Gulp, SpanRecord
 from dataflow.stores import open_store, versions
 from dataflow.stores.schema import SCHEMA_VERSION
+
+RUN = "11111111-2222-4333-8444-555555555555"
 
 
 def version_in(path: Path) -> list[tuple[int]]:
@@ -77,9 +82,48 @@ def tables_in(path: Path) -> dict[str, set[str]]:
     return found
 
 
+TO_VERSION_2 = [
+    *(f"ALTER TABLE flow_runs DROP COLUMN {column}" for column in (
+        "entrypoint", "first_call", "epoch", "owner", "lease_until_s", "resumed", "result_key")),
+    *(f"ALTER TABLE calls DROP COLUMN {column}" for column in (
+        "code", '"partition"', "policy", "storage", "constants")),
+    *(f"ALTER TABLE spans DROP COLUMN {column}" for column in ("keys", "origins")),
+    *(f"ALTER TABLE task_runs DROP COLUMN {column}" for column in (
+        "key", "origin", "due_s", "pickled")),
+    "DROP TABLE inputs", "DROP TABLE codes", "UPDATE schema_version SET version = 2",
+]
+
+
+def test_a_store_of_version_2_becomes_like_a_fresh_one_and_keeps_its_rows(path: Path) -> None:
+    fresh = tables_in(path)
+    store = open_store(path)
+    zeros = array("f", bytes(12))
+    store.write(RUN, Gulp(
+        flow_run=FlowRunRecord(id=RUN, name="n", flow_name="f"),
+        calls=[CallRecord(call=0, task_name="t", task_key="t", kind="map", width=4)],
+        spans=[SpanRecord(Span(0, range(3), bytearray([8]) * 3, zeros, zeros), 5.0, "w")],
+        elements=[ElementRecord(0, 3, int(Code.FAILED), 0.0, 1.0, 1, "w",
+                                error=ErrorRecord("E", "m", "t"))],
+    ))
+    before = store.flow_runs(), store.calls(RUN), store.task_runs(RUN)
+    store.close()
+    for statement in TO_VERSION_2:
+        change(path, statement)
+    assert tables_in(path) != fresh
+    store = open_store(path)
+    assert (tables_in(path), version_in(path)) == (fresh, [(SCHEMA_VERSION,)])
+    assert (store.flow_runs(), store.calls(RUN), store.task_runs(RUN)) == before
+    (call,) = store.recorded(RUN)
+    assert (call.codes, call.errors, call.keyed) == (
+        bytearray([8, 8, 8, 10]), {3: ErrorRecord("E", "m", "t")}, False)
+    assert store.lease(RUN, "h:1:0", now_s=0.0, until_s=9.0) == 1
+    store.close()
+
+
 def test_a_store_of_version_1_becomes_like_a_fresh_one(path: Path) -> None:
     fresh = tables_in(path)
     for statement in (
+        *TO_VERSION_2,
         "DROP INDEX flow_runs_created", "DROP INDEX flow_runs_parent",
         "DROP INDEX flow_runs_parent_task", "ALTER TABLE flow_runs DROP COLUMN kind",
         "ALTER TABLE flow_runs DROP COLUMN parent_task_run_id",

@@ -1,0 +1,78 @@
+"""Who drives a flow run: leases on runs and the fences before writes.
+
+Lives here: statements on ``flow_runs`` that compare and move the epoch. Does not
+live here: who may have a run (``owners.py``), how a lease is kept alive (the
+driver), claims on cache keys (``claims.py``).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, select, update
+
+from dataflow.store import FlowRunRecord
+from dataflow.stores import schema
+from dataflow.stores.owners import check_owner, fenced, not_found
+
+_RUNS = schema.flow_runs
+
+
+def check_fence(
+    connection: Connection, flow_run_id: str, fence: int, record: FlowRunRecord | None
+) -> None:
+    """Raise RunFenced where the run has another epoch. A run that is not there yet has none."""
+    row = _locked(connection, flow_run_id)
+    kind, parent = (row.kind, row.parent_flow_run_id) if row is not None else (
+        (record.kind, record.parent_flow_run_id) if record is not None else ("flow", None))
+    if kind == "task" and parent is not None:
+        row = _locked(connection, parent)
+    if row is not None and row.epoch != fence:
+        raise fenced(row.id, row.owner)
+
+
+def lease(
+    connection: Connection, flow_run_id: str, owner: str, *, now_s: float, until_s: float,
+    take_over: bool,
+) -> int:
+    """Give a run to an owner; return its epoch. Raises RunOwned, RunNotFound."""
+    row = _found(_locked(connection, flow_run_id), flow_run_id)
+    if not take_over:
+        check_owner(flow_run_id, owner, row.owner, row.lease_until_s, now_s)
+    epoch = int(row.epoch) + 1
+    _change(connection, row.key, epoch=epoch, owner=owner, lease_until_s=until_s)
+    return epoch
+
+
+def renew(connection: Connection, flow_run_id: str, epoch: int, until_s: float) -> None:
+    """Move the end of a lease on. Raises RunFenced, RunNotFound."""
+    row = _found(_locked(connection, flow_run_id), flow_run_id)
+    if row.epoch != epoch:
+        raise fenced(flow_run_id, row.owner)
+    _change(connection, row.key, lease_until_s=until_s)
+
+
+def give_up(connection: Connection, flow_run_id: str, epoch: int) -> None:
+    """Take the owner away where the epoch is still its own."""
+    row = _locked(connection, flow_run_id)
+    if row is not None and row.epoch == epoch:
+        _change(connection, row.key, owner=None, lease_until_s=None)
+
+
+def _locked(connection: Connection, flow_run_id: str) -> Any:
+    """Return what is known of a run's lease; nobody changes it before the transaction ends."""
+    statement = select(
+        _RUNS.c.key, _RUNS.c.id, _RUNS.c.kind, _RUNS.c.parent_flow_run_id, _RUNS.c.epoch,
+        _RUNS.c.owner, _RUNS.c.lease_until_s,
+    ).where(_RUNS.c.id == flow_run_id)
+    return connection.execute(statement.with_for_update(key_share=True)).one_or_none()
+
+
+def _found(row: Any, flow_run_id: str) -> Any:
+    if row is None:
+        raise not_found(flow_run_id)
+    return row
+
+
+def _change(connection: Connection, key: int, **values: Any) -> None:
+    connection.execute(update(_RUNS).where(_RUNS.c.key == key).values(values))
