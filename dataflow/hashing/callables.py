@@ -1,0 +1,121 @@
+"""Rules for functions, methods, partials, classes and modules that are passed as values.
+
+Lives here: what stands for them. Does not live here: what the code of a function
+is (``code_identity/``).
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+import sys
+import threading
+import types
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from dataflow.exceptions import NotCacheable
+from dataflow.hashing.contents import Contents, Refused, Rule, by_names, by_position
+from dataflow.hashing.encoding import head
+from dataflow.hashing.names import class_name, function_name, module_name
+
+_under_way = threading.local()
+"""Functions whose code is being looked at: a closure may hold its own function."""
+
+
+def callable_rule(cls: type) -> Rule | None:
+    """Return the rule for functions, classes and modules; None: it is something else."""
+    rule = _EXACT.get(cls)
+    if rule is None:
+        for kind, of_kind in _FAMILIES.items():
+            if issubclass(cls, kind):
+                return of_kind
+    return rule
+
+
+def _function(value: Any) -> Contents:
+    from dataflow.code_identity import code_identity
+
+    active: set[int] = getattr(_under_way, "ids", None) or set()
+    _under_way.ids = active
+    if id(value) in active:
+        return Contents(head("function itself", 1), [function_name(value)], by_position)
+    active.add(id(value))
+    try:
+        code = code_identity(value).digest
+    except NotCacheable as error:
+        reason = getattr(error, "reason", "has no known code")
+        raise Refused(f"is a function ({getattr(error, 'path', '?')} {reason})") from error
+    finally:
+        active.discard(id(value))
+    return Contents(head("function", 1), [code], by_position)
+
+
+def _builtin(value: Any) -> Contents:
+    owner = value.__self__
+    if owner is None or isinstance(owner, (types.ModuleType, type)):
+        return Contents(head("builtin", 1), [function_name(value)], by_position)
+    parts = (value.__name__, owner)
+    return Contents(head("builtin method", 2), parts, by_names([".__name__", ".__self__"]))
+
+
+def _method(value: types.MethodType) -> Contents:
+    parts = (value.__func__, value.__self__)
+    return Contents(head("method", 2), parts, by_names([".__func__", ".__self__"]))
+
+
+def _partial(value: functools.partial[Any]) -> Contents:
+    parts = (class_name(type(value)), value.func, value.args, value.keywords)
+    return Contents(head("partial", 4), parts, by_names(["", ".func", ".args", ".keywords"]))
+
+
+def _getter(value: Any) -> Contents:
+    """Take apart what the ``operator`` module makes: its class and what it was made with."""
+    _, *made_with = value.__reduce__()
+    parts = [type(value).__name__, made_with]
+    return Contents(head("operator", 2), parts, by_position)
+
+
+def _class(value: type) -> Contents:
+    return Contents(head("class", 1), [class_name(value)], by_position)
+
+
+def _alias(value: Any) -> Contents:
+    parts = (value.__origin__, value.__args__)
+    return Contents(head("generic alias", 2), parts, by_names([".__origin__", ".__args__"]))
+
+
+def _module(value: types.ModuleType) -> Contents:
+    name = module_name(value.__name__)
+    top = name.partition(".")[0]
+    if top in sys.stdlib_module_names:
+        known = "{}.{}".format(*sys.version_info[:2])
+    else:
+        try:
+            known = version(top)
+        except PackageNotFoundError:
+            known = str(getattr(sys.modules.get(top), "__version__", ""))
+    return Contents(head("module", 2), (name, known), by_position)
+
+
+_EXACT: dict[type, Rule] = {
+    types.FunctionType: _function,
+    types.BuiltinFunctionType: _builtin,
+    types.MethodType: _method,
+    types.MethodDescriptorType: lambda value: Contents(
+        head("descriptor", 2), (value.__objclass__, value.__name__), by_position),
+    types.WrapperDescriptorType: lambda value: Contents(
+        head("descriptor", 2), (value.__objclass__, value.__name__), by_position),
+    types.GenericAlias: _alias,
+    type(functools.lru_cache(lambda: None)): lambda value: Contents(
+        head("lru_cache", 2), (value.__wrapped__, value.cache_parameters()),
+        by_names([".__wrapped__", ".cache_parameters()"])),
+    operator.itemgetter: _getter,
+    operator.attrgetter: _getter,
+    operator.methodcaller: _getter,
+}
+_FAMILIES: dict[type, Rule] = {
+    functools.partial: _partial,
+    type: _class,
+    types.ModuleType: _module,
+}
