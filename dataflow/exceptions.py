@@ -23,12 +23,14 @@
     │   ├── UnfinishedRun (RuntimeError)
     │   │   └── UpstreamTaskError            did not run: names the task that failed first
     │   ├── MissingResult
+    │   │   └── CorruptResult                its bytes are not those that were written
     │   ├── TaskRunTimeoutError (TimeoutError)
     │   ├── FlowRunTimeoutError (TimeoutError)
     │   └── RemoteError                      stands for an exception that cannot be unpickled
     ├── TransportError                       something cannot cross a process border
     │   ├── UnpicklableArgument (TypeError)
     │   ├── UnpicklableResult (TypeError)
+    │   ├── UnserializableResult (TypeError) its serializer cannot hold the result
     │   ├── UnpicklableTask (TypeError)
     │   ├── MissingModule (ImportError)
     │   └── BlockLost (LookupError)          values that no worker holds any more
@@ -38,6 +40,7 @@
     │   ├── StoreVersionError
     │   └── RunFenced                        another process took the run over meanwhile
     ├── RunOwned (RuntimeError)              another process drives the run; nothing was begun
+    ├── ResultStorageError (OSError)         results cannot be read or written there; nothing was
     ├── ShellError (RuntimeError)            a shell command did not end with exit code 0
     │   └── ShellTimeoutError (TimeoutError)
     ├── RunNotFound (LookupError)
@@ -165,6 +168,13 @@ class MissingResult(RunError):
     """The run completed but its value is not there any more."""
 
 
+class CorruptResult(MissingResult):
+    """A result that was kept cannot be had: its bytes are damaged, gone, or cannot be loaded.
+
+    Fields: ``name`` (of the entry), ``reason``.
+    """
+
+
 class TaskRunTimeoutError(RunError, TimeoutError):
     """The task took longer than ``timeout_seconds``."""
 
@@ -190,6 +200,10 @@ class UnpicklableArgument(TransportError, TypeError):
 
 class UnpicklableResult(TransportError, TypeError):
     """A result cannot be pickled; the text names the task."""
+
+
+class UnserializableResult(TransportError, TypeError):
+    """A result's serializer cannot hold it; the text names the type and what to do."""
 
 
 class UnpicklableTask(TransportError, TypeError):
@@ -240,6 +254,13 @@ class RunOwned(DataflowError, RuntimeError):
     """Another process drives the flow run; nothing was begun.
 
     Fields: ``flow_run_id``, ``owner`` (host:pid:start), ``until_s`` (epoch seconds of its lease).
+    """
+
+
+class ResultStorageError(DataflowError, OSError):
+    """A result storage failed, or refuses what is in it; nothing was written.
+
+    Fields: ``location``, ``reason`` (a word or two, e.g. ``"full"``, ``"refused"``).
     """
 
 
