@@ -1,0 +1,185 @@
+"""What a class is: its normal form, its bases, and what its methods read.
+
+Lives here: filling the node of a class. Does not live here: instances
+(``values.py``), functions (``functions.py``).
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from enum import Enum
+from types import FunctionType
+from typing import Any
+
+from dataflow.code_identity.bytecode import VERSION, fingerprint
+from dataflow.code_identity.functions import found_class, link_annotations, link_function
+from dataflow.code_identity.graph import Graph, Node
+from dataflow.code_identity.names import annotation_chains, chains, module_of, ours_in, resolve
+from dataflow.code_identity.normal_form import canonical, normal, readable
+from dataflow.code_identity.source import class_source
+from dataflow.code_identity.values import describe, found, is_task, refer
+from dataflow.exceptions import NotCacheable
+
+_MACHINERY = frozenset({"_abc_impl", "_member_names_", "_member_map_", "_value2member_map_",
+                        "_unhashable_values_", "_hashable_values_", "_member_type_",
+                        "_use_args_", "_value_repr_", "_new_member_", "_fields_defaults"})
+
+
+def fill_class(graph: Graph, node: Node) -> None:
+    """Make the content of a class's node, and link it to what it reaches."""
+    cls: type = node.subject
+    for number, base in enumerate(cls.__bases__):
+        if base is not object:
+            refer(graph, node, f"base {number}", base)
+    if type(cls) is not type:
+        refer(graph, node, "metaclass", type(cls))
+    module = module_of(cls)
+    inline = dict(_own_functions(cls))
+    codes = [fn.__code__ for fn in inline.values()]
+    file = codes[0].co_filename if codes else getattr(module, "__file__", None)
+    space = next((fn.__globals__ for fn in inline.values()), vars(module) if module else {})
+    tree = class_source(cls, codes, file, space) if isinstance(file, str) else None
+    for name, fn in sorted(inline.items()):
+        link_function(graph, node, fn, f"{name}: ", f"{cls.__name__}.{name}")
+    if tree is None:
+        _without_source(graph, node, cls, inline)
+        return
+    plain = normal(tree, ours_in(space))
+    node.content, node.text = b"class" + canonical(plain), readable(plain)
+    owner = next(iter(inline.values()), module)
+    if owner is not None:
+        _link_body(graph, node, tree, owner)
+    for name in sorted(_bound(tree)):
+        _link_value(graph, node, cls, name)
+    for name, member in sorted(vars(cls).items()):
+        if name not in inline and _functions_of(member):
+            _link_others(graph, node, name, member)
+
+
+def _own_functions(cls: type) -> Iterator[tuple[str, FunctionType]]:
+    """Yield the functions that were defined in the body of a class, and are no wrappers."""
+    for name, member in vars(cls).items():
+        for number, fn in enumerate(_functions_of(member)):
+            code = fn.__code__
+            if (code.co_qualname == f"{cls.__qualname__}.{fn.__name__}"
+                    and not code.co_filename.startswith("<string")
+                    and fn.__globals__.get("__name__") == cls.__module__):
+                yield f"{name}.{number}" if number else name, fn
+
+
+def _functions_of(member: Any) -> list[FunctionType]:
+    """Return the functions behind a member: those of a property, of a task, of a class method."""
+    if isinstance(member, property):
+        return [fn for fn in (member.fget, member.fset, member.fdel)
+                if isinstance(fn, FunctionType)]
+    for _ in range(20):
+        if isinstance(member, FunctionType):
+            return [member]
+        if isinstance(member, (staticmethod, classmethod)):
+            member = member.__func__
+        elif is_task(member):
+            member = member.fn
+        elif type(member).__module__ == "functools" and hasattr(member, "func"):
+            member = member.func  # cached_property, partialmethod, singledispatchmethod
+        elif hasattr(member, "__wrapped__") and not isinstance(member, type):
+            member = member.__wrapped__
+        else:
+            break
+    return []
+
+
+def _link_others(graph: Graph, node: Node, name: str, member: Any) -> None:
+    """Link functions that came into a class from elsewhere: wrappers, and what was set on it."""
+    if isinstance(member, (staticmethod, classmethod)):
+        member = member.__func__
+    for number, fn in enumerate(_functions_of(member)):
+        if fn.__code__.co_filename.startswith("<string") and name.startswith("__"):
+            continue  # made from the fields by dataclasses: the source says them
+        refer(graph, node, f"{name}: {number}", fn)
+
+
+def _link_body(graph: Graph, node: Node, tree: ast.ClassDef, owner: Any) -> None:
+    """Link what the body of a class reads when it is made; decorators and annotations softly."""
+    hard: list[ast.AST] = [*tree.bases, *tree.keywords]
+    soft: list[ast.AST] = list(tree.decorator_list)
+    notes: list[ast.expr | None] = []
+    for part in _statements(tree):
+        if isinstance(part, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            soft += part.decorator_list
+            if isinstance(owner, FunctionType):
+                link_annotations(graph, node, owner, part)
+        elif isinstance(part, ast.AnnAssign):
+            notes.append(part.annotation)
+            hard += [part.value] if part.value is not None else []
+        elif isinstance(part, ast.ClassDef):
+            hard += [*part.bases, *part.keywords]
+            soft += part.decorator_list
+        else:
+            hard.append(part)
+    local = _bound(tree)
+    for chain in sorted({chain for chain in chains(hard) if chain[0] not in local}):
+        resolve(graph, node, owner, chain, found)
+    for chain in sorted(set(chains(soft))):
+        resolve(graph, node, owner, chain, found, soft=True)
+    for chain in sorted(set(annotation_chains(notes))):
+        resolve(graph, node, owner, chain, found_class, soft=True)
+
+
+def _statements(tree: ast.ClassDef) -> Iterator[ast.stmt]:
+    """Yield the statements of a class's body and of the classes in it."""
+    for part in tree.body:
+        yield part
+        if isinstance(part, ast.ClassDef):
+            yield from _statements(part)
+
+
+def _bound(tree: ast.ClassDef) -> set[str]:
+    """Return the names that the body binds by plain assignment."""
+    found: set[str] = set()
+    for part in tree.body:
+        targets: list[ast.expr] = []
+        if isinstance(part, ast.Assign):
+            targets = part.targets
+        elif isinstance(part, ast.AnnAssign) and part.value is not None:
+            targets = [part.target]
+        found |= {name.id for target in targets for name in ast.walk(target)
+                  if isinstance(name, ast.Name)}
+    return found
+
+
+def _link_value(graph: Graph, node: Node, cls: type, name: str) -> None:
+    """Add the value of an attribute; one without a digest is what the source says of it."""
+    if name.startswith("__") or name not in vars(cls) or isinstance(vars(cls)[name], cls):
+        return
+    before = len(node.links)
+    try:
+        node.content += describe(graph, node, vars(cls)[name], f"value.{name}")
+    except NotCacheable:
+        del node.links[before:]
+
+
+def _without_source(graph: Graph, node: Node, cls: type, inline: dict[str, FunctionType]) -> None:
+    """Make the content of a class from its members: a class of a console, a named tuple."""
+    content = [f"members {VERSION} {cls.__name__}".encode()]
+    content += [name.encode() + fingerprint(fn.__code__) for name, fn in sorted(inline.items())]
+    fields = getattr(cls, "_fields", None)
+    if issubclass(cls, Enum):
+        content.append(describe(graph, node, [(one.name, one.value) for one in cls], "value"))
+    elif issubclass(cls, tuple) and fields is not None:
+        defaults = getattr(cls, "_field_defaults", {})
+        content.append(describe(graph, node, (fields, defaults), "value"))
+    else:
+        annotations = vars(cls).get("__annotations__", {})
+        content.append(repr(sorted((name, str(note)) for name, note in annotations.items()))
+                       .encode())
+        for name, member in sorted(vars(cls).items()):
+            if name in inline or name in _MACHINERY or name.startswith("__"):
+                continue
+            if _functions_of(member):
+                _link_others(graph, node, name, member)
+            elif not hasattr(type(member), "__set__"):  # the places of slots
+                content.append(name.encode() + describe(graph, node, member, f"value.{name}"))
+    node.content = b"\0".join(content)
+    node.text = f"(no source: the members of the class, {sys.version_info[:2]})"

@@ -1,0 +1,112 @@
+"""Whose code a module is: the user's own, a library's, or Python's.
+
+Lives here: that decision, and versions of libraries. Does not live here: what
+follows from it (``walk.py``).
+
+The user's own code is followed. A library (something in ``site-packages`` or
+``dist-packages`` that a distribution brought) counts by name and version.
+Python itself and dataflow count for nothing.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import sys
+import sysconfig
+from functools import lru_cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+Origin = Literal["own", "library", "python"]
+
+_HERE = str(Path(__file__).resolve().parents[1])
+_RUNNERS = str(Path(_HERE).parent / "runners")
+_STDLIB = tuple({os.path.realpath(sysconfig.get_path(name)) + os.sep
+                 for name in ("stdlib", "platstdlib")})
+_INSTALLED = frozenset({"site-packages", "dist-packages"})
+
+
+def origin_of(module: str) -> Origin:
+    """Return whose code a module is, by its name; what cannot be found is the user's own."""
+    top = module.partition(".")[0]
+    if top in ("__main__", "builtins", "sys"):
+        return "own" if top == "__main__" else "python"
+    return _origin(top, _place(module))
+
+
+@lru_cache(maxsize=4096)
+def _origin(top: str, place: str | None) -> Origin:
+    if place is None:
+        return "python" if top in sys.stdlib_module_names else "own"
+    if place.startswith((_HERE + os.sep, _RUNNERS + os.sep)):
+        return "python"
+    if _INSTALLED & set(Path(place).parts):
+        return "own" if version_of(top) is None else "library"
+    return "python" if place.startswith(_STDLIB) else "own"
+
+
+def _place(module: str) -> str | None:
+    """Return the file or folder of a module, or of the nearest package around it."""
+    loaded = sys.modules.get(module)
+    if loaded is None:
+        top = module.partition(".")[0]
+        loaded = sys.modules.get(top)
+        if loaded is None:
+            return _found(top)
+    file = getattr(loaded, "__file__", None)
+    if file is None:
+        file = next(iter(getattr(loaded, "__path__", ())), None)
+    return None if file is None else _real(file)
+
+
+@lru_cache(maxsize=4096)
+def _real(file: str) -> str:
+    return os.path.realpath(file)
+
+
+def _found(top: str) -> str | None:
+    """Return the place of a top-level module that is not loaded; nothing is run."""
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError):
+        return None
+    if spec is None:
+        return None
+    if spec.has_location and spec.origin:
+        return _real(spec.origin)
+    places = list(spec.submodule_search_locations or ())
+    return _real(places[0]) if places else None
+
+
+@lru_cache(maxsize=1024)
+def version_of(top: str) -> str | None:
+    """Return the version of the distribution that a top-level module came with, or None."""
+    try:
+        return importlib.metadata.version(top)
+    except (importlib.metadata.PackageNotFoundError, ValueError):
+        pass
+    names = sorted(set(_distributions().get(top, ())))
+    versions = [f"{name} {importlib.metadata.version(name)}" for name in names]
+    if len(names) == 1:
+        return versions[0].partition(" ")[2]
+    return ", ".join(versions) or None
+
+
+@lru_cache(maxsize=1)
+def _distributions() -> Any:
+    return importlib.metadata.packages_distributions()  # some 50 ms: only where it is needed
+
+
+def importable(value: Any, module: str | None, qualname: str | None) -> bool:
+    """Return whether that name in that module is the very object."""
+    found: Any = sys.modules.get(module or "")
+    if not isinstance(found, ModuleType) or not qualname:
+        return False
+    for name in qualname.split("."):
+        found = vars(found).get(name) if hasattr(found, "__dict__") else None
+        if isinstance(found, (staticmethod, classmethod)):
+            found = found.__func__
+    return found is value

@@ -1,0 +1,386 @@
+"""What a value is, where code reads it: a constant, a default, a closure's, an instance's state.
+
+Lives here: the bytes of a value, with links to the functions and classes in
+it. Does not live here: the digest of plain data (``dataflow.hashing``), what
+functions and classes are (``functions.py``, ``classes.py``).
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import operator
+import re
+import types
+import typing
+from collections import defaultdict, deque
+from collections.abc import Iterator
+from enum import Enum
+from typing import Any
+
+from dataflow.code_identity.graph import Graph, Node
+from dataflow.code_identity.names import shown
+from dataflow.code_identity.ownership import importable
+from dataflow.exceptions import NotCacheable
+
+_PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes, bytearray, range,
+                    type(Ellipsis)})
+_CONTAINERS = (dict, list, tuple, set, frozenset, deque, types.MappingProxyType)
+_BUILTIN = (types.BuiltinFunctionType, types.MethodDescriptorType, types.WrapperDescriptorType,
+            types.MethodWrapperType, types.ClassMethodDescriptorType)
+_OPERATORS = (operator.itemgetter, operator.attrgetter, operator.methodcaller)
+_STATELESS: frozenset[Any] = frozenset({object, typing.Generic, typing.Protocol})
+_TASKS = frozenset({"dataflow.tasks", "dataflow.flows"})
+_DEEPEST = 100
+
+
+def fill_value(graph: Graph, node: Node) -> None:
+    """Make the content of a constant, a default or a closure's value.
+
+    Raises
+    ------
+    NotCacheable
+        Something in it has no digest; the text names it. Not for soft nodes.
+    """
+    value, key = node.subject
+    if key in graph.written:
+        node.content, node.text = _first_value(graph, key)
+        return
+    node.text = text_of(value)
+    graph.library(node, "type", type(value).__module__)
+    try:
+        node.content = b"value" + describe(graph, node, value, "value")
+    except NotCacheable:
+        if not node.soft:
+            raise
+        node.links.clear()
+        node.content, node.text = b"left out", f"(left out: {node.text})"
+
+
+def _first_value(graph: Graph, key: tuple[int, str]) -> tuple[bytes, str]:
+    """Return what stands for a name that the code itself binds: how the source begins with it.
+
+    Its value changes as the code runs: a counter, something made at first use.
+    """
+    from dataflow.code_identity.normal_form import canonical, readable
+    from dataflow.code_identity.source import first_values
+
+    found = first_values(key[1], *graph.written[key])
+    return (b"".join([b"written", *map(canonical, found)]),
+            "\n".join(map(readable, found)) or "(bound by the code itself)")
+
+
+def text_of(value: Any) -> str:
+    """Return a repr that is never long in the making."""
+    if isinstance(value, (str, bytes, bytearray)):
+        return repr(value[:2000])
+    if isinstance(value, _CONTAINERS) and len(value) > 1000:
+        return f"<{type(value).__name__} of {len(value):,}>"
+    try:
+        return repr(value)
+    except Exception:  # the user's __repr__
+        return f"<{type(value).__name__}>"
+
+
+def found(graph: Graph, node: Node, label: str, value: Any, name: str, key: tuple[int, str],
+          soft: bool) -> None:
+    """Link a node to the value of a name: to code where it is such, else to a constant."""
+    try:
+        if key not in graph.written and refer(graph, node, label, value, soft) is not None:
+            return
+    except NotCacheable:
+        if not soft:
+            raise
+        return
+    graph.reach(node, label, fill="value", subject=(value, key), key=key, kind="constant",
+                name=name, soft=soft)
+
+
+def describe(graph: Graph, node: Node, value: Any, path: str, depth: int = 0,
+             around: tuple[int, ...] = ()) -> bytes:
+    """Return the bytes of a value; what it holds of code becomes links of the node.
+
+    Raises
+    ------
+    NotCacheable
+        It has no digest; the text names the part.
+    """
+    if type(value) in _PLAIN or not _holds_code(graph, value):
+        return _digest(node, value, path)
+    if depth > _DEEPEST:
+        raise node.refuse(path, f"is nested more than {_DEEPEST} deep, with code in it")
+    if id(value) in around:
+        return b"cycle %d;" % around.index(id(value))
+    code = refer(graph, node, path, value)
+    if code is not None:
+        return code
+    special = _special(value)
+    if special is not None:
+        return special
+    around = (*around, id(value))
+
+    def inside(part: Any, below: str) -> bytes:
+        return describe(graph, node, part, f"{path}{below}", depth + 1, around)
+
+    if type(value).__module__.startswith("dataflow."):  # a tool, not the work
+        try:
+            return _digest(node, value, path)
+        except NotCacheable:
+            return f"tool {type(value).__qualname__};".encode()
+    if isinstance(value, (functools.partial, functools.partialmethod)) or _is_alias(value):
+        return _joined(type(value).__name__, (inside(part, below)
+                                              for below, part in _parts(value)))
+    if isinstance(value, _CONTAINERS) and _is_pure(graph, type(value), _CONTAINERS):
+        return _container(graph, node, value, path, inside)
+    return _instance(graph, node, value, path, inside)
+
+
+def _joined(kind: str, parts: typing.Iterable[bytes]) -> bytes:
+    whole = b"".join(len(part).to_bytes(8, "little") + part for part in parts)
+    return f"{kind}(".encode() + whole + b")"
+
+
+def _digest(node: Node, value: Any, path: str) -> bytes:
+    from dataflow.hashing import digest
+
+    try:
+        return digest(value, name=path)
+    except NotCacheable as error:
+        raise node.refuse(str(getattr(error, "path", path)),
+                          str(getattr(error, "reason", "has no digest"))) from error
+
+
+def _holds_code(graph: Graph, value: Any) -> bool:
+    """Return whether there is something in a value that is not for the hasher alone."""
+    stack, seen = [value], set()
+    while stack:
+        item = stack.pop()
+        kind = type(item)
+        if kind in _PLAIN or id(item) in seen:
+            continue
+        seen.add(id(item))
+        if isinstance(item, _CONTAINERS):
+            if isinstance(item, defaultdict) or _own_type(graph, kind):
+                return True
+            if isinstance(item, (dict, types.MappingProxyType)):
+                stack += [part for part in item if type(part) not in _PLAIN]
+                stack += [part for part in item.values() if type(part) not in _PLAIN]
+            else:
+                stack += [part for part in item if type(part) not in _PLAIN]
+        elif _is_code(item) or _special(item) is not None or _own_type(graph, kind):
+            return True
+    return False
+
+
+def _is_code(value: Any) -> bool:
+    return (callable(value) or isinstance(value, (types.ModuleType, staticmethod, classmethod,
+                                                  functools.partialmethod))
+            or _is_alias(value) or type(value).__module__.startswith("dataflow."))
+
+
+def _is_alias(value: Any) -> bool:
+    """Return whether a value is a type as annotations write them: ``list[int]``, ``int | None``."""
+    return type(value).__module__ == "typing" or typing.get_origin(value) is not None
+
+
+def _own_type(graph: Graph, kind: type) -> bool:
+    return graph.origin(str(kind.__module__)) == "own"
+
+
+def _special(value: Any) -> bytes | None:
+    """Return the bytes of what has no data of its own, or data that only this room knows of."""
+    if isinstance(value, (logging.Logger, logging.LoggerAdapter)):
+        return b"logger"
+    if type(value) is object:
+        return b"sentinel"
+    if isinstance(value, re.Pattern):
+        return repr(("pattern", value.pattern, value.flags)).encode("utf-8", "surrogatepass")
+    if isinstance(value, (typing.TypeVar, typing.ParamSpec)):
+        return f"typevar {value.__name__}".encode()
+    return None
+
+
+def _parts(value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield what a partial or an alias is made of."""
+    if isinstance(value, (functools.partial, functools.partialmethod)):
+        yield ".func", value.func
+        yield ".args", value.args
+        for name in sorted(value.keywords):
+            yield f".keywords[{name!r}]", (name, value.keywords[name])
+        return
+    yield ".origin", getattr(value, "__name__", None) or str(type(value))
+    yield ".origin", typing.get_origin(value)
+    yield ".args", typing.get_args(value)
+    yield ".value", getattr(value, "__supertype__", getattr(value, "__value__", None))
+
+
+def _container(graph: Graph, node: Node, value: Any, path: str, inside: Any) -> bytes:
+    kind = type(value)
+    parts = [inside(kind, "")] if _own_type(graph, kind) else []
+    if isinstance(value, defaultdict):
+        parts.append(inside(value.default_factory, ".default_factory"))
+    if _own_type(graph, kind) and hasattr(value, "__dict__"):
+        parts += [inside((name, part), f".{name}") for name, part in _state(value)]
+    if isinstance(value, (dict, types.MappingProxyType)):
+        for key, part in value.items():
+            parts += (inside(key, ""), inside(part, f"[{text_of(key)[:40]}]"))
+    elif isinstance(value, (set, frozenset)):
+        # a set has no order: its members are put in that of their own bytes and texts
+        members = sorted(value, key=lambda part: (type(part).__qualname__,
+                                                  str(getattr(part, "__qualname__", "")),
+                                                  _order(node, part)))
+        parts += [inside(part, "{}") for part in members]
+    else:
+        parts += [inside(part, f"[{number}]") for number, part in enumerate(value)]
+    return _joined(kind.__name__, parts)
+
+
+def _order(node: Node, part: Any) -> bytes:
+    if callable(part):
+        return str(getattr(part, "__module__", "")).encode()
+    return _digest(node, part, "value{}")
+
+
+def _instance(graph: Graph, node: Node, value: Any, path: str, inside: Any) -> bytes:
+    """Return the bytes of an object: its class, and its state as far as it can be seen."""
+    kind = type(value)
+    wrapped = getattr(value, "__wrapped__", None)
+    if not _own_type(graph, kind):
+        graph.library(node, path, kind.__module__)
+        if callable(wrapped):  # a decorator's object: what it was told stands above the function
+            graph.decorated.add(id(wrapped))
+            return _joined(f"{kind.__module__}.{kind.__qualname__}", [inside(wrapped, "")])
+        return _digest(node, value, path)
+    cls = inside(kind, "")
+    pure = _is_pure(graph, kind, ())
+    if isinstance(value, Enum) or hasattr(kind, "__dataflow_hash__") or not pure:
+        return _joined("value", [cls, _digest(node, value, path)])
+    before = len(node.links)
+    try:
+        return _joined("instance", [cls, *(inside((name, part), f".{name}")
+                                           for name, part in _state(value))])
+    except NotCacheable:
+        del node.links[before:]
+        return _joined("value", [cls, _digest(node, value, path)])  # a registered type
+
+
+def _is_pure(graph: Graph, kind: type, allowed: tuple[type, ...]) -> bool:
+    """Return whether all of an object's state is in its attributes and, of those, its items."""
+    return all(_own_type(graph, part) or part in _STATELESS or part in allowed
+               or part.__module__ in ("abc", "collections") for part in kind.__mro__)
+
+
+def _state(value: Any) -> list[tuple[str, Any]]:
+    state = dict(getattr(value, "__dict__", {}))
+    for kind in type(value).__mro__:
+        slots = vars(kind).get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            if name.startswith("__") and not name.endswith("__"):
+                name = f"_{kind.__name__.lstrip('_')}{name}"
+            if name not in ("__dict__", "__weakref__") and hasattr(value, name):
+                state[name] = getattr(value, name)
+    return sorted(state.items())
+
+
+def is_task(value: Any) -> bool:
+    """Return whether a value is a task or a flow of this package."""
+    return any(kind.__module__ in _TASKS for kind in type(value).__mro__) and hasattr(value, "fn")
+
+
+def refer(graph: Graph, node: Node, label: str, value: Any, soft: bool = False) -> bytes | None:
+    """Link a node to a function, a class, a method or a library; None for other values."""
+    if is_task(value):
+        value = value.fn
+    if isinstance(value, (staticmethod, classmethod)):
+        value = value.__func__
+    if isinstance(value, functools._lru_cache_wrapper):
+        value = value.__wrapped__
+    if isinstance(value, types.FunctionType):
+        return _function(graph, node, label, value, soft)
+    if isinstance(value, type) and not isinstance(value, types.GenericAlias):
+        return _class(graph, node, label, value, soft)
+    if isinstance(value, types.MethodType):
+        return _method(graph, node, label, value, soft)
+    if isinstance(value, _BUILTIN):
+        return _builtin(graph, node, label, value)
+    if isinstance(value, types.ModuleType):
+        return _module(graph, node, label, value)
+    if isinstance(value, _OPERATORS):
+        kind, arguments = value.__reduce__()[:2]  # type: ignore[misc]  # a str only for globals
+        return _joined(kind.__name__, [describe(graph, node, arguments, label)])
+    if isinstance(value, (functools.partial, functools.partialmethod)):
+        return None
+    return _library_object(graph, node, label, value)
+
+
+def _function(graph: Graph, node: Node, label: str, fn: types.FunctionType, soft: bool) -> bytes:
+    module = str(fn.__globals__.get("__name__", ""))
+    if graph.origin(module) != "own" and importable(fn, fn.__module__, fn.__qualname__):
+        graph.library(node, label, module)
+        return f"library {module}.{fn.__qualname__}".encode()
+    name = fn.__qualname__.rpartition("<locals>.")[2]
+    graph.reach(node, label, fill="function", subject=fn, key=id(fn), kind="helper",
+                name=shown(graph, module, name), soft=soft)
+    return b"function"
+
+
+def _class(graph: Graph, node: Node, label: str, cls: type, soft: bool) -> bytes:
+    module = str(cls.__module__)
+    if graph.origin(module) != "own" and importable(cls, module, cls.__qualname__):
+        graph.library(node, label, module)
+        return f"library {module}.{cls.__qualname__}".encode()
+    graph.reach(node, label, fill="class", subject=cls, key=id(cls), kind="class", soft=soft,
+                name=shown(graph, module, cls.__qualname__.rpartition("<locals>.")[2]))
+    return b"class"
+
+
+def _method(graph: Graph, node: Node, label: str, method: types.MethodType, soft: bool) -> bytes:
+    target, fn = method.__self__, method.__func__
+    cls = target if isinstance(target, type) else type(target)
+    graph.methods[id(fn)] = cls
+    code = refer(graph, node, label, fn, soft) or describe(graph, node, fn, label)
+    return _joined("method", [code, describe(graph, node, target, f"{label}.__self__")])
+
+
+def _builtin(graph: Graph, node: Node, label: str, value: Any) -> bytes:
+    """Return the bytes of a function in C: its library and name, and what it is bound to."""
+    target = getattr(value, "__self__", None)
+    name = f"builtin {getattr(value, '__qualname__', value.__name__)}".encode()
+    owner = getattr(value, "__objclass__", None)
+    if owner is not None:
+        return _joined(name.decode(), [refer(graph, node, label, owner) or b""])
+    if target is None or isinstance(target, types.ModuleType):
+        module = str(value.__module__ or getattr(target, "__name__", ""))
+        if graph.origin(module) == "own":  # an extension of the user's own
+            loaded = _module(graph, node, label, target) if target is not None else b""
+            return _joined(name.decode(), [loaded])
+        graph.library(node, label, module)
+        return _joined(name.decode(), [module.encode()])
+    return _joined(name.decode(), [describe(graph, node, target, f"{label}.__self__")])
+
+
+def _module(graph: Graph, node: Node, label: str, module: types.ModuleType) -> bytes:
+    """Return the bytes of a module that is used as a value: it counts as a whole."""
+    from pathlib import Path
+
+    file = getattr(module, "__file__", None)
+    if graph.origin(module.__name__) != "own":
+        graph.library(node, label, module.__name__)
+        return f"module {module.__name__}".encode()
+    if file and Path(file).is_file():
+        graph.reach(node, label, fill="module", subject=(module.__name__, Path(file)),
+                    key=("module", str(file)), kind="module", name=module.__name__)
+    return b"module"
+
+
+def _library_object(graph: Graph, node: Node, label: str, value: Any) -> bytes | None:
+    """Return the bytes of something that a library has under its name, a ufunc say."""
+    name = getattr(value, "__qualname__", None) or getattr(value, "__name__", None)
+    if not callable(value) or not isinstance(name, str):
+        return None
+    for module in (getattr(value, "__module__", None), type(value).__module__.partition(".")[0]):
+        if isinstance(module, str) and graph.origin(module) != "own" and \
+                importable(value, module, name):
+            graph.library(node, label, module)
+            return f"library {module}.{name}".encode()
+    return None

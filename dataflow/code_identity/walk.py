@@ -1,0 +1,125 @@
+"""``code_identity``: from a function to everything it reaches.
+
+Lives here: the order of the work, and what is kept of it. Does not live here:
+what one part is (``functions.py``, ``classes.py``, ``values.py``).
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import FunctionType
+from typing import Any
+
+from dataflow.code_identity.classes import fill_class
+from dataflow.code_identity.functions import describe_callable, fill_function
+from dataflow.code_identity.graph import Graph, Node, Watch
+from dataflow.code_identity.names import fill_module
+from dataflow.code_identity.ownership import importable, origin_of
+from dataflow.code_identity.parts import CodeIdentity
+from dataflow.code_identity.values import fill_value, is_task
+from dataflow.exceptions import NotCacheable
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """An identity, and what must still be so for it to hold."""
+
+    identity: CodeIdentity
+    code: Any
+    defaults: Any
+    keyword_defaults: dict[str, Any] | None
+    watches: tuple[Watch, ...]
+
+    def holds(self, fn: FunctionType) -> bool:
+        return (fn.__code__ is self.code and fn.__defaults__ is self.defaults
+                and fn.__kwdefaults__ == self.keyword_defaults
+                and all(watch.holds() for watch in self.watches))
+
+
+_kept: weakref.WeakKeyDictionary[FunctionType, _Kept] = weakref.WeakKeyDictionary()
+_one_at_a_time = threading.RLock()
+
+
+def code_identity(fn: Callable[..., Any]) -> CodeIdentity:
+    """Return what the code of a function is, with everything of the user's own that it reaches.
+
+    Parameters
+    ----------
+    fn
+        A function, method, partial, class or callable object; a task or flow
+        stands for its function.
+
+    Returns
+    -------
+    CodeIdentity
+        The same in each process and on each version of Python for the same
+        source. It is kept, and made again when a global name that was read
+        stands for another object; a constant that changed in place is not
+        looked at again.
+
+    Raises
+    ------
+    NotCacheable
+        Something that it reaches has no digest (a lock, a file, a client) or
+        cannot be found; the text names the way there.
+
+    Notes
+    -----
+    Some milliseconds for the first call, some microseconds after.
+    """
+    target: Any = fn.fn if is_task(fn) else fn
+    if not callable(target):
+        raise NotCacheable.because(f"{target!r}"[:60], "is no function", "give a callable")
+    with _one_at_a_time:
+        if not isinstance(target, FunctionType):
+            return _made(target)[0]
+        kept = _kept.get(target)
+        if kept is None or not kept.holds(target):
+            identity, watches = _made(target)
+            kept = _kept[target] = _Kept(identity, target.__code__, target.__defaults__,
+                                         target.__kwdefaults__, watches)
+        return kept.identity
+
+
+def _made(fn: Any) -> tuple[CodeIdentity, tuple[Watch, ...]]:
+    name = getattr(fn, "__qualname__", None) or type(fn).__qualname__
+    name = name.rpartition("<locals>.")[2]
+    graph = Graph(name, _own_top(fn))
+    space = getattr(fn, "__globals__", {})
+    graph.home = str(space.get("__name__") or getattr(fn, "__module__", None) or "")
+    plain = isinstance(fn, FunctionType) and graph.origin(graph.home) == "own"
+    graph.reach(None, "", fill="function", subject=fn, key=id(fn) if plain else "itself",
+                kind="function", name=name)
+    while (node := graph.next()) is not None:
+        _fill(graph, node, plain)
+    # the same name is often read in several places
+    watches = {(id(watch.owner()), watch.name): watch for watch in graph.watches}
+    return graph.identity(), tuple(watches.values())
+
+
+def _fill(graph: Graph, node: Node, plain: bool) -> None:
+    if node is graph.nodes[0] and not plain:
+        describe_callable(graph, node, node.subject)
+    elif node.fill == "function":
+        fill_function(graph, node)
+    elif node.fill == "class":
+        fill_class(graph, node)
+    elif node.fill == "value":
+        fill_value(graph, node)
+    elif node.fill == "module":
+        fill_module(graph, node)
+    else:
+        node.content, node.text = f"{node.name} {node.subject}".encode(), node.subject
+
+
+def _own_top(fn: Any) -> str | None:
+    """Return the installed package that is the user's own: that of a function made a task in it."""
+    if not isinstance(fn, FunctionType):
+        return None
+    module = str(fn.__globals__.get("__name__", ""))
+    if origin_of(module) != "library" or importable(fn, fn.__module__, fn.__qualname__):
+        return None
+    return module.partition(".")[0]
