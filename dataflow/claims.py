@@ -1,76 +1,55 @@
-"""The port to claims on cache keys: one computes, everybody else waits for it.
+"""Claims on cache keys as a process uses them: how they are reached, and who owns one.
 
-Lives here: what a claim is, who owns one, whether that process still lives.
-Adapters live in ``claiming/``. Does not live here: what is done with a key that
-somebody else claims (``worker/``), where values are kept (``packs/``).
-
-A claim is a lease on the keys of a batch. It ends when it is released, when its
-time is over, or when the process that took it is known to be dead.
+Lives here: :func:`claims_at`, the name of an owner, whether that process still
+lives. Does not live here: the port (``claim.py``), its adapters (``claiming/``).
 """
 
 from __future__ import annotations
 
-import abc
 import functools
 import os
 import socket
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+import threading
 
-KEY_BYTES = 16
+from dataflow.claim import Address, Claims, Grant
 
+__all__ = [
+    "Address", "Claims", "Grant", "claims_at", "owner_alive", "owner_of_this_process",
+    "this_host", "this_machine",
+]
 
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """What :meth:`Claims.take` answers."""
-
-    id: int | None  # of the claim; None where nothing was granted
-    denied: frozenset[int] = frozenset()  # positions in the keys that somebody else is computing
+_opened: dict[tuple[int, Address], Claims] = {}
+_opening = threading.Lock()
 
 
-class Claims(abc.ABC):
-    """Where keys are claimed. Safe to use from many threads, processes, and after a fork.
+def claims_at(address: Address) -> Claims | None:
+    """Return the claims at an address, the same for the whole process.
 
-    Every method raises :class:`dataflow.exceptions.StoreError` and nothing else when the
-    place of the claims fails; nothing was claimed or released then.
+    None where this process cannot reach them: on another machine than a file is
+    on, or in another process than the one in whose memory they are.
+
+    Raises
+    ------
+    StoreError
+        They should be there but cannot be opened.
     """
+    place = os.getpid(), address
+    found = _opened.get(place)
+    if found is not None:
+        return found
+    with _opening:
+        found = _opened.get(place) or address.reached()
+        if found is not None:
+            _opened[place] = found
+        return found
 
-    @abc.abstractmethod
-    def take(
-        self, partition: str, keys: Sequence[bytes], owner: str, *, now_s: float, lease_s: float
-    ) -> Grant:
-        """Claim what nobody has, in one short transaction.
 
-        Parameters
-        ----------
-        partition
-            Keys of different partitions never meet.
-        keys
-            16 bytes each. Of equal ones the first can be granted, the others are denied.
-        owner
-            See :func:`owner_of_this_process`. Its own other claims are in its way as
-            anybody's are: another thread may have taken them.
-        now_s, lease_s
-            Epoch seconds; the claim ends at ``now_s + lease_s`` unless it is renewed.
-        """
+def _forget_after_fork() -> None:
+    global _opening
+    _opening = threading.Lock()
 
-    @abc.abstractmethod
-    def release(self, claim_id: int) -> None:
-        """Give the keys of a claim free. One that has ended already is no error."""
 
-    @abc.abstractmethod
-    def renew(self, claim_ids: Iterable[int], until_s: float) -> None:
-        """Let claims that have not ended live until then, epoch seconds."""
-
-    @property
-    @abc.abstractmethod
-    def address(self) -> Any:
-        """What another process opens the same claims by, with :func:`claims_at`; small, pickled."""
-
-    @abc.abstractmethod
-    def close(self) -> None:
-        """Give connections back. Claims stay."""
+os.register_at_fork(after_in_child=_forget_after_fork)
 
 
 def owner_of_this_process() -> str:
@@ -80,7 +59,7 @@ def owner_of_this_process() -> str:
 
 @functools.lru_cache(maxsize=8)  # by pid: a forked child is another owner
 def _owner(pid: int) -> str:
-    return f"{this_host()}:{pid}:{_start_of(pid)}"
+    return f"{this_host()}:{pid}:{_start_of(pid)}"  # its own start is always known
 
 
 def owner_alive(owner: str) -> bool | None:
@@ -97,6 +76,11 @@ def owner_alive(owner: str) -> bool | None:
     if start.partition(".")[0] != here.partition(".")[0]:
         return None
     return _start_of(int(pid)) == start
+
+
+def this_machine() -> str:
+    """Return what tells this running kernel from any other: memory is shared within it alone."""
+    return _boot() if _boot() != "0" else socket.gethostname()
 
 
 @functools.cache
@@ -117,7 +101,7 @@ _FIRST_PID_SPACE = "4026531836"  # of Linux itself, outside of all containers
 def _boot() -> str:
     try:
         with open("/proc/sys/kernel/random/boot_id") as file:
-            return file.read(8)
+            return file.read(13)
     except OSError:
         return "0"
 

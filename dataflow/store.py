@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from dataflow.outcomes import Attempt, Code, ErrorRecord, LogLine, Span
 
 if TYPE_CHECKING:
-    from dataflow.claims import Claims
+    from dataflow.claim import Claims
 
 PICKLED_BYTES = 16 * 1024
 """An element's exception is kept as an object up to this size, else only its texts are."""
@@ -433,9 +433,9 @@ class Store(abc.ABC):
     def keys(self, flow_run_id: str, call: int, indexes: Iterable[int]) -> dict[int, bytes]:
         """Return the cache keys of elements, of those that have an outcome and a key."""
 
+    @abc.abstractmethod
     def claims(self) -> Claims:
-        """Return where cache keys are claimed by those who compute them."""
-        raise NotImplementedError
+        """Return where cache keys are claimed by those who compute them; always the same."""
 
     @abc.abstractmethod
     def close(self) -> None:

@@ -8,12 +8,14 @@ file needs.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+
+from tests.postgres_support import OVERRIDE, NoServer, Server
 
 if TYPE_CHECKING:
     from distributed import Client, LocalCluster
@@ -57,6 +59,39 @@ def dataflow_home(_homes: Path, monkeypatch: pytest.MonkeyPatch,
     home = _homes / f"{abs(hash(request.node.nodeid)):x}"
     monkeypatch.setenv("DATAFLOW_HOME", str(home))
     return home
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Count a test as failed that was skipped for want of a server, where CI=true."""
+    report = yield
+    if report.skipped and os.environ.get("CI") == "true" and isinstance(report.longrepr, tuple):
+        reason = report.longrepr[2].removeprefix("Skipped: ")
+        if reason.startswith("no server:"):
+            report.outcome = "failed"
+            report.longrepr = f"{item.nodeid} must not be skipped where CI=true: {reason}"
+    return report
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Server]:
+    """Return a PostgreSQL server, one for all tests; skips where there is none."""
+    pytest.importorskip("psycopg", reason="no server: psycopg is not installed")
+    try:
+        server = Server(OVERRIDE)
+    except NoServer as error:
+        pytest.skip(f"no server: {error}")
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def postgres_url(postgres_server: Server) -> Iterator[str]:
+    """Return the URL of an empty database."""
+    with postgres_server.database() as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

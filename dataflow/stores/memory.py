@@ -10,6 +10,8 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+from dataflow.claiming.memory_claims import MemoryClaims
+from dataflow.claims import Claims
 from dataflow.exceptions import RunFenced, StoreError
 from dataflow.outcomes import FIRST_FINAL, Attempt, Code, ErrorRecord, LogLine
 from dataflow.store import (
@@ -70,6 +72,7 @@ class MemoryStore(Store):
     def __init__(self) -> None:
         self._runs: dict[str, _Run] = {}
         self._codes: dict[str, str] = {}
+        self._claims = MemoryClaims()
         self._turn = threading.RLock()
 
     def write(self, flow_run_id: str, gulp: Gulp) -> None:
@@ -279,6 +282,9 @@ class MemoryStore(Store):
                     if element is not None and element.key is not None:
                         found.setdefault(index, element.key)
             return found
+
+    def claims(self) -> Claims:
+        return self._claims
 
     def close(self) -> None:
         """Do nothing: there is nothing to give back."""

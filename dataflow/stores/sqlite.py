@@ -10,11 +10,6 @@ process at any moment; a power cut may take the last commits, never the file.
 
 from __future__ import annotations
 
-import errno
-import os
-import sqlite3
-import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,14 +17,17 @@ from typing import Any
 from sqlalchemy import URL, Connection, create_engine, event
 from sqlalchemy.dialects.sqlite import insert
 
+from dataflow.claiming.sqlite_claims import SqliteClaims
+from dataflow.claims import Claims
 from dataflow.exceptions import StoreError
+from dataflow.sqlite_files import identity, make_file, use_wal
 from dataflow.store import Gulp
 from dataflow.stores.errors import translated
 from dataflow.stores.sql import SqlStore
 
-_making = threading.Lock()
-_WAL_PAUSE_S = 0.005
 _WAL_LIMIT_BYTES = 16 * 1024 * 1024  # the WAL file is cut back to this after a checkpoint
+CLAIMS = "claims.db"
+"""Name of the file beside the store's in which claims are kept."""
 
 
 class SqliteStore(SqlStore):
@@ -55,7 +53,7 @@ class SqliteStore(SqlStore):
         self.path = Path(path).absolute()
         where = str(self.path)
         with translated(where, "open"):
-            _make_file(self.path)
+            make_file(self.path)
             engine = create_engine(
                 URL.create("sqlite", database=where),
                 connect_args={"timeout": busy_timeout_s, "cached_statements": 64},
@@ -68,7 +66,17 @@ class SqliteStore(SqlStore):
         except BaseException:
             engine.dispose()
             raise
-        self._file = _identity(self.path)
+        self._file = identity(self.path)
+        self._claims = SqliteClaims(self.path.with_name(CLAIMS))
+
+    def claims(self) -> Claims:
+        """Return the claims in a file of their own, made beside the store's at the first use."""
+        return self._claims
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._claims.close()
+        super().close()
 
     def write(self, flow_run_id: str, gulp: Gulp) -> None:
         """Write a gulp; see the port. A file that was moved or deleted is noticed here."""
@@ -82,7 +90,7 @@ class SqliteStore(SqlStore):
 
     def _check(self) -> None:
         """Raise where the file has no name any more: SQLite would go on writing into it."""
-        if _identity(self.path) != self._file:
+        if identity(self.path) != self._file:
             raise StoreError(
                 f"Cannot write to the run store {self.path}: the file was moved, deleted or "
                 "replaced while it was in use. Nothing was changed. What to do: put it back; "
@@ -91,63 +99,15 @@ class SqliteStore(SqlStore):
             )
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        seen = os.stat(path)
-    except OSError:
-        return None
-    return seen.st_dev, seen.st_ino
-
-
-def _make_file(path: Path) -> None:
-    """Make the file with its folders where it is missing; raise OSError where it cannot be used.
-
-    A file that is there is never opened by us: closing it again would drop the
-    locks that SQLite holds on it in this process (POSIX locks belong to the
-    process), and another process could then delete the WAL under our feet.
-    """
-    with _making:
-        missing = [folder for folder in path.parents if not folder.exists()]
-        for folder in reversed(missing):
-            folder.mkdir(mode=0o700, exist_ok=True)
-        try:
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-        except FileExistsError:
-            _check_file(path)
-
-
-def _check_file(path: Path) -> None:
-    if path.is_dir():
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    if not os.access(path, os.R_OK | os.W_OK):
-        read_only = os.statvfs(path).f_flag & os.ST_RDONLY
-        code = errno.EROFS if read_only else errno.EACCES
-        raise OSError(code, os.strerror(code))
-
-
 def _set_up(connection: Any, record: Any) -> None:
     connection.isolation_level = None  # sqlite3 begins nothing by itself: _begin does
-    _use_wal(connection)
+    use_wal(connection)
     for setting in (
         "synchronous = NORMAL",
         f"journal_size_limit = {_WAL_LIMIT_BYTES}",
         "cache_size = -8192",  # KiB
     ):
         connection.execute(f"PRAGMA {setting}")
-
-
-def _use_wal(connection: Any) -> None:
-    """Turn WAL on. SQLite does not wait where several turn it on at once in a new file: we do."""
-    (patience_ms,) = connection.execute("PRAGMA busy_timeout").fetchone()
-    until = time.monotonic() + patience_ms / 1000
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            return
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
-                raise
-        time.sleep(_WAL_PAUSE_S)
 
 
 def _begin(connection: Connection) -> None:
