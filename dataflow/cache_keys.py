@@ -29,7 +29,7 @@ from dataflow.cache_policies import (
     policy_parts,
 )
 from dataflow.exceptions import NotCacheable
-from dataflow.hashing import digest
+from dataflow.hashing import digest, script_name
 from dataflow.partitions import SHARED
 
 KEY_BYTES = 16
@@ -112,6 +112,9 @@ class KeyRecipe:
         Policies that are asked per element.
     shape
         None where arguments do not count.
+    script
+        The script's name, by which its classes count: whoever makes keys in another
+        process does so ``with within_script(recipe.script)`` (``hashing/names.py``).
     """
 
     task_name: str
@@ -122,6 +125,7 @@ class KeyRecipe:
     run_id: str | None = None
     flow_parameters: str | None = None
     user: tuple[CachePolicy, ...] = ()
+    script: str | None = None
     version: int = _FORMAT
 
     @property
@@ -165,7 +169,7 @@ def recipe_of(policy: CachePolicy, task: TaskFacts, run: RunFacts) -> KeyRecipe 
             name for part in parts if isinstance(part, Inputs) and part not in user
             for name in part.exclude),
         run_id=run.run_id if RunId in kinds else None,
-        flow_parameters=flow_parameters, user=user,
+        flow_parameters=flow_parameters, user=user, script=script_name(),
     )
 
 

@@ -19,6 +19,7 @@ from typing import Any, Self
 
 from dataflow.exceptions import DefinitionError, DefinitionTypeError
 from dataflow.partitions import partition_of
+from dataflow.signatures import name_of
 
 KeyFunction = Callable[[Any, dict[str, Any]], str | None]
 
@@ -125,6 +126,10 @@ class CachePolicy:
         _check_name(name)
         return self
 
+    def __str__(self) -> str:
+        """Return the policy as one writes it."""
+        return _WRITTEN.get(type(self), type(self).__name__)
+
     def _with(self, settings: Mapping[str, Any]) -> Self:
         if all(getattr(self, name) is value for name, value in settings.items()):
             return self
@@ -150,6 +155,9 @@ class CacheKeyFnPolicy(CachePolicy):
                     flow_parameters: dict[str, Any], **kwargs: Any) -> str | None:
         """Return what the function returns."""
         return None if self.cache_key_fn is None else self.cache_key_fn(task_ctx, inputs)
+
+    def __str__(self) -> str:
+        return f"cache_key_fn {name_of(self.cache_key_fn)!r}" if self.cache_key_fn else "NO_CACHE"
 
 
 @dataclass
@@ -190,6 +198,9 @@ class CompoundCachePolicy(CachePolicy):
         new = copy.copy(self)
         new.policies = [policy - name for policy in self.policies]
         return new
+
+    def __str__(self) -> str:
+        return " + ".join(map(str, self.policies)) or "NO_CACHE"
 
 
 @dataclass
@@ -277,6 +288,10 @@ class Inputs(CachePolicy):
         new.exclude = sorted({*self.exclude, name})
         return new
 
+    def __str__(self) -> str:
+        return " - ".join(["INPUTS", *map(repr, self.exclude)]) if is_built_in(self) else (
+            type(self).__name__)
+
 
 def task_input_hash(context: Any, arguments: dict[str, Any]) -> str | None:
     """Return a key by task, code and inputs; a ``cache_key_fn`` that old flows name."""
@@ -339,6 +354,10 @@ def _hex(value: Any, name: str = "value") -> str:
     return digest(value, name=name).hex()
 
 
+_WRITTEN: dict[type, str] = {
+    _None: "NO_CACHE", TaskSource: "TASK_SOURCE", FlowParameters: "FLOW_PARAMETERS",
+    RunId: "RUN_ID",
+}
 INPUTS = Inputs()
 NONE = _None()
 NO_CACHE = _None()

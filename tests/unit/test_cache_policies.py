@@ -214,6 +214,17 @@ def test_a_subclass_of_a_built_in_policy_is_a_users():
     assert [type(part) for part in cache_policies.policy_parts(Mine() + INPUTS)] == [Mine, Inputs]
 
 
+@pytest.mark.parametrize(("policy", "text"), [
+    (DEFAULT, "INPUTS + TASK_SOURCE + RUN_ID"),
+    (INPUTS - "b" - "a" + FLOW_PARAMETERS, "INPUTS - 'a' - 'b' + FLOW_PARAMETERS"),
+    (NO_CACHE, "NO_CACHE"),
+    (CacheKeyFnPolicy(cache_key_fn=load) + RUN_ID, "cache_key_fn 'load' + RUN_ID"),
+    (ByNumber(number=3), "ByNumber"),
+])
+def test_a_policy_is_written_as_one_writes_it(policy, text):
+    assert str(policy) == text
+
+
 def test_task_input_hash_tells_tasks_and_inputs_apart():
     one = task_input_hash(context(load), {"path": "a"})
     assert one == task_input_hash(context(load), {"path": "a"})
