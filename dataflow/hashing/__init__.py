@@ -25,7 +25,8 @@ What has a rule
   anything that has a digest
 
 A class is called by the name of its module, and a script by its file's, so that it is the
-same whether it runs or is imported. The values of ``functools.cached_property`` do not count.
+same whether it runs or is imported; what hashes classes of another process's script says so
+(:func:`within_script`). The values of ``functools.cached_property`` do not count.
 
 Same or apart
 -------------
@@ -89,6 +90,9 @@ from __future__ import annotations
 
 from dataflow.hashing.explain import Leaf, changed_leaves, leaves
 from dataflow.hashing.kinds import register
+from dataflow.hashing.names import script_name, within_script
 from dataflow.hashing.walk import digest
 
-__all__ = ["Leaf", "changed_leaves", "digest", "leaves", "register"]
+__all__ = [
+    "Leaf", "changed_leaves", "digest", "leaves", "register", "script_name", "within_script",
+]

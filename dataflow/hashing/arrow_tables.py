@@ -76,14 +76,12 @@ def _pieces(value: Any) -> tuple[Any, ...]:
         return missing, _numbers(value.view(f"int{kind.bit_width}"), 0)
     if pa.types.is_struct(kind):
         return missing, *value.flatten()
-    if pa.types.is_map(kind):
-        return missing, *_map(value)
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         lengths = _numbers(pc.list_value_length(value).cast(pa.int64()), 0)
         return missing, lengths, value.flatten()
     if pa.types.is_fixed_size_list(kind):
         return missing, value.flatten()
-    return (value.to_pylist(),)  # decimals, unions, intervals, views of lists: one by one
+    return (value.to_pylist(),)  # decimals, maps, unions, intervals, views of lists: one by one
 
 
 def strings_of(value: Any) -> Strings:
@@ -128,16 +126,6 @@ def _numbers(value: Any, zero: float) -> Any:
     if value.null_count:
         value = value.fill_null(pa.scalar(zero, value.type))
     return value.to_numpy(zero_copy_only=False)
-
-
-def _map(value: Any) -> tuple[Any, ...]:
-    """Return lengths, keys and items of a map, those of nulls left out."""
-    lengths = pc.list_value_length(value) if hasattr(pc, "list_value_length") else None
-    present = value.filter(value.is_valid()) if value.null_count else value
-    counts = _numbers(pc.fill_null(lengths, 0).cast(pa.int64()), 0)
-    first, last = (present.offsets[0].as_py(), present.offsets[-1].as_py()) if len(present) else (
-        0, 0)
-    return counts, present.keys[first:last], present.items[first:last]
 
 
 def _scalar(value: Any) -> Contents:

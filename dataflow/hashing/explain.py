@@ -58,7 +58,10 @@ def leaves(value: Any, *, name: str, limit: int = 200) -> list[Leaf]:
         path, part, depth = waiting.pop()
         inner = None
         if depth < _DEEPEST and id(part) not in seen:
-            inner = _inner(part, limit - len(found) - len(waiting))
+            try:
+                inner = _inner(part, limit - len(found) - len(waiting))
+            except Exception:  # a property of a user's class
+                inner = None
         if not inner:
             found.append(_leaf(path, part))
             continue

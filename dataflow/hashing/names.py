@@ -1,25 +1,54 @@
 """What a class is called in a key: the same in a script that runs and one that is imported.
 
-Lives here: names of classes and functions. Does not live here: what is in them.
+Lives here: names of classes and functions, and the name of the script. Does not
+live here: what is in them.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import PurePath
-from typing import Any
+from typing import Any, Final
+
+_SCRIPTS: Final = frozenset({"__main__", "__mp_main__"})
+_script: ContextVar[str | None] = ContextVar("dataflow_script", default=None)
 
 
-def module_name(name: str) -> str:
-    """Return the name of a module; a script's is the stem of its file, not ``__main__``."""
-    if name != "__main__":
-        return name
+def script_name() -> str | None:
+    """Return the name under which the running script would be imported; None: it has none."""
+    said = _script.get()
+    if said is not None:
+        return said
     main = sys.modules.get("__main__")
     spec = getattr(main, "__spec__", None)
     if spec is not None and spec.name:  # python -m package.module
         return str(spec.name).removesuffix(".__main__")
     file = getattr(main, "__file__", None)
-    return PurePath(file).stem if file else name
+    return PurePath(file).stem if file and not file.startswith("<") else None
+
+
+@contextmanager
+def within_script(name: str | None) -> Iterator[None]:
+    """Say which script's classes come by: a worker has another ``__main__`` than its driver.
+
+    Parameters
+    ----------
+    name
+        :func:`script_name` of the process that sent them; None: nothing is said.
+    """
+    token = _script.set(name)
+    try:
+        yield
+    finally:
+        _script.reset(token)
+
+
+def module_name(name: str) -> str:
+    """Return the name of a module; a script's is the one under which it would be imported."""
+    return (script_name() or name) if name in _SCRIPTS else name
 
 
 def class_name(cls: type) -> str:

@@ -166,6 +166,8 @@ def _pydantic(cls: type) -> Rule:
 def _why_not_plain(cls: type) -> tuple[str, str | None] | None:
     """Return what a value of the class is, and what to do about it; None: it is plain."""
     called = type_name(cls)
+    if cls is object:
+        return ("is an object()", "it is equal to nothing but itself; use an enum")
     if hasattr(cls, "__next__"):
         return (f"is an iterator ({called})", "looking at it would use it up; pass a list")
     if issubclass(cls, Future) or hasattr(cls, "add_done_callback"):

@@ -109,6 +109,8 @@ def _dtype_text(dtype: Any) -> str:
         return f"str {dtype.na_value is pd.NA}"
     if isinstance(dtype, pd.CategoricalDtype):
         return f"category {dtype.ordered}"
+    if isinstance(dtype, np.dtype):
+        return f"numpy {dtype}"
     return f"{type(dtype).__name__} {dtype}"
 
 

@@ -33,7 +33,7 @@ from dataflow.hashing.contents import (
     by_position,
     pairs_of,
 )
-from dataflow.hashing.encoding import SCALARS, head, of_chunks, sequence_head
+from dataflow.hashing.encoding import head, of_chunks, sequence_head
 from dataflow.hashing.names import class_name
 from dataflow.hashing.objects import attributes_of
 
@@ -147,7 +147,7 @@ EXACT: dict[type, Rule] = {
 
 
 def family_rule(cls: type) -> Rule | None:
-    """Return the rule for paths, named tuples, exceptions and time zones of libraries."""
+    """Return the rule for paths, named tuples and time zones of libraries."""
     if issubclass(cls, pathlib.PurePath):
         return _path(cls)
     if issubclass(cls, tuple) and hasattr(cls, "_fields"):
@@ -163,8 +163,6 @@ def family_rule(cls: type) -> Rule | None:
 
         subclass = _subclass(cls, tuple)
         return named
-    if issubclass(cls, BaseException):
-        return _subclass(cls, BaseException)
     if cls.__module__.partition(".")[0] == "pytz":
         return _made("pytz", lambda value: [
             value.zone, getattr(value, "_utcoffset", None), getattr(value, "_tzname", None)])
@@ -188,6 +186,8 @@ _BASES: dict[type, Callable[[Any], Any]] = {
     set: lambda value: set(set.__iter__(value)),
     frozenset: lambda value: frozenset(frozenset.__iter__(value)),
     collections.deque: lambda value: [value.maxlen, *collections.deque.__iter__(value)],
+    OSError: lambda value: [value.args, value.filename, value.filename2],
+    ImportError: lambda value: [value.args, value.name, value.path],
     BaseException: lambda value: value.args,
     dt.datetime: lambda value: [getattr(value, name) for name in _WHEN.split()],
     dt.date: lambda value: [value.year, value.month, value.day],
@@ -212,10 +212,7 @@ def _subclass(cls: type, base: type) -> Rule:
     name = class_name(cls)
     attributes = attributes_of(cls)
     start = head("subclass", 3)
-    label = by_names(["", "", ""])
-    if base in SCALARS or base in (tuple, list, BaseException):
-        def label(n: int) -> str:
-            return ".args" if n == 1 and base is BaseException else ""
+    label = by_names(["", ".args" if base is BaseException else "", ""])
 
     def rule(value: Any) -> Contents:
         return Contents(start, (name, content(value), attributes(value)), label)

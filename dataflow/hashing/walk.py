@@ -20,7 +20,7 @@ from hashlib import blake2b
 from typing import Any, Final
 
 from dataflow.exceptions import NotCacheable
-from dataflow.hashing.contents import Contents, Order, Refused
+from dataflow.hashing.contents import Contents, Order, Refused, type_name
 from dataflow.hashing.encoding import (
     DIGEST_BYTES,
     SCALARS,
@@ -188,7 +188,10 @@ class Walk:
         try:
             contents = rule_of(type(value))(value)
         except Refused as refused:
-            raise self._error(refused, value) from refused.__cause__
+            raise self._error(refused) from refused.__cause__
+        except Exception as error:  # a property or an iterator of a user's class
+            reason = f"is a {type_name(type(value))}, and a look at it raised {error!r:.80}"
+            raise self._error(Refused(reason, "the cause is chained")) from error
         if isinstance(contents, bytes):
             if contents[:1] == b"x":  # a long buffer; the rest is cheaper made again than kept
                 self._known[key] = (value, contents)
@@ -216,13 +219,13 @@ class Walk:
 
     def _check_limits(self, key: int) -> None:
         if len(self._stack) >= _DEEPEST:
-            raise self._error(Refused(f"is nested deeper than {_DEEPEST:,} levels"), None)
+            raise self._error(Refused(f"is nested deeper than {_DEEPEST:,} levels"))
         if key in self._cyclic:
             self._revisits += 1
             if self._revisits > _MOST_REVISITS:
-                raise self._error(Refused("is part of too many cycles through each other"), None)
+                raise self._error(Refused("is part of too many cycles through each other"))
 
-    def _error(self, refused: Refused, value: Any) -> NotCacheable:
+    def _error(self, refused: Refused) -> NotCacheable:
         labels = [frame.contents.label(frame.count - 1) for frame in self._stack]
         path = self._name + "".join(labels)
         name = self._name
