@@ -112,6 +112,8 @@ class KeyRecipe:
         Policies that are asked per element.
     shape
         None where arguments do not count.
+    needs_text
+        Without an answer of ``user`` there is no key: nothing else tells runs apart.
     script
         The script's name, by which its classes count: whoever makes keys in another
         process does so ``with within_script(recipe.script)`` (``hashing/names.py``).
@@ -125,6 +127,7 @@ class KeyRecipe:
     run_id: str | None = None
     flow_parameters: str | None = None
     user: tuple[CachePolicy, ...] = ()
+    needs_text: bool = False
     script: str | None = None
     version: int = _FORMAT
 
@@ -158,12 +161,14 @@ def recipe_of(policy: CachePolicy, task: TaskFacts, run: RunFacts) -> KeyRecipe 
     if FlowParameters in kinds and run.parameters:
         flow_parameters = digest(dict(run.parameters), name="flow parameters").hex()
     user = tuple(part for part in parts if not is_built_in(part))
-    ours = bool(shape or flow_parameters or kinds & {TaskSource, RunId})
-    if not ours and not user:
+    says_something = bool(shape or flow_parameters or kinds & {TaskSource, RunId})
+    if not says_something and not user:
         return None
+    ours = len(user) < len(parts)
     wants_code = TaskSource in kinds or (ours and not task.alone)
     return KeyRecipe(
         task_name=task.name, partition=task.partition if ours else SHARED,
+        needs_text=not says_something,
         code=task.code().hex() if wants_code else None, shape=shape,
         exclude=frozenset(
             name for part in parts if isinstance(part, Inputs) and part not in user

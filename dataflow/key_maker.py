@@ -90,6 +90,8 @@ class KeyMaker:
         texts: list[tuple[int, str]] = []
         if self.recipe.user:
             texts = self._texts(context)
+            if not texts and self.recipe.needs_text:
+                return None
             if self.recipe.partition == SHARED:
                 return _shared_key(texts)
         plan = self._plan(args, kwargs)
@@ -203,9 +205,7 @@ class KeyMaker:
         return texts
 
 
-def _shared_key(texts: list[tuple[int, str]]) -> bytes | None:
-    if not texts:
-        return None
+def _shared_key(texts: list[tuple[int, str]]) -> bytes:
     if len(texts) == 1:
         return user_key(texts[0][1])
     return digest(("dataflow shared key", texts))

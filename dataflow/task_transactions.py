@@ -11,7 +11,8 @@ own, opened around it::
         value = ...                 # an exception rolls back what is around too
         task_completed(task, value, own)
 
-What is submitted in a block joins the block's transaction at its end.
+What is submitted in a block joins the block's transaction at its end. A task run that is
+Cached joins none: another run did its work, and committed it.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ def task_completed(task: Any, value: Any, own: BaseTransaction,
         Opened around the run. Inside of another it commits when that one does, with
         mode EAGER at its own end; alone it commits at its own end.
     rolled_back
-        Called after the hooks of a rollback: to record the state RolledBack.
+        Called after the hooks of a rollback: to record the state RolledBack, and to take
+        back a result that was kept, since what it stands for is undone.
     """
     own.stage(value, list(task.on_rollback_hooks), list(task.on_commit_hooks))
     own.when_rolled_back = rolled_back

@@ -105,9 +105,9 @@ class BaseTransaction:
         self.key = key
         self.store: RecordStore | None = store_of(store) if key else None
         self.parent = parent
-        self.commit_mode = _first(
+        self.commit_mode: CommitMode = _first(
             CommitMode, commit_mode, parent and parent.commit_mode, CommitMode.LAZY)
-        self.isolation_level = _first(
+        self.isolation_level: IsolationLevel = _first(
             IsolationLevel, isolation_level, parent and parent.isolation_level,
             IsolationLevel.READ_COMMITTED)
         self._asked = commit_mode, isolation_level
@@ -148,8 +148,8 @@ class BaseTransaction:
                              "in this transaction, nor in one around it")
         return default
 
-    def stage(self, value: Any, on_rollback_hooks: list[TransactionHook] | None = None,
-              on_commit_hooks: list[TransactionHook] | None = None) -> None:
+    def stage(self, value: Any, on_rollback_hooks: Iterable[TransactionHook] | None = None,
+              on_commit_hooks: Iterable[TransactionHook] | None = None) -> None:
         """Say what is to be committed; without effect where it is committed already.
 
         Parameters

@@ -159,6 +159,8 @@ def _gather(txn: BaseTransaction) -> Steps:
             if not state.is_completed():
                 completed = False
                 continue
+            if state.name == "Cached":  # another run did it, and committed it
+                continue
             child = txn.new_child()
             child.stage(None, run.on_rollback, run.on_commit)
             if run.rolled_back is not None:

@@ -334,6 +334,15 @@ def test_a_custom_policy_added_to_a_built_in_one_tells_tasks_apart():
     assert asked(policy, "never") == asked(INPUTS, "never")
 
 
+def test_a_custom_policy_added_to_one_that_says_nothing_tells_tasks_apart():
+    policy = INPUTS + ByDay()
+    recipe = recipe_of(policy, facts(nothing), RUN)
+    assert recipe.partition == facts(nothing).partition
+    never = KeyMaker(recipe_of(FLOW_PARAMETERS + ByDay(), facts(), RunFacts("run-1", {})))
+    assert never.key(("never",), {}, element(load, "never")) is None
+    assert never.key(("a",), {}, element(load, "a")) not in (None, user_key("day-1"))
+
+
 def test_a_subclass_of_a_built_in_policy_is_asked():
     class Always(Inputs):
         def compute_key(self, task_ctx, inputs, flow_parameters, **kwargs):

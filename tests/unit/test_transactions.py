@@ -533,8 +533,11 @@ class Futures:
 
     def __init__(self, called, *kinds):
         self.called = called
-        self.states = [SimpleNamespace(is_completed=lambda kind=kind: kind == "COMPLETED")
-                       for kind in kinds]
+        self.states = [
+            SimpleNamespace(is_completed=lambda kind=kind: kind != "FAILED",
+                            name="Cached" if kind == "CACHED" else "Completed")
+            for kind in kinds
+        ]
 
     def wait(self):
         self.called.append("waited")
@@ -566,6 +569,14 @@ def test_what_is_submitted_and_completes_is_rolled_back_with_the_block(hook, cal
                            lambda state: called.append(futures.states.index(state)))
             raise Broken
     assert called == ["waited", "undo m", 2, "undo m", 0]
+
+
+def test_what_is_cached_has_no_part_in_the_block(hook, called):
+    with pytest.raises(Broken):
+        with transaction() as txn:
+            task_submitted(a_task(hook, "m"), Futures(called, "CACHED", "COMPLETED"), txn)
+            raise Broken
+    assert called == ["waited", "undo m"]
 
 
 def test_what_is_submitted_and_fails_rolls_back_the_block(hook, called):
