@@ -19,7 +19,6 @@ from typing import Any, Self
 
 from dataflow.exceptions import DefinitionError, DefinitionTypeError
 from dataflow.partitions import partition_of
-from dataflow.signatures import name_of
 
 KeyFunction = Callable[[Any, dict[str, Any]], str | None]
 
@@ -157,7 +156,9 @@ class CacheKeyFnPolicy(CachePolicy):
         return None if self.cache_key_fn is None else self.cache_key_fn(task_ctx, inputs)
 
     def __str__(self) -> str:
-        return f"cache_key_fn {name_of(self.cache_key_fn)!r}" if self.cache_key_fn else "NO_CACHE"
+        fn = self.cache_key_fn
+        name = getattr(fn, "__name__", None) or type(fn).__name__  # a partial has none
+        return "NO_CACHE" if fn is None else f"cache_key_fn {name!r}"
 
 
 @dataclass

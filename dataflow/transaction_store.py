@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from dataflow.cache_keys import user_key
 from dataflow.exceptions import CorruptResult, DefinitionTypeError
 from dataflow.partitions import SHARED
+from dataflow.result_storage import ResultStorage, open_storage
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +86,7 @@ class ResultRecordStore:
         Exception
             What the serializer raises for the value.
         """
+        from dataflow.cache_keys import user_key
         from dataflow.serializers import serializer_of
 
         writer = self._opened().writer(SHARED, self._origin(), serializer_of(None))
@@ -101,13 +102,14 @@ class ResultRecordStore:
         self._locks().release_lock(key, holder)
 
     def _found(self, key: str) -> Any:
+        from dataflow.cache_keys import user_key
+
         [entry] = self._opened().find(SHARED, [user_key(key)], self._clock())
         return entry
 
     def _opened(self) -> Any:
         if self._results is None:
             from dataflow.packs import results_at
-            from dataflow.result_storage import open_storage
 
             self._results = results_at(open_storage(self._storage))
         return self._results
@@ -142,11 +144,11 @@ def store_of(store: Any) -> RecordStore:
     """
     if store is None or isinstance(store, (str, os.PathLike)):
         return ResultRecordStore(Path(store) if isinstance(store, os.PathLike) else store)
+    if isinstance(store, ResultStorage):
+        return ResultRecordStore(store)
     methods = [callable(getattr(store, name, None)) for name in ("exists", "read", "write")]
     if all(methods):
         return store if hasattr(store, "acquire_lock") else _Unlocked(store)
-    if hasattr(store, "location"):  # a result storage
-        return ResultRecordStore(store)
     raise DefinitionTypeError(
         f"store of a transaction must be a result storage, a path or URL, or have exists(), "
         f"read() and write(), got {type(store).__name__} {store!r:.80}", option="store")

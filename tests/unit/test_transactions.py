@@ -2,11 +2,13 @@
 
 import asyncio
 import logging
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from dataflow.exceptions import DefinitionTypeError
+from dataflow.result_storage import open_storage
 from dataflow.task_transactions import task_completed, task_failed, task_submitted
 from dataflow.transaction_store import ResultRecordStore, TransactionRecord, store_of
 from dataflow.transactions import (
@@ -618,9 +620,10 @@ def test_a_block_that_is_stopped_while_it_waits_is_rolled_back(hook, called):
 # ---- stores
 
 
-def test_a_store_is_made_of_what_is_given(store, tmp_path):
+def test_a_store_is_made_of_what_is_given(store):
+    folder = Path("somewhere")
     assert store_of(store) is store
-    for given in (None, "s3://somewhere", tmp_path, SimpleNamespace(location="there")):
+    for given in (None, "s3://somewhere", folder, open_storage(folder)):
         assert isinstance(store_of(given), ResultRecordStore)
 
 
