@@ -7,7 +7,6 @@ Lives here: filling the node of a class. Does not live here: instances
 from __future__ import annotations
 
 import ast
-import sys
 from collections.abc import Iterator
 from enum import Enum
 from types import FunctionType
@@ -19,7 +18,7 @@ from dataflow.code_identity.graph import Graph, Node
 from dataflow.code_identity.names import annotation_chains, chains, module_of, ours_in, resolve
 from dataflow.code_identity.normal_form import canonical, normal, readable
 from dataflow.code_identity.source import class_source
-from dataflow.code_identity.values import describe, found, is_task, refer
+from dataflow.code_identity.values import describe, found, is_task, refer_to
 from dataflow.exceptions import NotCacheable
 
 _MACHINERY = frozenset({"_abc_impl", "_member_names_", "_member_map_", "_value2member_map_",
@@ -32,9 +31,9 @@ def fill_class(graph: Graph, node: Node) -> None:
     cls: type = node.subject
     for number, base in enumerate(cls.__bases__):
         if base is not object:
-            refer(graph, node, f"base {number}", base)
+            refer_to(graph, node, f"base {number}", base)
     if type(cls) is not type:
-        refer(graph, node, "metaclass", type(cls))
+        refer_to(graph, node, "metaclass", type(cls))
     module = module_of(cls)
     inline = dict(_own_functions(cls))
     codes = [fn.__code__ for fn in inline.values()]
@@ -95,9 +94,10 @@ def _link_others(graph: Graph, node: Node, name: str, member: Any) -> None:
     if isinstance(member, (staticmethod, classmethod)):
         member = member.__func__
     for number, fn in enumerate(_functions_of(member)):
-        if fn.__code__.co_filename.startswith("<string") and name.startswith("__"):
-            continue  # made from the fields by dataclasses: the source says them
-        refer(graph, node, f"{name}: {number}", fn)
+        made = fn.__code__.co_filename.startswith("<string") and name.startswith("__")
+        if made or graph.origin(str(fn.__globals__.get("__name__", ""))) == "python":
+            continue  # made by dataclasses, enum or typing from what the source says
+        refer_to(graph, node, f"{name}: {number}", fn)
 
 
 def _link_body(graph: Graph, node: Node, tree: ast.ClassDef, owner: Any) -> None:
@@ -162,7 +162,7 @@ def _link_value(graph: Graph, node: Node, cls: type, name: str) -> None:
 
 def _without_source(graph: Graph, node: Node, cls: type, inline: dict[str, FunctionType]) -> None:
     """Make the content of a class from its members: a class of a console, a named tuple."""
-    content = [f"members {VERSION} {cls.__name__}".encode()]
+    content = [f"members {cls.__name__}".encode()]
     content += [name.encode() + fingerprint(fn.__code__) for name, fn in sorted(inline.items())]
     fields = getattr(cls, "_fields", None)
     if issubclass(cls, Enum):
@@ -182,4 +182,4 @@ def _without_source(graph: Graph, node: Node, cls: type, inline: dict[str, Funct
             elif not hasattr(type(member), "__set__"):  # the places of slots
                 content.append(name.encode() + describe(graph, node, member, f"value.{name}"))
     node.content = b"\0".join(content)
-    node.text = f"(no source: the members of the class, {sys.version_info[:2]})"
+    node.text = f"(no source: the members of the class {cls.__name__}, {VERSION})"

@@ -12,7 +12,7 @@ from types import FunctionType
 from typing import Any
 
 from dataflow.code_identity.bytecode import VERSION, fingerprint, reads
-from dataflow.code_identity.graph import MISSING, Graph, Node
+from dataflow.code_identity.graph import Graph, Node
 from dataflow.code_identity.names import (
     annotation_chains,
     chains,
@@ -23,7 +23,8 @@ from dataflow.code_identity.names import (
 )
 from dataflow.code_identity.normal_form import canonical, normal, readable
 from dataflow.code_identity.source import function_source
-from dataflow.code_identity.values import describe, found, refer, text_of
+from dataflow.code_identity.values import describe, found, refer_to, text_of
+from dataflow.code_identity.watching import MISSING, watch_function
 from dataflow.code_identity.whole_modules import package_of
 
 
@@ -36,6 +37,7 @@ def fill_function(graph: Graph, node: Node) -> None:
         It is a method of a class that cannot be found.
     """
     fn: FunctionType = node.subject
+    graph.watches[id(fn)] = watch_function(fn)
     tree = function_source(fn.__code__, fn.__globals__)
     if tree is None:
         node.content = b"code" + fingerprint(fn.__code__)
@@ -59,7 +61,7 @@ def fill_function(graph: Graph, node: Node) -> None:
                 resolve(graph, node, fn, chain, found, soft=True)
     cls = _class_of(graph, node, fn)
     if cls is not None:
-        refer(graph, node, "its class", cls)
+        refer_to(graph, node, "its class", cls)
 
 
 def _library_function(graph: Graph, node: Node, fn: FunctionType, module: str) -> None:
@@ -138,7 +140,7 @@ def _link_closure(graph: Graph, node: Node, fn: FunctionType, prefix: str, name:
 def _value(graph: Graph, node: Node, label: str, value: Any, kind: str, name: str,
            soft: bool = False) -> None:
     """Link to a value: code becomes a helper or a class, other values a part of their own."""
-    if refer(graph, node, label, value, soft) is None:
+    if not refer_to(graph, node, label, value, soft):
         key = (id(node), f"{label} {len(node.links)}")
         graph.reach(node, label, fill="value", subject=(value, key), key=key, kind=kind,
                     name=name, soft=soft)
@@ -165,7 +167,7 @@ def found_class(graph: Graph, node: Node, label: str, value: Any, name: str,
                 key: tuple[int, str], soft: bool) -> None:
     """Link to a class; other things that an annotation can name are nothing."""
     if isinstance(value, type):
-        refer(graph, node, label, value, soft)
+        refer_to(graph, node, label, value, soft)
 
 
 def _class_of(graph: Graph, node: Node, fn: FunctionType) -> type | None:

@@ -12,16 +12,15 @@ run or imported.
 
 from __future__ import annotations
 
-import weakref
 from collections import deque
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from types import ModuleType
 from typing import Any, Literal
 
-from dataflow.code_identity.ownership import Origin, origin_of, version_of
+from dataflow.code_identity.ownership import Origin, origin_of, distribution_of
 from dataflow.code_identity.parts import TEXT_SIZE, CodeIdentity, CodePart
+from dataflow.code_identity.watching import Watch
 from dataflow.exceptions import NotCacheable
 
 MOST_PARTS = 2000
@@ -68,27 +67,6 @@ class Node:
         return NotCacheable.because(self.where + inside, reason, WAYS_OUT)
 
 
-@dataclass(frozen=True, slots=True)
-class Watch:
-    """A global name and what it stood for; ``owner`` is a function or a module."""
-
-    owner: weakref.ref[Any]
-    name: str
-    value: Any  # a weak reference where there can be one
-
-    def holds(self) -> bool:
-        """Return whether the name still stands for the same object."""
-        owner = self.owner()
-        if owner is None:
-            return True  # nobody can call it any more
-        space = vars(owner) if isinstance(owner, ModuleType) else owner.__globals__
-        now = space.get(self.name, MISSING)
-        return now is (self.value() if isinstance(self.value, weakref.ref) else self.value)
-
-
-MISSING: Any = object()
-
-
 class Graph:
     """The nodes found so far, and those still to be filled.
 
@@ -102,7 +80,7 @@ class Graph:
 
     def __init__(self, name: str, own_top: str | None = None) -> None:
         self.nodes: list[Node] = []
-        self.watches: list[Watch] = []
+        self.watches: dict[Hashable, Watch] = {}
         # global names that the code binds → file and globals
         self.written: dict[tuple[int, str], tuple[str, dict[str, Any]]] = {}
         self.methods: dict[int, type] = {}  # functions whose class is known otherwise
@@ -153,16 +131,9 @@ class Graph:
         """Link to the library that a module belongs to; to nothing for Python's own."""
         top = module.partition(".")[0]
         if self.origin(module) == "library":
-            self.reach(source, label, fill="library", subject=version_of(top) or "unknown",
-                       key=("library", top), kind="library", name=top)
-
-    def watch(self, owner: Any, name: str, value: Any) -> None:
-        """Note what a global name stood for."""
-        try:
-            kept = value if value is MISSING else weakref.ref(value)
-        except TypeError:
-            kept = value
-        self.watches.append(Watch(weakref.ref(owner), name, kept))
+            name, version = distribution_of(top) or (top, "unknown")
+            self.reach(source, label, fill="library", subject=version, key=("library", name),
+                       kind="library", name=name)
 
     def next(self) -> Node | None:
         """Return a node that is to be filled."""

@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType
 from typing import Any
 
-from dataflow.code_identity.graph import MISSING, Graph, Node
+from dataflow.code_identity.graph import Graph, Node
+from dataflow.code_identity.watching import MISSING, space_of, watch_name
 from dataflow.code_identity.whole_modules import (
     Import,
     absolute,
@@ -56,26 +57,40 @@ def resolve(graph: Graph, node: Node, owner: Any, chain: Chain, found: Found,
     soft
         Leave out what has no digest.
     """
-    space = vars(owner) if isinstance(owner, ModuleType) else owner.__globals__
+    space = space_of(owner)
     name, rest, label = chain[0], list(chain[1:]), ".".join(chain)
     if name in _AMBIENT:
         return None
     value = space.get(name, MISSING)
-    graph.watch(owner, name, value)
+    _watch(graph, owner, name)
     while isinstance(value, ModuleType):
         if graph.origin(value.__name__) != "own":
             return graph.library(node, label, value.__name__)
         if not rest:
             break
         space, name = vars(value), rest.pop(0)
-        parent, value = value, getattr(value, name, MISSING)
-        graph.watch(parent, name, space.get(name, MISSING))
+        _watch(graph, value, name)
+        value = _attribute(value, name)
     if value is MISSING:
         if name not in vars(builtins):
             node.links.append((label, -1))
         return None
     module = str(space.get("__name__", ""))
     return found(graph, node, label, value, shown(graph, module, name), (id(space), name), soft)
+
+
+def _watch(graph: Graph, owner: Any, name: str) -> None:
+    space = space_of(owner)
+    key = (id(space), name)
+    if key not in graph.watches:
+        graph.watches[key] = watch_name(owner, name, space.get(name, MISSING))
+
+
+def _attribute(module: ModuleType, name: str) -> Any:
+    try:
+        return getattr(module, name, MISSING)
+    except Exception:  # the module's own __getattr__
+        return MISSING
 
 
 def reach_imports(graph: Graph, node: Node, imports: Iterable[Import], package: str) -> None:

@@ -83,6 +83,8 @@ def canonical(node: ast.AST) -> bytes:
             out.append(f"{type(item).__name__}(")
             stack.append(_Done(")"))
             for name, value in reversed(list(ast.iter_fields(item))):
+                if isinstance(item, ast.JoinedStr):
+                    value = _joined(value)
                 if name not in _SKIPPED and value is not None and value != []:
                     stack += (value, _Done(f"{name}="))
         elif isinstance(item, list):
@@ -90,6 +92,21 @@ def canonical(node: ast.AST) -> bytes:
         else:
             out.append(f"{item!r};")
     return "".join(out).encode("utf-8", "surrogatepass")
+
+
+def _joined(pieces: list[ast.expr]) -> list[ast.expr]:
+    """Return the pieces of an f-string as every Python version would cut it."""
+    found: list[ast.expr] = []
+    for piece in pieces:
+        last = found[-1] if found else None
+        match last, piece:
+            case _, ast.Constant(value=""):
+                continue
+            case ast.Constant(value=str(before)), ast.Constant(value=str(after)):
+                found[-1] = ast.Constant(before + after)
+            case _:
+                found.append(piece)
+    return found
 
 
 class _Done(str):

@@ -44,7 +44,7 @@ def _origin(top: str, place: str | None) -> Origin:
     if place.startswith((_HERE + os.sep, _RUNNERS + os.sep)):
         return "python"
     if _INSTALLED & set(Path(place).parts):
-        return "own" if version_of(top) is None else "library"
+        return "own" if distribution_of(top) is None else "library"
     return "python" if place.startswith(_STDLIB) else "own"
 
 
@@ -82,17 +82,14 @@ def _found(top: str) -> str | None:
 
 
 @lru_cache(maxsize=1024)
-def version_of(top: str) -> str | None:
-    """Return the version of the distribution that a top-level module came with, or None."""
+def distribution_of(top: str) -> tuple[str, str] | None:
+    """Return name and version of the distribution that a top-level module came with, or None."""
     try:
-        return importlib.metadata.version(top)
+        return top, importlib.metadata.version(top)
     except (importlib.metadata.PackageNotFoundError, ValueError):
-        pass
-    names = sorted(set(_distributions().get(top, ())))
-    versions = [f"{name} {importlib.metadata.version(name)}" for name in names]
-    if len(names) == 1:
-        return versions[0].partition(" ")[2]
-    return ", ".join(versions) or None
+        names = sorted(set(_distributions().get(top, ())))
+    versions = [importlib.metadata.version(name) for name in names]
+    return (", ".join(names), ", ".join(versions)) if names else None
 
 
 @lru_cache(maxsize=1)

@@ -16,6 +16,7 @@ import typing
 from collections import defaultdict, deque
 from collections.abc import Iterator
 from enum import Enum
+from hashlib import blake2b
 from typing import Any
 
 from dataflow.code_identity.graph import Graph, Node
@@ -32,6 +33,7 @@ _OPERATORS = (operator.itemgetter, operator.attrgetter, operator.methodcaller)
 _STATELESS: frozenset[Any] = frozenset({object, typing.Generic, typing.Protocol})
 _TASKS = frozenset({"dataflow.tasks", "dataflow.flows"})
 _DEEPEST = 100
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
 def fill_value(graph: Graph, node: Node) -> None:
@@ -77,7 +79,7 @@ def text_of(value: Any) -> str:
     if isinstance(value, _CONTAINERS) and len(value) > 1000:
         return f"<{type(value).__name__} of {len(value):,}>"
     try:
-        return repr(value)
+        return _ADDRESS.sub("", repr(value)[:20_000])
     except Exception:  # the user's __repr__
         return f"<{type(value).__name__}>"
 
@@ -86,7 +88,7 @@ def found(graph: Graph, node: Node, label: str, value: Any, name: str, key: tupl
           soft: bool) -> None:
     """Link a node to the value of a name: to code where it is such, else to a constant."""
     try:
-        if key not in graph.written and refer(graph, node, label, value, soft) is not None:
+        if key not in graph.written and refer_to(graph, node, label, value, soft):
             return
     except NotCacheable:
         if not soft:
@@ -253,7 +255,9 @@ def _instance(graph: Graph, node: Node, value: Any, path: str, inside: Any) -> b
         return _digest(node, value, path)
     cls = inside(kind, "")
     pure = _is_pure(graph, kind, ())
-    if isinstance(value, Enum) or hasattr(kind, "__dataflow_hash__") or not pure:
+    if isinstance(value, Enum):
+        return _joined("member", [cls, inside(value.name, ".name"), inside(value.value, ".value")])
+    if hasattr(kind, "__dataflow_hash__") or not pure:
         return _joined("value", [cls, _digest(node, value, path)])
     before = len(node.links)
     try:
@@ -271,7 +275,9 @@ def _is_pure(graph: Graph, kind: type, allowed: tuple[type, ...]) -> bool:
 
 
 def _state(value: Any) -> list[tuple[str, Any]]:
-    state = dict(getattr(value, "__dict__", {}))
+    kind = type(value)
+    state = {name: part for name, part in getattr(value, "__dict__", {}).items()
+             if not isinstance(getattr(kind, name, None), functools.cached_property)}
     for kind in type(value).__mro__:
         slots = vars(kind).get("__slots__", ())
         for name in (slots,) if isinstance(slots, str) else slots:
@@ -285,6 +291,16 @@ def _state(value: Any) -> list[tuple[str, Any]]:
 def is_task(value: Any) -> bool:
     """Return whether a value is a task or a flow of this package."""
     return any(kind.__module__ in _TASKS for kind in type(value).__mro__) and hasattr(value, "fn")
+
+
+def refer_to(graph: Graph, node: Node, label: str, value: Any, soft: bool = False) -> bool:
+    """Link a node to code by a label; return whether the value is code."""
+    code = refer(graph, node, label, value, soft)
+    if code is None:
+        return False
+    if code not in (b"function", b"class"):  # the link says it all
+        node.links.append((f"{label} is {blake2b(code, digest_size=16).hexdigest()}", -1))
+    return True
 
 
 def refer(graph: Graph, node: Node, label: str, value: Any, soft: bool = False) -> bytes | None:
@@ -306,8 +322,8 @@ def refer(graph: Graph, node: Node, label: str, value: Any, soft: bool = False) 
     if isinstance(value, types.ModuleType):
         return _module(graph, node, label, value)
     if isinstance(value, _OPERATORS):
-        kind, arguments = value.__reduce__()[:2]  # type: ignore[misc]  # a str only for globals
-        return _joined(kind.__name__, [describe(graph, node, arguments, label)])
+        made_with: Any = value.__reduce__()[1:]
+        return _joined(type(value).__name__, [describe(graph, node, made_with, label)])
     if isinstance(value, (functools.partial, functools.partialmethod)):
         return None
     return _library_object(graph, node, label, value)
@@ -315,12 +331,14 @@ def refer(graph: Graph, node: Node, label: str, value: Any, soft: bool = False) 
 
 def _function(graph: Graph, node: Node, label: str, fn: types.FunctionType, soft: bool) -> bytes:
     module = str(fn.__globals__.get("__name__", ""))
-    if graph.origin(module) != "own" and importable(fn, fn.__module__, fn.__qualname__):
+    # what a library wrapped calls itself by the names of what it wraps
+    foreign = graph.origin(module) != "own" and graph.origin(str(fn.__module__)) != "own"
+    if foreign and importable(fn, fn.__module__, fn.__qualname__):
         graph.library(node, label, module)
         return f"library {module}.{fn.__qualname__}".encode()
     name = fn.__qualname__.rpartition("<locals>.")[2]
     graph.reach(node, label, fill="function", subject=fn, key=id(fn), kind="helper",
-                name=shown(graph, module, name), soft=soft)
+                name=shown(graph, str(fn.__module__), name), soft=soft)
     return b"function"
 
 

@@ -9,37 +9,21 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import FunctionType
 from typing import Any
 
 from dataflow.code_identity.classes import fill_class
 from dataflow.code_identity.functions import describe_callable, fill_function
-from dataflow.code_identity.graph import Graph, Node, Watch
+from dataflow.code_identity.graph import Graph, Node
 from dataflow.code_identity.names import fill_module
 from dataflow.code_identity.ownership import importable, origin_of
 from dataflow.code_identity.parts import CodeIdentity
 from dataflow.code_identity.values import fill_value, is_task
+from dataflow.code_identity.watching import Watch
 from dataflow.exceptions import NotCacheable
 
-
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    """An identity, and what must still be so for it to hold."""
-
-    identity: CodeIdentity
-    code: Any
-    defaults: Any
-    keyword_defaults: dict[str, Any] | None
-    watches: tuple[Watch, ...]
-
-    def holds(self, fn: FunctionType) -> bool:
-        return (fn.__code__ is self.code and fn.__defaults__ is self.defaults
-                and fn.__kwdefaults__ == self.keyword_defaults
-                and all(watch.holds() for watch in self.watches))
-
-
-_kept: weakref.WeakKeyDictionary[FunctionType, _Kept] = weakref.WeakKeyDictionary()
+_kept: weakref.WeakKeyDictionary[FunctionType, tuple[CodeIdentity, tuple[Watch, ...]]] = (
+    weakref.WeakKeyDictionary())
 _one_at_a_time = threading.RLock()
 
 
@@ -70,18 +54,18 @@ def code_identity(fn: Callable[..., Any]) -> CodeIdentity:
     -----
     Some milliseconds for the first call, some microseconds after.
     """
-    target: Any = fn.fn if is_task(fn) else fn
+    target: Any = fn
+    if is_task(target):
+        target = target.fn
     if not callable(target):
         raise NotCacheable.because(f"{target!r}"[:60], "is no function", "give a callable")
     with _one_at_a_time:
         if not isinstance(target, FunctionType):
             return _made(target)[0]
         kept = _kept.get(target)
-        if kept is None or not kept.holds(target):
-            identity, watches = _made(target)
-            kept = _kept[target] = _Kept(identity, target.__code__, target.__defaults__,
-                                         target.__kwdefaults__, watches)
-        return kept.identity
+        if kept is None or not all(watch.holds() for watch in kept[1]):
+            kept = _kept[target] = _made(target)
+        return kept[0]
 
 
 def _made(fn: Any) -> tuple[CodeIdentity, tuple[Watch, ...]]:
@@ -95,9 +79,7 @@ def _made(fn: Any) -> tuple[CodeIdentity, tuple[Watch, ...]]:
                 kind="function", name=name)
     while (node := graph.next()) is not None:
         _fill(graph, node, plain)
-    # the same name is often read in several places
-    watches = {(id(watch.owner()), watch.name): watch for watch in graph.watches}
-    return graph.identity(), tuple(watches.values())
+    return graph.identity(), tuple(graph.watches.values())
 
 
 def _fill(graph: Graph, node: Node, plain: bool) -> None:
@@ -119,7 +101,7 @@ def _own_top(fn: Any) -> str | None:
     """Return the installed package that is the user's own: that of a function made a task in it."""
     if not isinstance(fn, FunctionType):
         return None
-    module = str(fn.__globals__.get("__name__", ""))
+    module = str(fn.__module__)
     if origin_of(module) != "library" or importable(fn, fn.__module__, fn.__qualname__):
         return None
     return module.partition(".")[0]
