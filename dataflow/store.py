@@ -407,6 +407,14 @@ class Store(abc.ABC):
         """Let the next one have the run at once; nothing happens where it has it already."""
 
     @abc.abstractmethod
+    def reopen(self, flow_run_id: str, codes: Sequence[int], *, fence: int | None = None) -> int:
+        """Let elements begin anew that ended so: their rows are PENDING from now on.
+
+        What ended as part of a span or a range has no row; a row that follows has the last
+        word on it. Returns how many rows there were. Raises RunFenced, and nothing changed.
+        """
+
+    @abc.abstractmethod
     def put_inputs(self, flow_run_id: str, blob: bytes) -> None:
         """Keep the parameters that a run was started with, pickled. Raises RunNotFound."""
 

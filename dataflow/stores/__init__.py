@@ -1,4 +1,4 @@
-"""Adapters of the store port (``dataflow.store``): SQLite files, and memory for tests.
+"""Adapters of the store port (``dataflow.store``): SQLite files, PostgreSQL, memory for tests.
 
 Lives here: :func:`open_store`, which chooses the adapter. Does not live here:
 an import of SQLAlchemy before a store is opened (it takes 100 ms).
@@ -6,11 +6,13 @@ an import of SQLAlchemy before a store is opened (it takes 100 ms).
 
 from __future__ import annotations
 
+from importlib.metadata import entry_points
 from os import PathLike
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from dataflow.exceptions import StoreError
+from dataflow.postgres import is_postgres, shown
 from dataflow.store import Store
 
 
@@ -20,9 +22,11 @@ def open_store(location: str | PathLike[str] | None = None) -> Store:
     Parameters
     ----------
     location
-        A path, ``sqlite:///relative.db``, ``sqlite:////absolute.db``, or
-        ``memory:`` for a store that ends with the process. None: the setting
-        ``DATAFLOW_STORE``, else ``dataflow.db`` in ``DATAFLOW_HOME``.
+        A path, ``sqlite:///relative.db``, ``sqlite:////absolute.db``,
+        ``postgresql://user@host/database`` (with the extra ``[postgres]``),
+        ``memory:`` for a store that ends with the process, or a URL whose
+        scheme is registered in the entry point group ``dataflow.stores``. None:
+        the setting ``DATAFLOW_STORE``, else ``dataflow.db`` in ``DATAFLOW_HOME``.
 
     Raises
     ------
@@ -38,10 +42,26 @@ def open_store(location: str | PathLike[str] | None = None) -> Store:
         from dataflow.stores.memory import MemoryStore
 
         return MemoryStore()
+    if is_postgres(text):
+        from dataflow.stores.postgres import PostgresStore
+
+        return PostgresStore(text)
+    scheme, separator, _ = text.partition("://")
+    if separator and scheme != "sqlite":
+        return _registered(scheme, text)
     path = _path_of(text)
     from dataflow.stores.sqlite import SqliteStore
 
     return SqliteStore(path)
+
+
+def _registered(scheme: str, location: str) -> Store:
+    """Open the store of a third party that is registered for a scheme."""
+    found = next(iter(entry_points(group="dataflow.stores", name=scheme)), None)
+    if found is None:
+        raise _unknown(location)
+    store: Store = found.load()(location)
+    return store
 
 
 def _path_of(location: str) -> Path:
@@ -59,12 +79,11 @@ def _unknown(location: str) -> StoreError:
     scheme = location.partition("://")[0] if "://" in location else location
     return StoreError(
         f"Cannot open the run store {_without_password(location)!r}: {scheme!r} is no store "
-        "that this version knows. Give the path of a file, or sqlite:///path/to/file.db "
-        "(DATAFLOW_STORE, DATAFLOW_HOME).",
+        "that this version knows. Give the path of a file, sqlite:///path/to/file.db or "
+        "postgresql://user@host/database (DATAFLOW_STORE, DATAFLOW_HOME).",
         path=_without_password(location), reason="unknown",
     )
 
 
 def _without_password(location: str) -> str:
-    head, at, tail = location.rpartition("@")
-    return f"{head.partition('://')[0]}://…@{tail}" if at and "://" in head else location
+    return shown(location) if "://" in location else location

@@ -19,6 +19,7 @@ from dataflow.ids import parse_task_run_id, run_tail, task_run_id
 from dataflow.store import FlowRunRow, TaskRunRow
 from dataflow.stores import refs, schema
 from dataflow.stores.elements import element_at, last_started, places
+from dataflow.stores.packing import clean
 from dataflow.stores.reading import (
     HEAD,
     IS_FLOW,
@@ -41,6 +42,7 @@ Place = tuple[RunHead, int, int]
 
 def flow_run(connection: Connection, ref: str) -> FlowRunRow:
     """Find a flow run. Raises RunNotFound."""
+    ref = clean(ref)
     statement = select(_RUNS.c.id, _RUNS.c.name).where(IS_FLOW).order_by(*NEWEST_FIRST)
     if ref == refs.LAST:
         statement = statement.limit(1)
@@ -60,6 +62,7 @@ def flow_run(connection: Connection, ref: str) -> FlowRunRow:
 
 def task_run(connection: Connection, ref: str, flow_run_id: str | None) -> TaskRunRow:
     """Find a task run, of one flow run or of any. Raises RunNotFound."""
+    ref = clean(ref)
     if ref == refs.LAST:
         candidates = _last(connection, flow_run_id)
     elif (whole := refs.full_id(ref)) is not None:

@@ -7,10 +7,12 @@ driver), claims on cache keys (``claims.py``).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, select, update
 
+from dataflow.outcomes import Code
 from dataflow.store import FlowRunRecord
 from dataflow.stores import schema
 from dataflow.stores.owners import check_owner, fenced, not_found
@@ -57,6 +59,21 @@ def give_up(connection: Connection, flow_run_id: str, epoch: int) -> None:
     row = _locked(connection, flow_run_id)
     if row is not None and row.epoch == epoch:
         _change(connection, row.key, owner=None, lease_until_s=None)
+
+
+def reopen(
+    connection: Connection, flow_run_id: str, codes: Sequence[int], fence: int | None
+) -> int:
+    """Make rows PENDING that ended in one of these codes; return how many."""
+    row = _found(_locked(connection, flow_run_id), flow_run_id)
+    if fence is not None and row.epoch != fence:
+        raise fenced(flow_run_id, row.owner)
+    rows = schema.task_runs
+    changed = connection.execute(
+        update(rows)
+        .where(rows.c.run == row.key, rows.c.code.in_([int(code) for code in codes]))
+        .values(code=int(Code.PENDING)))
+    return int(changed.rowcount)
 
 
 def _locked(connection: Connection, flow_run_id: str) -> Any:

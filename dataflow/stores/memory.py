@@ -248,6 +248,16 @@ class MemoryStore(Store):
             if run is not None and run.record.epoch == epoch:
                 run.record = replace(run.record, owner=None, lease_until_s=None)
 
+    def reopen(self, flow_run_id: str, codes: Sequence[int], *, fence: int | None = None) -> int:
+        with self._turn:
+            run = self._known(flow_run_id)
+            if fence is not None and run.record.epoch != fence:
+                raise owners.fenced(flow_run_id, run.record.owner)
+            ended = [place for place, row in run.rows.items() if row.code in codes]
+            for place in ended:
+                run.rows[place] = replace(run.rows[place], code=int(Code.PENDING))
+            return len(ended)
+
     def put_inputs(self, flow_run_id: str, blob: bytes) -> None:
         with self._turn:
             self._known(flow_run_id).inputs = blob
@@ -426,9 +436,7 @@ _OF_CODE = ("code", "partition", "policy", "storage", "constants")
 def _recorded(run: _Run, call: int) -> RecordedCall:
     row = _call_row(run, call)
     whole = RecordedCall(record=row, codes=bytearray(row.width or 0))
-    ended = {**run.ranges, **run.spans}
-    ended.update((at, each) for at, each in run.rows.items() if each.code >= FIRST_FINAL)
-    for (of, index), element in sorted({**run.rows, **ended}.items()):
+    for (of, index), element in sorted(run.elements().items()):
         if of != call:
             continue
         whole.codes.extend(bytes(max(0, index + 1 - len(whole.codes))))
@@ -450,17 +458,16 @@ def _recorded(run: _Run, call: int) -> RecordedCall:
 
 def _take_row(whole: RecordedCall, run: _Run, index: int, element: Element) -> None:
     place = element.call, index
-    if element.code >= FIRST_FINAL or not (place in run.ranges or place in run.spans):
-        if element.code == Code.AWAITING_RETRY and element.due_s is not None:
-            whole.due[index] = element.due_s
-        if element.error_type is not None:
-            whole.errors[index] = ErrorRecord(
-                element.error_type, element.error_message or "", element.traceback or "",
-                run.pickles.get(place))
-        if element.message is not None:
-            whole.messages[index] = element.message
-        if element.cause is not None:
-            whole.causes.append((index, index + 1, element.cause))
+    if element.code == Code.AWAITING_RETRY and element.due_s is not None:
+        whole.due[index] = element.due_s
+    if element.error_type is not None:
+        whole.errors[index] = ErrorRecord(
+            element.error_type, element.error_message or "", element.traceback or "",
+            run.pickles.get(place))
+    if element.message is not None:
+        whole.messages[index] = element.message
+    if element.cause is not None:
+        whole.causes.append((index, index + 1, element.cause))
     if element.attempts != 1:
         whole.attempts[index] = element.attempts
     if element.name is not None:

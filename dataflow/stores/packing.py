@@ -193,10 +193,13 @@ def _native(column: array[Any]) -> array[Any]:
 
 
 def clean(text: str) -> str:
-    """Return a text that every database takes: lone surrogates are written as escapes.
+    """Return a text that every database takes: lone surrogates and NUL are written as escapes.
 
-    They come from file names that are no UTF-8; a store must not fail on them.
+    They come from file names that are no UTF-8, and from bytes that were taken for a text; a
+    store must not fail on them.
     """
+    if "\x00" in text:
+        text = text.replace("\x00", "\\x00")
     if text.isascii():
         return text
     return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -4,8 +4,8 @@ Lives here: filling a byte per element from spans, ranges and rows. Does not
 live here: elements as rows (``elements.py``), what is done with them (the
 driver).
 
-A final row has the last word on an element; then the first span that has an
-outcome of it; then a range; then a row that is not final.
+The last word on an element is its row; else the first span that has an outcome
+of it; else a range.
 """
 
 from __future__ import annotations
@@ -117,17 +117,16 @@ def _reach(codes: bytearray, length: int) -> None:
 def _take_row(whole: RecordedCall, row: Any) -> None:
     index, code = row.index_, row.code
     _reach(whole.codes, index + 1)
-    if code >= FIRST_FINAL or whole.codes[index] < FIRST_FINAL:
-        waits = code == Code.AWAITING_RETRY
-        whole.codes[index] = code if waits or code >= FIRST_FINAL else Code.PENDING
-        if waits and row.due_s is not None:
-            whole.due[index] = row.due_s
-        if (error := error_of(row)) is not None:
-            whole.errors[index] = error
-        if row.message is not None:
-            whole.messages[index] = row.message
-        if row.cause_call is not None:
-            whole.causes.append((index, index + 1, (row.cause_call, row.cause_index)))
+    waits = code == Code.AWAITING_RETRY
+    whole.codes[index] = code if waits or code >= FIRST_FINAL else Code.PENDING
+    if waits and row.due_s is not None:
+        whole.due[index] = row.due_s
+    if (error := error_of(row)) is not None:
+        whole.errors[index] = error
+    if row.message is not None:
+        whole.messages[index] = row.message
+    if row.cause_call is not None:
+        whole.causes.append((index, index + 1, (row.cause_call, row.cause_index)))
     if row.attempts != 1:
         whole.attempts[index] = row.attempts
     if row.name is not None:

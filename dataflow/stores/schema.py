@@ -107,7 +107,8 @@ calls = Table(
 spans = Table(
     "spans",
     metadata,
-    Column("id", Integer, primary_key=True),  # order of recording: the first word on an element
+    # in the order of recording: the first word on an element counts
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
     Column("run", Integer, nullable=False),
     Column("call", Integer, nullable=False),
     Column("first", BigInteger, nullable=False),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Dialect, Engine, Table
 
@@ -21,13 +21,16 @@ from dataflow.stores import finding, leases, reading, recorded, versions
 from dataflow.stores.errors import translated
 from dataflow.stores.writing import GulpWriter
 
+_Answer = TypeVar("_Answer")
 _writers: dict[str, GulpWriter] = {}  # by dialect: making the texts of statements takes 10 ms
 
 
-def _writer_for(dialect: Dialect, insert: Callable[[Table], Any]) -> GulpWriter:
+def _writer_for(
+    dialect: Dialect, insert: Callable[[Table], Any], kind: type[GulpWriter]
+) -> GulpWriter:
     writer = _writers.get(dialect.name)
     if writer is None:
-        writer = _writers[dialect.name] = GulpWriter(dialect, insert)
+        writer = _writers[dialect.name] = kind(dialect, insert)
     return writer
 
 
@@ -51,10 +54,14 @@ class SqlStore(Store):
     take turns.
     """
 
-    def __init__(self, engine: Engine, where: str, insert: Callable[[Table], Any]) -> None:
+    def __init__(
+        self, engine: Engine, where: str, insert: Callable[[Table], Any],
+        writer: type[GulpWriter] = GulpWriter,
+    ) -> None:
         self._engine = engine
+        self._reader = engine
         self._where = where
-        self._writer = _writer_for(engine.dialect, insert)
+        self._writer = _writer_for(engine.dialect, insert, writer)
         self._turn = threading.Lock()
         self._keys: dict[str, int] = {}  # flow run id → key, of runs that were committed
 
@@ -65,24 +72,31 @@ class SqlStore(Store):
                 if versions.is_current(connection, self._where):
                     return
             with self._writing() as connection:
+                self._lock_tables(connection)
                 versions.bring_up(connection, self._where)
 
+    def _lock_tables(self, connection: Connection) -> None:
+        """Keep others from making the same tables, where the write lock does not."""
+
     def write(self, flow_run_id: str, gulp: Gulp) -> None:
-        with self._turn, translated(self._where, "write to"):
-            with self._writing() as connection:
-                known = self._keys.get(flow_run_id)
-                key = self._writer.write(connection, flow_run_id, known, gulp)
-            self._keys[flow_run_id] = key  # only now: the transaction is committed
+        def written(connection: Connection) -> int:
+            known = self._keys.get(flow_run_id)
+            return self._writer.write(connection, flow_run_id, known, gulp)
+
+        self._keys[flow_run_id] = self._change(written)  # only now: the transaction is committed
 
     def write_all(self, gulps: Sequence[tuple[str, Gulp]]) -> None:
-        fenced: RunFenced | None = None
-        with self._turn, translated(self._where, "write to"), self._writing() as connection:
+        def written(connection: Connection) -> RunFenced | None:
+            fenced: RunFenced | None = None
             for flow_run_id, gulp in gulps:
                 known = self._keys.get(flow_run_id)
                 try:
                     self._writer.write(connection, flow_run_id, known, gulp)
                 except RunFenced as error:
                     fenced = fenced or error
+            return fenced
+
+        fenced = self._change(written)
         if fenced is not None:
             raise fenced
 
@@ -148,29 +162,28 @@ class SqlStore(Store):
         self, flow_run_id: str, owner: str, *, now_s: float, until_s: float,
         take_over: bool = False,
     ) -> int:
-        with self._changing() as connection:
-            return leases.lease(connection, flow_run_id, owner, now_s=now_s, until_s=until_s,
-                                take_over=take_over)
+        return self._change(lambda connection: leases.lease(
+            connection, flow_run_id, owner, now_s=now_s, until_s=until_s, take_over=take_over))
 
     def renew(self, flow_run_id: str, epoch: int, until_s: float) -> None:
-        with self._changing() as connection:
-            leases.renew(connection, flow_run_id, epoch, until_s)
+        self._change(lambda connection: leases.renew(connection, flow_run_id, epoch, until_s))
 
     def give_up_lease(self, flow_run_id: str, epoch: int) -> None:
-        with self._changing() as connection:
-            leases.give_up(connection, flow_run_id, epoch)
+        self._change(lambda connection: leases.give_up(connection, flow_run_id, epoch))
+
+    def reopen(self, flow_run_id: str, codes: Sequence[int], *, fence: int | None = None) -> int:
+        return self._change(
+            lambda connection: leases.reopen(connection, flow_run_id, codes, fence))
 
     def put_inputs(self, flow_run_id: str, blob: bytes) -> None:
-        with self._changing() as connection:
-            self._writer.put_inputs(connection, flow_run_id, blob)
+        self._change(lambda connection: self._writer.put_inputs(connection, flow_run_id, blob))
 
     def inputs(self, flow_run_id: str) -> bytes | None:
         with self._reading() as connection:
             return reading.inputs(connection, flow_run_id)
 
     def put_code(self, digest: str, text: str) -> None:
-        with self._changing() as connection:
-            self._writer.put_code(connection, digest, text)
+        self._change(lambda connection: self._writer.put_code(connection, digest, text))
 
     def code(self, digest: str) -> str | None:
         with self._reading() as connection:
@@ -190,13 +203,17 @@ class SqlStore(Store):
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
-        with translated(self._where, "read"), self._engine.connect() as connection:
+        with translated(self._where, "read"), self._reader.connect() as connection:
             yield connection
 
-    @contextmanager
-    def _changing(self) -> Iterator[Connection]:
-        with self._turn, translated(self._where, "write to"), self._writing() as connection:
-            yield connection
+    def _change(self, change: Callable[[Connection], _Answer]) -> _Answer:
+        """Write in one transaction; on return it is committed."""
+        with self._turn, translated(self._where, "write to"):
+            return self._transact(change)
+
+    def _transact(self, change: Callable[[Connection], _Answer]) -> _Answer:
+        with self._writing() as connection:
+            return change(connection)
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:

@@ -63,6 +63,9 @@ MIGRATIONS: dict[int, Callable[[Connection], None]] = {1: _children, 2: _resume}
 """Version → what turns its tables into those of the next; run in the caller's transaction."""
 
 
+_CLAIMS = "claims"  # beside the tables of a store in PostgreSQL, made by whoever claims first
+
+
 def is_current(connection: Connection, path: str) -> bool:
     """Tell whether a store can be used as it is; False where :func:`bring_up` is due.
 
@@ -73,7 +76,8 @@ def is_current(connection: Connection, path: str) -> bool:
     """
     query = select(schema_version)
     try:
-        found = connection.execute(query).one_or_none()
+        with connection.begin_nested():  # PostgreSQL goes on after an error no other way
+            found = connection.execute(query).one_or_none()
     except DBAPIError:
         if not inspect(connection).has_table(schema_version.name):
             return False
@@ -95,13 +99,13 @@ def bring_up(connection: Connection, path: str) -> None:
     """Make the tables of a fresh store, or migrate an older one, in one write transaction."""
     if is_current(connection, path):
         return  # another process was first
-    tables = inspect(connection).get_table_names()
+    tables = set(inspect(connection).get_table_names()) - {_CLAIMS}
     if not tables:
         metadata.create_all(connection, checkfirst=False)
     elif schema_version.name not in tables:
         raise StoreError(
             f"{path} is a database, but no run store: it has the tables "
-            f"{', '.join(sorted(tables)[:5])}. Nothing was changed. Name another file.",
+            f"{', '.join(sorted(tables)[:5])}. Nothing was changed. Name another one.",
             path=path, reason="foreign",
         )
     else:
@@ -118,7 +122,7 @@ def _migrate(connection: Connection, path: str) -> None:
         if version not in MIGRATIONS:
             raise StoreError(
                 f"The run store {path} has version {version}, from which no way leads to version "
-                f"{SCHEMA_VERSION}. Nothing was changed. Move the file away, or name another.",
+                f"{SCHEMA_VERSION}. Nothing was changed. Move it away, or name another.",
                 path=path, reason="version",
             )
         MIGRATIONS[version](connection)

@@ -37,6 +37,7 @@ from dataflow.stores.owners import LEASE, not_found
 from dataflow.stores.packing import clean, digest, pack_span, pickled_of, shorten_traceback
 
 Values = tuple[Any, ...]
+_MOST = 2**31 - 1  # an INTEGER of PostgreSQL
 
 
 @dataclass(slots=True)
@@ -193,7 +194,7 @@ def _key_of(connection: Connection, flow_run_id: str) -> int:
         raise StoreError(
             f"Flow run {flow_run_id} is not in the run store; its first gulp must carry the "
             "flow run's record. Nothing was written.",
-            path=str(connection.engine.url.database), reason="unknown run",
+            reason="unknown run",
         )
     return int(key)
 
@@ -303,7 +304,7 @@ def _log_rows(run: int, lines: Iterable[LogLine]) -> list[Values]:
         positions[same] = position + 1
         rows.append((
             run, line.time_s, position, line.call, line.index, line.attempt,
-            zlib.crc32(message.encode()), line.level, clean(line.logger), message,
+            zlib.crc32(message.encode()), min(line.level, _MOST), clean(line.logger), message,
         ))
     return rows
 

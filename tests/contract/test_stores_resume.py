@@ -32,6 +32,7 @@ from tests.contract.test_stores import (
     flow_run,
     gulps,
     span,
+    states,
     with_map,
 )
 
@@ -260,12 +261,21 @@ def test_codes_of_a_call_of_unknown_width_reach_as_far_as_something_is_recorded(
     assert list(only(store).codes) == [0, 0, 8, 0, 0, 8, 0, 0]
 
 
-def test_what_is_final_is_not_undone_by_a_row_that_waits(store: Store) -> None:
-    waiting = [failed(at, code=int(Code.AWAITING_RETRY), due_s=T0) for at in (0, 2)]
-    with_map(store, Gulp(elements=waiting), Gulp(
-        spans=[span(range(2))], ranges=[RangeRecord(0, 2, 4, int(Code.CANCELLED), T0)]))
-    found = only(store)
-    assert (list(found.codes), found.due, found.errors) == ([8, 8, 13, 13], {}, {})
+def test_rows_that_begin_anew_are_pending_whatever_spans_say(store: Store) -> None:
+    with_map(store, Gulp(
+        spans=[span(range(4), [Code.COMPLETED, Code.FAILED, Code.FAILED, Code.CRASHED])],
+        elements=[failed(1), failed(2, attempts=3), failed(3, code=int(Code.CRASHED))]))
+    epoch = store.lease(RUN, A, now_s=T0, until_s=T0 + 30)
+    with pytest.raises(RunFenced):
+        store.reopen(RUN, [int(Code.FAILED)], fence=epoch - 1)
+    assert list(only(store).codes) == [8, 10, 10, 12]
+    assert store.reopen(RUN, [Code.FAILED], fence=epoch) == 2
+    assert (list(only(store).codes), only(store).attempts) == ([8, 0, 0, 12], {2: 3})
+    assert states(store)[1:] == [(1, "Pending"), (2, "Pending"), (3, "Crashed")]
+    store.write(RUN, Gulp(elements=[failed(1, code=int(Code.COMPLETED), error=None)]))
+    assert list(only(store).codes) == [8, 8, 0, 12]
+    with pytest.raises(RunNotFound):
+        store.reopen(new_run_id(), [Code.FAILED])
 
 
 def test_calls_from_one_on_are_asked_for(store: Store) -> None:
