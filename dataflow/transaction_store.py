@@ -65,12 +65,14 @@ class ResultRecordStore:
         self._results: Any = None
 
     def exists(self, key: str) -> bool:
-        """Tell whether there is a record."""
-        return self._found(key) is not None
+        """Tell whether there is a record that can be read."""
+        return self.read(key) is not None
 
     def read(self, key: str) -> TransactionRecord | None:
         """Return the record; None where there is none, or it is damaged."""
-        entry = self._found(key)
+        from dataflow.cache_keys import user_key
+
+        [entry] = self._opened().find(SHARED, [user_key(key)], self._clock(), fresh=True)
         if entry is None:
             return None
         [value] = self._opened().load(SHARED, [entry])
@@ -100,12 +102,6 @@ class ResultRecordStore:
     def release_lock(self, key: str, holder: str) -> None:
         """Give the lock back."""
         self._locks().release_lock(key, holder)
-
-    def _found(self, key: str) -> Any:
-        from dataflow.cache_keys import user_key
-
-        [entry] = self._opened().find(SHARED, [user_key(key)], self._clock())
-        return entry
 
     def _opened(self) -> Any:
         if self._results is None:
