@@ -94,7 +94,15 @@ class Flat:
     allow_failure: bool = False  # an exception, or None, stands for itself
 
 
-Source = Const | Items | Aligned | One | Whole | ItemOf | FlatItem | Tree | Flat
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """Stands for a generator's item that is not kept, of an element that is only read back."""
+
+    call: int
+    index: int
+
+
+Source = Const | Items | Aligned | One | Whole | ItemOf | FlatItem | Tree | Flat | Gone
 
 
 @dataclass(slots=True)
@@ -116,6 +124,7 @@ class TaskCode:
     concurrency: int = 0  # runs of an async function side by side on one loop; 0: on none
     hooks: Any = None  # dataflow.hooks.TaskHooks, None where there are none
     owner: Any = None  # the Task itself, where hooks or conditions are to be given it
+    caching: Any = None  # dataflow.caching.Caching; None: results are neither kept nor looked up
 
 
 @dataclass(slots=True)
@@ -141,6 +150,8 @@ class Part:
     keep: bool  # the values are needed after the batch
     max_failures: int | None = None  # stop after one failure more than this
     item_sources: bool = False  # some of ``items`` are sources (futures were mapped over)
+    keys: dict[int, bytes] | None = None
+    """Of values that are only to be read back: index → key under which the result is kept."""
 
 
 @dataclass(slots=True)
@@ -245,6 +256,7 @@ class RunInfo:
     extra_loggers: tuple[str, ...] = ()  # of other libraries, whose lines are kept too
     worker: str | None = None  # of an inside: the process of another machine or worker it is in
     within: str = ""  # " of task run 'a' of flow run 'b'", where a task run is around
+    keeping: Any = None  # dataflow.caching.KeepingDefaults, for tasks called on workers too
 
     @property
     def shown_flow_run_id(self) -> str:

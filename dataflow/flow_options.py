@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from string import Formatter
 from typing import Any, TypedDict
 
+from dataflow.caching_options import KeepingOptions, keeping_of_flow
 from dataflow.exceptions import DefinitionError, DefinitionTypeError
 from dataflow.options import Check, refuse_unknown
 from dataflow.runner import TaskRunner
@@ -45,17 +46,10 @@ class FlowKeywords(TypedDict, total=False):
     on_cancellation: Iterable[Callable[..., Any]] | None
     on_crashed: Iterable[Callable[..., Any]] | None
     on_running: Iterable[Callable[..., Any]] | None
-    persist_result: Any
-    result_storage: Any
-    result_serializer: Any
-    cache_result_in_memory: Any
-
-
-NOT_YET: dict[str, tuple[Any, ...]] = {
-    "persist_result": (False,), "result_storage": (), "result_serializer": (),
-    "cache_result_in_memory": (True,),
-}
-"""Keywords that do not act yet, each with the values that ask for what happens anyway."""
+    persist_result: bool | None
+    result_storage: Any  # a path, a URL, a ResultStorage
+    result_serializer: Any  # dataflow.serializers.Serializer, or the name of one
+    cache_result_in_memory: bool | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +68,7 @@ class FlowSettings:
     log_prints: bool | None
     on_exit: str
     strict: bool
+    keeping: KeepingOptions = KeepingOptions()
 
 
 def check_flow(given: Mapping[str, Any], default_name: str, doc: str | None,
@@ -84,15 +79,12 @@ def check_flow(given: Mapping[str, Any], default_name: str, doc: str | None,
     ------
     DefinitionError, DefinitionTypeError
         A value cannot be meant; the text names the option.
-    NotImplementedError
-        An option does not act yet.
     TypeError
         There is no such option.
     """
     label = f"flow {given.get('name') or default_name!r}"
     refuse_unknown(given, FlowKeywords.__annotations__, "flow")
     check = Check(label, given)
-    check.not_yet(NOT_YET)
     timeout = check.get("timeout_seconds")
     if timeout is not None:
         timeout = min(check.number("timeout_seconds", timeout, above_zero=True), _FOR_EVER_S)
@@ -109,6 +101,7 @@ def check_flow(given: Mapping[str, Any], default_name: str, doc: str | None,
         log_prints=check.flag("log_prints"),
         on_exit=_on_exit(check),
         strict=check.flag("strict") is True,
+        keeping=keeping_of_flow(check),
     )
 
 

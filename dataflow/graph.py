@@ -14,6 +14,9 @@ from typing import Any
 from dataflow.batch import CallCode, One, Placement
 from dataflow.outcomes import FIRST_FINAL, Code, ErrorRecord, Said
 
+NO_KEY = bytes(16)
+"""Stands where an element has no key."""
+
 
 @dataclass(frozen=True, slots=True)
 class Dep:
@@ -73,6 +76,22 @@ class CallOptions:
 
 
 @dataclass(slots=True)
+class Recorded:
+    """What another process recorded of a call, as far as it stands."""
+
+    width: int | None
+    codes: bytearray
+    """Per element a final code, AWAITING_RETRY, or PENDING for what is to run."""
+    attempts: dict[int, int]  # executions, where not one
+    due: dict[int, float]  # of retries, epoch seconds
+    errors: dict[int, ErrorRecord]
+    names: dict[int, str]
+    messages: dict[int, str]
+    keys: bytearray | None  # 16 bytes an element, zeros where its result is not kept
+    reopened: set[int] = field(default_factory=set)  # begin anew, and replace what is recorded
+
+
+@dataclass(slots=True)
 class CallSpec:
     """A ``submit`` (``mapped`` empty, width 1) or a ``map``."""
 
@@ -84,6 +103,8 @@ class CallSpec:
     item_deps: Sequence[tuple[Dep, ...]] | None = None  # per element, where items hold futures
     options: CallOptions = CallOptions()
     parent: int | None = None  # the direct call whose task run made this one
+    facts: dict[str, Any] = field(default_factory=dict)  # how it is cached, for its record
+    recorded: Recorded | None = None  # of a run that goes on: what stands of this very call
     failed: ErrorRecord | None = None
     """Stands for a state that did not complete: neither run nor recorded, only depended on."""
 
@@ -114,6 +135,9 @@ class CallView:
     final: int = 0  # elements in a final state
     failed_order: list[int] = field(default_factory=list)  # indexes in the order they failed
     given_up: str | None = None  # max_failures exceeded: what to say
+    caching: Any = None  # dataflow.caching.Caching of the task
+    keys: bytearray | None = None  # 16 bytes an element: where its result is kept; zeros: nowhere
+    origins: dict[int, str] = field(default_factory=dict)  # of singles: run it was cached from
 
     def is_done(self, index: int | None = None) -> bool:
         """Tell whether an element (or with None the whole call) is final."""
@@ -133,6 +157,36 @@ class CallView:
             self.messages[index] = said.message
         if said.state_name is not None:
             self.state_names[index] = said.state_name
+
+    def key_of(self, index: int) -> bytes | None:
+        """Return the key under which an element's result is kept, None where it is not."""
+        if self.keys is None:
+            return None
+        key = bytes(self.keys[16 * index : 16 * index + 16])
+        return key if len(key) == 16 and key != NO_KEY else None
+
+    def keep_keys(self, indexes: Sequence[int], keys: bytes) -> None:
+        """Note keys of elements, 16 bytes each."""
+        have = self.keys
+        if have is None:
+            have = self.keys = bytearray()
+        end = 16 * (max(indexes[0], indexes[-1]) + 1)
+        if len(have) < end:
+            have.extend(bytes(max(end, 16 * len(self.codes)) - len(have)))
+        if isinstance(indexes, range) and indexes.step == 1:
+            place = slice(16 * indexes.start, 16 * indexes.stop)
+            if have.count(0, place.start, place.stop) == len(keys):  # nothing was there
+                have[place] = keys
+                return
+        for at, index in enumerate(indexes):
+            key = keys[16 * at : 16 * at + 16]
+            if key != NO_KEY:
+                have[16 * index : 16 * index + 16] = key
+
+    def forget_key(self, index: int) -> None:
+        """Note that an element's result is kept nowhere any more."""
+        if self.keys is not None and 16 * index < len(self.keys):
+            self.keys[16 * index : 16 * index + 16] = NO_KEY
 
     def message_of(self, index: int) -> str | None:
         """Return what was said of an element's end, None where nothing was."""

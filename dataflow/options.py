@@ -13,6 +13,7 @@ from typing import Any, NoReturn, TypedDict
 
 from dataflow.annotations import NotSet
 from dataflow.batch import Placement
+from dataflow.caching_options import KeepingOptions, keeping_of_task
 from dataflow.exceptions import DefinitionError, DefinitionTypeError
 from dataflow.graph import CallOptions
 from dataflow.hooks import HOOKS, Hook, TaskHooks
@@ -49,15 +50,15 @@ class TaskKeywords(TypedDict, total=False):
     resources: Mapping[str, float] | None
     priority: int | None
     workers: str | Sequence[str] | None
-    cache_policy: Any
-    cache_key_fn: Any
-    cache_expiration: Any
-    persist_result: Any
-    result_storage: Any
-    result_storage_key: Any
-    result_serializer: Any
-    cache_result_in_memory: Any
-    refresh_cache: Any
+    cache_policy: Any  # dataflow.cache_policies.CachePolicy
+    cache_key_fn: Callable[..., Any] | None
+    cache_expiration: Any  # a timedelta, or seconds
+    persist_result: bool | None
+    result_storage: Any  # a path, a URL, a ResultStorage
+    result_storage_key: str | None
+    result_serializer: Any  # dataflow.serializers.Serializer, or the name of one
+    cache_result_in_memory: bool | None
+    refresh_cache: bool | None
     on_completion: Iterable[Hook] | None
     on_failure: Iterable[Hook] | None
     on_running: Iterable[Hook] | None
@@ -65,15 +66,6 @@ class TaskKeywords(TypedDict, total=False):
     on_commit: Iterable[Callable[..., Any]] | None
     viz_return_value: Any
     asset_deps: Any
-
-
-NOT_YET: dict[str, tuple[Any, ...]] = {
-    "cache_policy": (), "cache_key_fn": (), "cache_expiration": (), "persist_result": (False,),
-    "result_storage": (), "result_storage_key": (), "result_serializer": (),
-    "cache_result_in_memory": (True,), "refresh_cache": (False,), "on_rollback": (),
-    "on_commit": (),
-}
-"""Keywords that do not act yet, each with the values that ask for what happens anyway."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +85,9 @@ class TaskSettings:
     isolation: str
     hooks: TaskHooks
     async_concurrency: int | None
+    keeping: KeepingOptions
+    on_rollback: tuple[Callable[..., Any], ...]
+    on_commit: tuple[Callable[..., Any], ...]
     call: CallOptions
 
 
@@ -118,21 +113,6 @@ class Check:
         raise DefinitionTypeError(
             f"{option} of {self._owner} must be {rule}, got "
             f"{type(self.get(option)).__name__} {self.get(option)!r}", option=option)
-
-    def not_yet(self, acting: Mapping[str, tuple[Any, ...]]) -> None:
-        """Refuse keywords that would be without effect.
-
-        Raises
-        ------
-        NotImplementedError
-            One was given; the text names it.
-        """
-        for option, harmless in acting.items():
-            value = self.get(option)
-            nothing = value is None or (isinstance(value, (list, tuple)) and not value)
-            if not nothing and not any(value is same for same in harmless):
-                raise NotImplementedError(
-                    f"{option} of {self._owner} is not implemented yet; leave it out")
 
     def text(self, option: str) -> str | None:
         """Return a str or None."""
@@ -215,16 +195,11 @@ def check_task(given: Mapping[str, Any], default_name: str, doc: str | None) -> 
     ------
     DefinitionError, DefinitionTypeError
         A value cannot be meant; the text names the option.
-    NotImplementedError
-        An option does not act yet.
     TypeError
         There is no such option.
     """
     check = Check(f"task {given.get('name') or default_name!r}", given)
     refuse_unknown(given, TaskKeywords.__annotations__, "task")
-    for option in ("on_rollback", "on_commit"):
-        check.hooks(option)
-    check.not_yet(NOT_YET)
     retries = check.whole("retries", 0) or 0
     timeout = check.get("timeout_seconds")
     if timeout is not None:
@@ -244,6 +219,9 @@ def check_task(given: Mapping[str, Any], default_name: str, doc: str | None) -> 
         isolation=_isolation(check),
         hooks=TaskHooks(*(check.hooks(option) for option in HOOKS)),
         async_concurrency=check.whole("async_concurrency", 1),
+        keeping=keeping_of_task(check, f"Task {name!r}"),
+        on_rollback=check.hooks("on_rollback"),
+        on_commit=check.hooks("on_commit"),
         call=_call_options(check),
     )
 

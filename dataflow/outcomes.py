@@ -143,10 +143,13 @@ class Detail:
 
     attempts: int = 1  # executions so far, this batch included
     error: ErrorRecord | None = None
-    retry_in_s: float | None = None  # with AWAITING_RETRY: not before so many seconds
+    retry_in_s: float | None = None
+    """With AWAITING_RETRY: not before so many seconds; with LEFT: somebody else computes it."""
     name: str | None = None  # task run name when the task names its runs
     length: int | None = None  # len(value) of a single call's value, where it has one
     said: Said | None = None  # by a state that the function returned
+    key: bytes | None = None  # under which its result is kept; of single calls
+    origin: str | None = None  # CACHED: id of the flow run that computed it
 
 
 @dataclass(slots=True)
@@ -181,5 +184,6 @@ class Report:
     remote: bool = False  # made in another process
     wall_s: float = 0.0  # of elements side by side: how long the batch took ...
     busy_s: float = 0.0  # ... and how long it computed, seconds
+    keeping_s: float = 0.0  # spent on keys, look-ups and writing results
     nested: list[tuple[str, Any]] = field(default_factory=list)
     """Records of what task runs of the batch ran themselves: (run id, dataflow.store.Gulp)."""

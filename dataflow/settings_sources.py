@@ -70,6 +70,12 @@ class _Model(BaseSettings):
     tasks_default_retry_delay_seconds: Delays = 0.0
     flows_default_retries: int = Field(default=0, ge=0)
     flows_default_retry_delay_seconds: Seconds = 0.0
+    results_location: str | None = Field(default=None, min_length=1)
+    results_persist_by_default: bool = False
+    results_default_serializer: str = Field(default="pickle", min_length=1)
+    tasks_default_persist_result: bool | None = None
+    tasks_refresh_cache: bool = False
+    tasks_disable_caching: bool = False
 
     @classmethod
     def settings_customise_sources(

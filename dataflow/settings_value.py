@@ -38,6 +38,17 @@ class Settings:
     """Seconds, or one delay for each retry; the last repeats."""
     flows_default_retries: int = 0
     flows_default_retry_delay_seconds: float = 0.0
+    results_location: str | None = None
+    """Folder or URL of results that are kept; None: ``results`` in ``home``."""
+    results_persist_by_default: bool = False
+    """Whether results are kept where flows and tasks do not say."""
+    results_default_serializer: str = "pickle"
+    tasks_default_persist_result: bool | None = None
+    """Whether results of tasks are kept where they do not say; None: as of flows."""
+    tasks_refresh_cache: bool = False
+    """Whether tasks that do not say compute anew what is kept."""
+    tasks_disable_caching: bool = False
+    """Whether nothing is kept and looked up, whatever tasks say."""
     sources: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
     """Field → where its value came from, e.g. ``"environment"`` or a file's path."""
 
@@ -45,6 +56,12 @@ class Settings:
     def store_location(self) -> str:
         """Return what :func:`dataflow.stores.open_store` opens by default."""
         return self.store if self.store is not None else str(self.home / "dataflow.db")
+
+    @property
+    def result_storage_location(self) -> str:
+        """Return where results are kept by default."""
+        location = self.results_location
+        return location if location is not None else str(self.home / "results")
 
     @property
     def file(self) -> Path:

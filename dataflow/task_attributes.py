@@ -10,10 +10,11 @@ from __future__ import annotations
 import itertools
 import uuid
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dataflow.batch import TaskCode
 from dataflow.hooks import Hook
+from dataflow.keeping_defaults import kept_by_default
 from dataflow.options import (
     MAX_DELAYS,
     Check,
@@ -22,8 +23,13 @@ from dataflow.options import (
     concurrency_of,
     delays_of,
 )
+from dataflow.partitions import Address
 from dataflow.retry import RetryPolicy
 from dataflow.settings import get_settings
+from dataflow.signatures import Arguments
+
+if TYPE_CHECKING:
+    from dataflow.code_identity import CodeIdentity
 
 H = TypeVar("H", bound=Callable[..., Any])
 
@@ -47,7 +53,7 @@ class _AsGiven:
 class TaskAttributes:
     """The options of a task, for reading."""
 
-    cache_policy = _AsGiven()  # caching and results do not act yet: what asks for it is refused
+    cache_policy = _AsGiven()
     cache_key_fn = _AsGiven()
     cache_expiration = _AsGiven()
     persist_result = _AsGiven()
@@ -62,7 +68,13 @@ class TaskAttributes:
     _given: dict[str, Any]
     kind: str
     _codes: dict[bool, TaskCode]  # by log_prints
-    _codes_for: str | None  # the flow run for which the settings were looked at
+    _codes_for: Any  # the flow run for which the settings were looked at; outside: the settings
+    _caching: Any  # what came of it: dataflow.caching.Caching
+    _identity: Any  # of the code: dataflow.code_identity.CodeIdentity, once it is known
+    _arguments: Arguments
+    _function: Callable[..., Any]
+    address: Address
+    """Where the function stands: module, qualified name, and whether it is alone there."""
     _defaults: tuple[int, float | tuple[float, ...]] | None  # what the settings said then
     _origin: Any  # of a bound method: the task in its class
 
@@ -189,13 +201,57 @@ class TaskAttributes:
             self._origin = self._origin.with_options(**{option: hooks})
         return fn
 
-    def _renew(self, flow_run_id: str | None) -> None:
+    def _renew(self, occasion: Any, flow_run: Any) -> None:
         """Look at the settings, once per flow run, and drop codes made by other ones."""
-        self._codes_for = flow_run_id
+        self._codes_for = occasion
         settings = get_settings()
         defaults = (settings.tasks_default_retries, settings.tasks_default_retry_delay_seconds)
-        if defaults != self._defaults:
-            self._defaults, self._codes = defaults, {}
+        caching = self._caching_in(flow_run)
+        if defaults != self._defaults or caching is not None or self._caching is not None:
+            self._defaults, self._codes, self._caching = defaults, {}, caching
+
+    def _caching_in(self, flow_run: Any) -> Any:
+        """Return how results are kept in a run (dataflow.caching.Caching), None: not at all."""
+        keeping = self._settings.keeping
+        persist = keeping.persist
+        if persist is None:
+            told = None if flow_run is None else flow_run.run.keeping
+            persist = kept_by_default() if told is None else told.persist
+        if not persist:
+            return None
+        from dataflow.task_caching import caching_of
+
+        return caching_of(self, keeping, self._arguments.signature, flow_run)
+
+    def identity(self) -> CodeIdentity:
+        """Return what the task's code is: its function, the helpers, values and libraries it uses.
+
+        Worked out once per task.
+
+        Raises
+        ------
+        NotCacheable
+            It cannot be known; the text says which part and why.
+        """
+        own = self._origin or self
+        if own._identity is None:
+            from dataflow.code_identity import code_identity
+
+            own._identity = code_identity(own._function)
+        found: CodeIdentity = own._identity
+        return found
+
+    def code_digest(self) -> str:
+        """Return the digest of the task's code, 32 hex digits; see :meth:`identity`.
+
+        Comments, formatting and docstrings do not count.
+
+        Raises
+        ------
+        NotCacheable
+            The code cannot be known.
+        """
+        return self.identity().digest.hex()
 
     def _policy(self, retries: int) -> RetryPolicy:
         """Return the delays for so many retries."""
@@ -220,5 +276,5 @@ class TaskAttributes:
             timeout_s=own.timeout_seconds, isolation=own.isolation, log_prints=log_prints,
             run_name=own.task_run_name, tags=own.tags, kind=self.kind,
             concurrency=concurrency_of(own, self.kind), hooks=own.hooks or None,
-            owner=self if asked else None,
+            owner=self if asked else None, caching=self._caching,
         )

@@ -27,8 +27,10 @@ from dataflow.hooks import HOOKS
 from dataflow.mapping import Mapping
 from dataflow.nested import run_around
 from dataflow.options import TaskKeywords, check_task, concurrency_of
+from dataflow.partitions import address_of
 from dataflow.retry import exponential_backoff as exponential_backoff
 from dataflow.run_names import check_template
+from dataflow.settings import get_settings
 from dataflow.signatures import Arguments, doc_of, key_of, kind_of, name_of
 from dataflow.states import State
 from dataflow.task_attributes import TaskAttributes
@@ -73,6 +75,8 @@ class Task(TaskAttributes, Generic[P, R]):
         self._prefix: tuple[Any, ...] = ()
         self._origin: Any = None
         self.task_key = key_of(fn)
+        self.address = address_of(fn)
+        self._identity = None
         self._define({key: value for key, value in options.items() if value is not NotSet})
         update_wrapper(self, fn, updated=())
         self.__name__, self.__doc__ = name_of(fn), doc_of(fn)
@@ -93,7 +97,7 @@ class Task(TaskAttributes, Generic[P, R]):
             check_template(template, self._arguments.signature, "task_run_name",
                            self._arguments.label)
         self._codes = {}
-        self._codes_for = self._defaults = None
+        self._codes_for = self._defaults = self._caching = None
 
     def with_options(self, **options: Unpack[TaskKeywords]) -> Task[P, R]:
         """Return a new task with some options changed; this one stays as it is.
@@ -177,8 +181,8 @@ class Task(TaskAttributes, Generic[P, R]):
             if self.kind != "sync":
                 return direct_async.call_outside(code, args, kwargs, return_state)
             return call_outside(code, args, kwargs, return_state)
-        code = self._call_code(flow_run.driver.next_call(), flow_run, (), {}, mapped=False,
-                               names=self._arguments.names(len(args)))
+        code = self._call_code(flow_run.driver.next_call(self.name, "direct"), flow_run, (), {},
+                               mapped=False, names=self._arguments.names(len(args)))
         if self.kind != "sync":
             return direct_async.call_in_flow(flow_run, code, args, kwargs, self.task_key,
                                              return_state, wait_for)
@@ -246,8 +250,8 @@ class Task(TaskAttributes, Generic[P, R]):
         deps = found.deps
         if wait_for is not None:
             deps = deps + wait_for_deps(flow_run, wait_for)
-        code = self._call_code(flow_run.driver.next_call(), flow_run, sources, keywords,
-                               mapped=False)
+        code = self._call_code(flow_run.driver.next_call(self.name, "submit"), flow_run, sources,
+                               keywords, mapped=False)
         view = flow_run.driver.add(CallSpec(
             code, "submit", self.task_key, deps=merged(deps), options=self._settings.call))
         future: Future[R] = Future(CallHandle(flow_run, view))
@@ -319,8 +323,8 @@ class Task(TaskAttributes, Generic[P, R]):
         keywords = {key: mapping.take(key, key, value) for key, value in kwargs.items()}
         mapping.check()
         deps = mapping.deps + wait_for_deps(flow_run, wait_for)
-        code = self._call_code(flow_run.driver.next_call(), flow_run, tuple(sources), keywords,
-                               mapped=True)
+        code = self._call_code(flow_run.driver.next_call(self.name, "map"), flow_run, tuple(sources),
+                               keywords, mapped=True)
         view = flow_run.driver.add(CallSpec(
             code, "map", self.task_key, tuple(mapping.mapped), merged(deps), mapping.item_deps,
             self._settings.call))
@@ -345,9 +349,12 @@ class Task(TaskAttributes, Generic[P, R]):
         if log_prints is None:
             log_prints = flow_run is not None and flow_run.log_prints
         own = self._origin or self
-        run_id = flow_run.run.shown_flow_run_id if flow_run is not None else None
-        if run_id != own._codes_for:
-            own._renew(run_id)
+        if flow_run is not None:
+            occasion: Any = flow_run.run.shown_flow_run_id
+        else:
+            occasion = get_settings() if own._settings.keeping.persist else ""
+        if occasion is not own._codes_for and occasion != own._codes_for:
+            own._renew(occasion, flow_run)
         code = own._codes.get(log_prints)
         if code is None:
             code = own._codes[log_prints] = own._new_code(own._function, log_prints)
@@ -370,7 +377,7 @@ class Task(TaskAttributes, Generic[P, R]):
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_codes": {}, "_codes_for": None}
+        return {**self.__dict__, "_codes": {}, "_codes_for": None, "_caching": None}
 
     def __repr__(self) -> str:
         return f"<Task {self.name!r}>"

@@ -132,6 +132,7 @@ class Cutter:
                     and kid.spec.options.max_in_flight is None
                     and (kid.concurrency > 0) == (node.concurrency > 0)
                     and kid.spec.options.placement == node.spec.options.placement
+                    and not kid.caching  # keys of a whole batch are looked up before it runs
                     and not kid.iterators() and (kid.width is not None or kid.codes)
                     and (known(kid.token).known or not known(node.token).known)
                 ):
@@ -241,21 +242,30 @@ class Cutter:
 
     def available(self, node: Node, indexes: Sequence[int]) -> Sequence[int]:
         """Return the elements whose input values can be had; the others wait to be restored."""
+        keyed = self._read_back(node, indexes)
         if node.restoring and node.iterators():
-            gone = [i for i in indexes if not has_its_items(node, i)]
+            gone = [i for i in indexes if i not in keyed and not has_its_items(node, i)]
             self.world.beyond_restore += [(node, i) for i in gone]
             indexes = [i for i in indexes if i not in gone] if gone else indexes
         if not any(self.world.nodes[c].places.losses for c in node.parents):
             return indexes
         out = []
         for index in indexes:
-            lost = self.lost_inputs(node, index)
+            lost = [] if index in keyed else self.lost_inputs(node, index)
             if not lost:
                 out.append(index)
             for parent, at in lost:
                 parent.waiting.setdefault(at, []).append((node, index))
                 self.restore(parent, at)
         return out
+
+    @staticmethod
+    def _read_back(node: Node, indexes: Sequence[int]) -> dict[int, bytes]:
+        """Return the elements whose values are only to be read, with the keys they have."""
+        if not node.restoring or node.view.keys is None:
+            return {}
+        return {index: key for index in indexes
+                if index in node.restoring and (key := node.view.key_of(index)) is not None}
 
     def lost_inputs(self, node: Node, index: int) -> list[tuple[Node, int]]:
         """Return the completed elements whose values an element takes and that are nowhere."""
@@ -321,6 +331,7 @@ class Cutter:
         seen = node.view.attempts
         items = {m.key: items_of(self.world, node, m, indexes)
                  for m in node.spec.mapped if has_items(m)}
+        keys = self._read_back(node, indexes)
         return Part(
             node.spec.code,
             items,
@@ -329,7 +340,8 @@ class Cutter:
             keep=not node.dropped or node.kids_open > inside or bool(node.restoring),
             max_failures=None if limit is None else max(0, limit - node.failures),
             item_sources=node.spec.item_deps is not None
-            or any(is_flat(m) for m in node.spec.mapped),
+            or any(is_flat(m) for m in node.spec.mapped) or bool(keys and node.iterators()),
+            keys=keys or None,
         )
 
 

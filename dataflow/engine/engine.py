@@ -230,7 +230,7 @@ class Engine:
             if index in node.restoring:
                 node.ready.push_front([index])
                 world.enqueue(node)
-            elif node.codes[index] == Code.AWAITING_RETRY:
+            elif node.codes[index] in (Code.AWAITING_RETRY, Code.PENDING):
                 node.codes[index] = Code.PENDING
                 world.touched(node)
                 world.ready_push(node, index, index + 1)

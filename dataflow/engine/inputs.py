@@ -16,6 +16,7 @@ from dataflow.batch import (
     Batch,
     Flat,
     FlatItem,
+    Gone,
     ItemOf,
     One,
     Part,
@@ -127,6 +128,9 @@ def items_of(world: World, node: Node, mapped: Mapped, indexes: Sequence[int]) -
 def _chunk_items(node: Node, key: int | str, indexes: Sequence[int]) -> list[Any]:
     chunks = list(node.chunks)
     starts = [c.start for c in chunks]
+    if node.restoring and not all(has_its_items(node, i) for i in indexes):
+        return [_chunk_items(node, key, [i])[0] if has_its_items(node, i) else Gone(node.id, i)
+                for i in indexes]
     if isinstance(indexes, range):
         chunk = chunks[bisect_right(starts, indexes.start) - 1]
         if indexes.stop <= chunk.start + chunk.count:

@@ -171,6 +171,10 @@ class Places:
         self._single.clear()
         self._losses = True
 
+    def lack(self) -> None:
+        """Note that completed elements came without their values."""
+        self._losses = True
+
     def all(self) -> set[int]:
         """Return every batch that holds something."""
         return {b for _, _, b in self._ranges} | {b for b in self._single.values() if b >= 0}
@@ -179,6 +183,9 @@ class Places:
         """Note that an element's value is nowhere."""
         self._single[index] = -1
         self._losses = True
+
+
+_NONE: set[int] = set()
 
 
 @dataclass(slots=True)
@@ -243,6 +250,11 @@ class Node:
     queued: bool = False  # stands in the engine's queue
 
     @property
+    def reopened(self) -> set[int]:
+        """Elements that replace an outcome which is recorded: they need a row."""
+        return self.spec.recorded.reopened if self.spec.recorded is not None else _NONE
+
+    @property
     def id(self) -> int:
         """Number of the call in its flow run."""
         return self.spec.code.call
@@ -266,6 +278,11 @@ class Node:
     def token(self) -> str:
         """Which function: what pacing learns by."""
         return self.spec.code.task.token
+
+    @property
+    def caching(self) -> bool:
+        """Whether results are kept in a result storage."""
+        return self.spec.code.task.caching is not None
 
     @property
     def concurrency(self) -> int:

@@ -182,6 +182,9 @@ class Recovery:
             report.worker if report is not None else None,
             detail.name or node.view.names.get(index), detail.error,
             detail.said.message if detail.said is not None else None,
+            key=node.view.key_of(index), origin=detail.origin,
+            due_s=self.world.now_s + (detail.retry_in_s or 0.0)
+            if code == Code.AWAITING_RETRY else None,
         ))
 
     def used_up(self, node: Node, start: int, stop: int) -> None:
@@ -287,19 +290,26 @@ class Recovery:
                 if wanted and not kid.ready.has(at):  # it may wait for several
                     kid.ready.push_front([at])
                     self.world.enqueue(kid)
+        elif code == Code.LEFT and detail is not None and detail.retry_in_s is not None:
+            self._restore_later(node, index, detail.retry_in_s)  # somebody else computes it
         elif code in (Code.LEFT, Code.NOT_READY):
+            if detail is not None and detail.key == b"":
+                node.view.forget_key(index)  # not to be read back: it has to be computed
             node.ready.push_front([index])
             self.world.enqueue(node)
         elif code == Code.AWAITING_RETRY and self._may_restore_again(node, index):
-            due = self.world.now_s + ((detail.retry_in_s if detail else None) or 0.0)
-            node.due[index] = due
-            heapq.heappush(self.world.timers, (due, node.id, index))
-            wake_at(self.world.commands, due)
+            self._restore_later(node, index, (detail.retry_in_s if detail else None) or 0.0)
         else:
             self._restore_failed(node, index, raised(BlockLost(
                 f"the value of task {node.spec.code.task.name!r} (element {index}) was lost with "
                 "its worker and could not be computed again: this time the task failed"
             )))
+
+    def _restore_later(self, node: Node, index: int, seconds: float) -> None:
+        due = self.world.now_s + seconds
+        node.due[index] = due
+        heapq.heappush(self.world.timers, (due, node.id, index))
+        wake_at(self.world.commands, due)
 
     def _may_restore_again(self, node: Node, index: int) -> bool:
         times = node.restores[index] = node.restores.get(index, 0) + 1

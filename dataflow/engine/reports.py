@@ -20,6 +20,8 @@ from dataflow.outcomes import FIRST_FINAL, SUCCEEDED, Code, Detail, Report, Span
 from dataflow.runner import BatchDone
 from dataflow.store import SpanRecord
 
+_GOOD = bytes([Code.COMPLETED, Code.CACHED])
+
 
 class Reader:
     """Reads what comes back from the runner."""
@@ -87,7 +89,8 @@ class Reader:
         for (node, _), span in zip(flight.parts, report.spans, strict=True):
             ran = len(span.codes) - span.codes.count(Code.LEFT) - span.codes.count(Code.NOT_READY)
             if ran:
-                self.world.pacing.of(node.token).learn(sum(span.elapsed), ran, bytes_each)
+                seconds = sum(span.elapsed) + (report.keeping_s if node.caching else 0.0)
+                self.world.pacing.of(node.token).learn(seconds, ran, bytes_each)
 
     def _learn_at_once(self, report: Report, bytes_each: float | None) -> None:
         """Learn each element's own time; the computing is shared out among those that began."""
@@ -107,31 +110,34 @@ class Reader:
 
     def _span(self, node: Node, span: Span, report: Report, fused: set[int], kept: bool) -> None:
         indexes, codes = span.indexes, span.codes
+        if span.keys is not None:
+            node.view.keep_keys(indexes, span.keys)
         smooth = (
             isinstance(indexes, range) and not span.details and not node.restoring
-            and codes.count(Code.COMPLETED) == len(codes)
+            and not node.reopened
+            and not codes.translate(None, _GOOD)
             and max(node.codes[indexes.start : indexes.stop], default=0) < FIRST_FINAL
         )
         if smooth:
             assert isinstance(indexes, range)
-            self._completed(node, indexes, report.batch, fused, kept)
+            self._completed(node, indexes, codes, report.batch, fused, kept)
             self.world.gulp.spans.append(SpanRecord(span, report.started_s, report.worker))
         else:
             self._rough(node, span, report, fused, kept)
             if not node.single:
                 self.world.gulp.spans.append(SpanRecord(span, report.started_s, report.worker))
 
-    def _completed(self, node: Node, indexes: range, batch: int, fused: set[int],
-                   kept: bool) -> None:
+    def _completed(self, node: Node, indexes: range, codes: bytearray, batch: int,
+                   fused: set[int], kept: bool) -> None:
         if kept:
             node.places.put(indexes, batch)
             self._placed.append(node)
         self.recovery.used_up(node, indexes.start, indexes.stop)
-        self.settler.complete(node, indexes.start, indexes.stop, fused)
+        self.settler.complete(node, indexes.start, codes, fused)
 
     def _rough(self, node: Node, span: Span, report: Report, fused: set[int], kept: bool) -> None:
         """Take a span element by element; what is already final is masked in the record."""
-        runs: list[range] = []
+        runs: list[tuple[range, bytearray]] = []
         for at, index in enumerate(span.indexes):
             code = span.codes[at]
             if index in node.restoring:
@@ -142,15 +148,19 @@ class Reader:
                     self._running.append((node, index))
                 span.codes[at] = Code.LEFT  # recorded before: never replaced
             elif code in SUCCEEDED:
-                if runs and runs[-1].stop == index:
-                    runs[-1] = range(runs[-1].start, index + 1)
+                if runs and runs[-1][0].stop == index:
+                    run, run_codes = runs[-1]
+                    run_codes.append(code)
+                    runs[-1] = range(run.start, index + 1), run_codes
                 else:
-                    runs.append(range(index, index + 1))
+                    runs.append((range(index, index + 1), bytearray([code])))
                 detail = span.details.get(index)
+                if detail is None and index in node.reopened:
+                    detail = Detail()
                 if detail is not None:
                     self._detail(node, index, detail, span, at, report)
-        for run in runs:
-            self._completed(node, run, report.batch, fused, kept)
+        for run, run_codes in runs:
+            self._completed(node, run, run_codes, report.batch, fused, kept)
         for at, index in enumerate(span.indexes):
             if span.codes[at] not in SUCCEEDED and node.codes[index] < FIRST_FINAL:
                 self._unsuccessful(node, index, span, at, report)
@@ -176,8 +186,10 @@ class Reader:
         if detail.said is not None:
             node.view.take(index, detail.said)
         node.view.errors.pop(index, None)
+        if detail.origin is not None:
+            node.view.origins[index] = detail.origin
         if (node.single or detail.attempts > 1 or detail.name is not None
-                or detail.said is not None):
+                or detail.said is not None or index in node.reopened):
             self.recovery.row(node, index, Code(span.codes[at]), detail, span, at, report)
 
     def _unsuccessful(self, node: Node, index: int, span: Span, at: int, report: Report) -> None:
@@ -186,7 +198,11 @@ class Reader:
             span.codes[at] = Code.LEFT
             self._running.append((node, index))
         elif code == Code.LEFT:
-            self.recovery.left(node, index)
+            detail = span.details.get(index)
+            if detail is not None and detail.retry_in_s is not None:
+                self._await_other(node, index, detail.retry_in_s)
+            else:
+                self.recovery.left(node, index)
         elif code == Code.NOT_READY:
             span.codes[at] = Code.LEFT  # recorded with its cause
             self.recovery.end_unready(node, index)
@@ -199,13 +215,22 @@ class Reader:
             else:
                 self.recovery.fail(node, index, code, detail, span, at, report)
 
+    def _await_other(self, node: Node, index: int, seconds: float) -> None:
+        """Somebody else computes the same result: look again a little later, without a slot."""
+        node.codes[index] = Code.PENDING
+        self.world.touched(node)
+        self._due_in(node, index, seconds)
+
     def _await_retry(self, node: Node, index: int, detail: Detail, span: Span, at: int,
                      report: Report) -> None:
         node.codes[index] = Code.AWAITING_RETRY
         node.view.attempts[index] = detail.attempts
         self.world.touched(node)
         self.recovery.row(node, index, Code.AWAITING_RETRY, detail, span, at, report)
-        due = self.world.now_s + (detail.retry_in_s or 0.0)
+        self._due_in(node, index, detail.retry_in_s or 0.0)
+
+    def _due_in(self, node: Node, index: int, seconds: float) -> None:
+        due = self.world.now_s + seconds
         node.due[index] = due
         heapq.heappush(self.world.timers, (due, node.id, index))
         wake_at(self.world.commands, due)

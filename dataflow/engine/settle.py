@@ -26,9 +26,13 @@ class Settler:
         self._ended: deque[tuple[Node, int, int, Root]] = deque()  # NOT_READY to be spread
         self._spreading = False
 
-    def complete(self, node: Node, start: int, stop: int, fused: set[int]) -> None:
-        """Elements [start, stop) completed; ``fused``: calls whose outcome the report tells."""
-        node.codes[start:stop] = bytes([Code.COMPLETED]) * (stop - start)
+    def complete(self, node: Node, start: int, codes: bytes | bytearray, fused: set[int]) -> None:
+        """Elements from ``start`` on came to COMPLETED or CACHED.
+
+        ``fused``: calls whose outcome the same report tells.
+        """
+        stop = start + len(codes)
+        node.codes[start:stop] = codes
         node.succeeded += stop - start
         self.world.final(node, start, stop)
         for edge in node.kids_aligned:

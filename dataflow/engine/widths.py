@@ -14,6 +14,7 @@ from dataflow.engine.lengths import Lengths, Unusable
 from dataflow.engine.messages import Pulled
 from dataflow.engine.node import Chunk, Edge, Node
 from dataflow.engine.settle import Settler, raised
+from dataflow.engine.takeover import Takeover
 from dataflow.engine.world import World
 from dataflow.exceptions import MappingLengthMismatch, MappingMissingIterable, TransportError
 from dataflow.graph import Mapped
@@ -27,6 +28,7 @@ class Widths:
         self.world = world
         self.settler = settler
         self.lengths = Lengths(world)
+        self.takeover = Takeover(world, settler)
 
     def begin(self, node: Node) -> None:
         """Take in a call's mapped parameters; the width may be known at once."""
@@ -35,8 +37,14 @@ class Widths:
             if not node.codes:
                 node.codes.append(Code.PENDING)
             self.world.touched(node)
+            self.takeover.elements(node, 0, 1)
             self._make_ready(node, 0, 1)
             self._set_width(node, 1)
+            return
+        if self.takeover.width(node) is not None and not node.iterators():
+            width = self.takeover.width(node) or 0
+            self._grow(node, width)
+            self._set_width(node, width)
             return
         for mapped in node.spec.mapped:
             self.lengths.ask(node, mapped)
@@ -138,6 +146,7 @@ class Widths:
         stop = start + count
         node.codes.extend(bytes(count))
         self.world.touched(node)
+        self.takeover.elements(node, start, stop)
         self._make_ready(node, start, stop)
         for edge in node.kids_aligned:
             if edge.node.width is None:
@@ -146,7 +155,8 @@ class Widths:
     def _make_ready(self, node: Node, start: int, stop: int) -> None:
         item_deps = node.spec.item_deps
         if not node.aligned and item_deps is None:
-            self.world.ready_push(node, start, stop)
+            for a, b in list(node.pending_runs(start, stop)):
+                self.world.ready_push(node, a, b)
         elif len(node.aligned) == 1 and item_deps is None:
             self._ready_along(node, *node.aligned[0], start, stop)
         else:
@@ -161,11 +171,13 @@ class Widths:
             while end < stop and end < len(codes) and codes[end] == code:
                 end += 1
             if code in SUCCEEDED or (allow and code >= FIRST_FINAL):
-                self.world.ready_push(node, at, end)
+                for a, b in list(node.pending_runs(at, end)):
+                    self.world.ready_push(node, a, b)
             elif code >= FIRST_FINAL:
                 for index in range(at, end):
-                    root = self._root(parent, index)
-                    self.settler.not_ready(node, index, index + 1, root)
+                    if node.codes[index] < FIRST_FINAL:
+                        root = self._root(parent, index)
+                        self.settler.not_ready(node, index, index + 1, root)
             at = end
 
     def _count_needs(self, node: Node, start: int, stop: int) -> None:
@@ -173,6 +185,8 @@ class Widths:
             node.need = array("i")
         node.need.extend([0] * (stop - len(node.need)))
         for index in range(start, stop):
+            if node.codes[index] >= FIRST_FINAL:
+                continue
             need, failed = 0, None
             for parent, allow in node.aligned:
                 code = parent.codes[index] if index < len(parent.codes) else Code.PENDING
@@ -198,7 +212,7 @@ class Widths:
             node.need[index] = need
             if failed is not None:
                 self.settler.not_ready(node, index, index + 1, failed)
-            elif need == 0:
+            elif need == 0 and node.codes[index] == Code.PENDING:
                 self.world.ready_push(node, index, index + 1)
 
     def _root(self, parent: Node, index: int) -> tuple[int, int]:

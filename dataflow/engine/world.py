@@ -151,7 +151,7 @@ class World:
             upstream=tuple(sorted(
                 call for call in {d.call for d in node.spec.deps} | node.parents
                 if self.nodes[call].spec.failed is None)),
-            created_s=self.now_s, parent=node.spec.parent,
+            created_s=self.now_s, parent=node.spec.parent, **node.spec.facts,
         ))
 
     def record_width(self, node: Node) -> None:
@@ -197,11 +197,14 @@ class World:
 def counts_of(node: Node) -> dict[int, int]:
     """Return how many elements stand in each code."""
     codes = node.codes
-    counts = {int(Code.COMPLETED): node.succeeded} if node.succeeded else {}
+    cached = codes.count(Code.CACHED) if node.caching else 0
+    counts = {int(Code.COMPLETED): node.succeeded - cached} if node.succeeded > cached else {}
+    if cached:
+        counts[int(Code.CACHED)] = cached
     if node.succeeded == len(codes):
         return counts
     for code in Code:
-        if code not in (Code.COMPLETED, Code.LEFT):
+        if code not in (Code.COMPLETED, Code.CACHED, Code.LEFT):
             number = codes.count(code)
             if number:
                 counts[int(code)] = number

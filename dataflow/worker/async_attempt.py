@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Any
 
 from dataflow.batch import CallCode, RunInfo
@@ -129,6 +130,8 @@ async def arrive_here(
     code: CallCode, args: tuple[Any, ...], kwargs: dict[str, Any], run: RunInfo | None,
     logs: LogSink | None = None, history: list[Attempt] | None = None, index: int = 0,
     caller: FlowRunContext | None = None, nested: list[tuple[str, Any]] | None = None,
+    before: int = 0, first_wait_s: float = 0.0,
+    told: Callable[[Outcome], None] = lambda outcome: None,
 ) -> Outcome:
     """Run a direct call on the caller's loop, waiting out its retry delays.
 
@@ -138,13 +141,26 @@ async def arrive_here(
     """
     if code.task.isolation == "process":
         return await beside(run_here, code, args, kwargs, run, logs, history=history, index=index,
-                            caller=caller, nested=nested)
+                            caller=caller, nested=nested, before=before,
+                            first_wait_s=first_wait_s, told=told)
     attempts = AsyncAttempts(code, run, logs, [] if history is None else history, remote=False,
                              nested=nested, caller=caller)
     around = current_task.get()
+    kept, outcome = None, None
     try:
-        outcome = await attempts.arrive(index, 0, args, kwargs)
+        if code.task.caching is not None:
+            from dataflow.worker.keeping_one import KeptCall
+
+            kept = KeptCall(attempts, code, run, index, logs, args, kwargs)
+            while (wait_s := await beside(kept.look)) is not None:
+                await asyncio.sleep(wait_s)
+            if kept.outcome is not None:
+                return kept.outcome
+        if first_wait_s > 0:
+            await asyncio.sleep(min(first_wait_s, _LONGEST_SLEEP_S))
+        outcome = await attempts.arrive(index, before, args, kwargs)
         while outcome.code == Code.AWAITING_RETRY:
+            told(outcome)
             try:
                 await asyncio.sleep(min(outcome.retry_in_s or 0.0, _LONGEST_SLEEP_S))
             except BaseException as error:  # cancelled while it waits
@@ -153,5 +169,7 @@ async def arrive_here(
             outcome = await attempts.arrive(index, outcome.attempts, args, kwargs)
         return outcome
     finally:
+        if kept is not None:
+            kept.end(outcome)
         current_task.set(around)
 

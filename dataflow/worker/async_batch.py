@@ -28,6 +28,7 @@ from dataflow.worker.async_step import AsyncStep
 from dataflow.worker.control import Control, current_control
 from dataflow.worker.logs import BatchLog
 from dataflow.worker.splitting import with_size
+from dataflow.worker.step import settled
 from dataflow.worker.values import Values
 
 _clock = time.perf_counter
@@ -63,6 +64,7 @@ class AsyncWalk:
         self.attempts: list[Attempt] = []
         self.nested: list[tuple[str, Any]] = []  # records of what elements ran themselves
         self.missing: dict[tuple[int, int], None] = {}
+        self.shelves: dict[Any, Any] = {}  # where results are kept: dataflow.worker.shelves
         self._report = Report(batch.id, worker, time.time(), [], remote=remote)
         self.began = _clock()
         self.ended = threading.Event()
@@ -105,6 +107,9 @@ class AsyncWalk:
         self._context = contextvars.copy_context()
         self._cpu_began = time.thread_time()
         self._look()
+        for steps in self._groups:
+            for step in steps:
+                step.prepare(wanted=step.part.keep or len(steps) > 1)
         for lane in self._lanes():
             self._fill(lane)
         try:
@@ -221,6 +226,7 @@ class AsyncWalk:
                 self._report, batch=batch, spans=[], missing=[] if self._told else
                 list(self.missing), wall_s=_clock() - self.began, busy_s=self._busy_s)
             columns: dict[int, Column] = {}
+            self._keep_results(report)
             for steps, marks in zip(self._groups, self._marks, strict=True):
                 self._tell(steps, marks, report, columns)
             self._news = 0
@@ -234,6 +240,17 @@ class AsyncWalk:
         self._told_nested += len(report.nested)
         self._told = True
         return with_size(report, columns)
+
+    def _keep_results(self, report: Report) -> None:
+        """Write what is to be reported; claim no more than what still runs."""
+        if self.ended.is_set():
+            report.keeping_s = settled([step for steps in self._groups for step in steps])
+            return
+        for steps, marks in zip(self._groups, self._marks, strict=True):
+            for step in steps:
+                if step.keeper is not None:
+                    step.keeper.flush()
+                    step.keeper.narrow([at for at, mark in enumerate(marks) if mark == _RUNNING])
 
     def _end_overdue(self) -> None:
         """End elements past their time, since the loop does not come to it."""

@@ -11,8 +11,9 @@ from array import array
 from collections.abc import Sequence
 
 from dataflow.batch import Column, Part
-from dataflow.outcomes import Code, Span
+from dataflow.outcomes import SUCCEEDED, Code, Detail, Span
 from dataflow.worker.async_attempt import AsyncAttempts
+from dataflow.worker.attempt import Outcome
 from dataflow.worker.step import Step, Walk
 from dataflow.worker.values import Absent
 
@@ -36,27 +37,40 @@ class AsyncStep(Step):
         """Run one element, or note why it did not run."""
         started = _clock()
         self.started[position] = started - self.walk.began
+        keeper = self.keeper
+        if keeper is not None:
+            kept = self.kept(keeper, position, index)
+            if kept is not None:
+                self._arrived(position, index, kept, started)
+                return
         try:
             args = tuple([get(position, index) for get in self.args])
             kwargs = {key: get(position, index) for key, get in self.kwargs}
         except Absent as absent:
             self.codes[position] = self._code_without(index, absent)
+            if self.part.keys and index in self.part.keys:
+                self.details[index] = Detail(key=b"")  # it is not under its key any more
             return
         except BaseException as error:  # user values: indexing or rebuilding a container
             outcome = self.attempts.broken_input(index, error)
         else:
             before = self.part.attempts.get(index, 0) if self.part.attempts else 0
             outcome = await self.attempts.arrive(index, before, args, kwargs)
+            if keeper is not None and outcome.code == Code.COMPLETED:
+                self.keep(keeper, position, index, outcome)
         if self.codes[position] != Code.LEFT:  # told as past its time
             return
         if outcome.code == Code.CANCELLED and self.walk.control.interrupt is not None:
             outcome = self.attempts.broken_input(index, self.walk.control.interrupt)
             outcome.code = Code.CRASHED
+        self._arrived(position, index, outcome, started)
+
+    def _arrived(self, position: int, index: int, outcome: Outcome, started: float) -> None:
         self.elapsed[position] = _clock() - started
         self.codes[position] = outcome.code
-        if outcome.code == Code.COMPLETED:
+        if outcome.code in SUCCEEDED:
             self.fresh[index] = outcome.value
-            if (outcome.attempts == 1 and outcome.name is None and outcome.said is None
+            if (outcome.attempts < 2 and outcome.name is None and outcome.said is None
                     and not self.single):
                 return
         self._detail(index, outcome)
@@ -93,6 +107,13 @@ class AsyncStep(Step):
                 span.codes[place], span.started[place], span.elapsed[place] = Code.RUNNING, 0, 0
             elif (detail := self.details.get(self.indexes[at])) is not None:
                 span.details[self.indexes[at]] = detail
+        if self.keeper is not None:
+            keys = self.keeper.keys_of(slice(None))
+            if keys is not None:
+                span.keys = b"".join(
+                    bytes(16) if at in under_way else keys[16 * at : 16 * at + 16]
+                    for at in positions)
+            span.origins = self.keeper.origins()
         return span
 
     def hand_over(self, columns: dict[int, Column], positions: Sequence[int]) -> None:

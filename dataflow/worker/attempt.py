@@ -46,9 +46,10 @@ MAY_BE_STATES = frozenset({State, list, tuple, set, frozenset})
 
 
 class Outcome:
-    """What one element came to; ``value`` means something only when COMPLETED."""
+    """What one element came to; ``value`` means something only when COMPLETED or CACHED."""
 
-    __slots__ = ("attempts", "code", "error", "name", "retry_in_s", "said", "value")
+    __slots__ = ("attempts", "code", "error", "key", "name", "origin", "retry_in_s", "said",
+                 "value")
 
     def __init__(self, code: int, value: Any = None, error: ErrorRecord | None = None,
                  attempts: int = 1, retry_in_s: float | None = None,
@@ -60,6 +61,8 @@ class Outcome:
         self.retry_in_s = retry_in_s
         self.name = name
         self.said = said  # by a state that the function returned
+        self.key: bytes | None = None  # under which the value is kept
+        self.origin: str | None = None  # CACHED: id of the flow run that computed it
 
 
 class Attempts:
@@ -154,6 +157,23 @@ class Attempts:
                 tell_completed(context, value, said, started)
             return Outcome(Code.COMPLETED, value, attempts=attempt, name=name, said=said)
 
+    def cached(self, index: int, before: int, value: Any, message: str | None,
+               arguments: Callable[[], tuple[tuple[Any, ...], dict[str, Any]]]) -> Outcome:
+        """Return the outcome of an element whose result was found; its function is not called.
+
+        ``arguments`` is asked where the run is named by them or hooks are told.
+        """
+        said = None if message is None else Said(message, None)
+        if self.task.hooks is None and self.task.run_name is None:
+            return Outcome(Code.CACHED, value, attempts=before, said=said)
+        context = self.context(self.run, self.code, index, before, self.logs, *arguments())
+        current_task.set(context)
+        name = self._name(context)
+        context.end()
+        if self.task.hooks is not None:
+            tell_completed(context, value, Said(message, "Cached"), _clock())
+        return Outcome(Code.CACHED, value, attempts=before, name=name, said=said)
+
     def _take(self, inside: Inside) -> None:
         """Take the records of what the task run ran itself."""
         self.nested += inside.records
@@ -234,23 +254,39 @@ def run_here(
     code: CallCode, args: tuple[Any, ...], kwargs: dict[str, Any], run: RunInfo | None,
     logs: LogSink | None = None, sleep: Callable[[float], None] = time.sleep,
     history: list[Attempt] | None = None, caller: FlowRunContext | None = None,
-    nested: list[tuple[str, Any]] | None = None, index: int = 0,
+    nested: list[tuple[str, Any]] | None = None, index: int = 0, before: int = 0,
+    first_wait_s: float = 0.0, told: Callable[[Outcome], None] = lambda outcome: None,
 ) -> Outcome:
     """Run a direct call in the calling thread, waiting out its retry delays.
 
-    ``caller`` is the run that makes the call. The caller's context is as it was
-    when this returns.
+    ``caller`` is the run that makes the call, ``told`` hears of each delay before it
+    begins; ``before`` executions were recorded elsewhere, and the next is due in
+    ``first_wait_s``. The caller's context is as it was when this returns.
     """
     attempts = Attempts(code, run, logs, [] if history is None else history, remote=False,
                         nested=nested, caller=caller)
     token = current_task.set(None)
+    kept, outcome = None, None
     try:
-        outcome = attempts.call(index, 0, args, kwargs)
+        if code.task.caching is not None:
+            from dataflow.worker.keeping_one import KeptCall
+
+            kept = KeptCall(attempts, code, run, index, logs, args, kwargs)
+            while (wait_s := kept.look()) is not None:
+                sleep(wait_s)
+            if kept.outcome is not None:
+                return kept.outcome
+        if first_wait_s > 0:
+            sleep(min(first_wait_s, 1e9))
+        outcome = attempts.call(index, before, args, kwargs)
         while outcome.code == Code.AWAITING_RETRY:
+            told(outcome)
             sleep(min(outcome.retry_in_s or 0.0, 1e9))  # a platform's own waits have a limit
             outcome = attempts.call(index, outcome.attempts, args, kwargs)
         return outcome
     finally:
+        if kept is not None:
+            kept.end(outcome)
         current_task.reset(token)
 
 

@@ -32,7 +32,7 @@ from dataflow.worker.splitting import (
     second_part,
     with_size,
 )
-from dataflow.worker.step import Step, length_of
+from dataflow.worker.step import Step, length_of, settled
 from dataflow.worker.values import Absent, Values
 
 _clock = time.perf_counter
@@ -110,6 +110,7 @@ class _Walk:
         self.attempts: list[Attempt] = []
         self.nested: list[tuple[str, Any]] = []  # records of what elements ran themselves
         self.missing: dict[tuple[int, int], None] = {}
+        self.shelves: dict[Any, Any] = {}  # where results are kept: dataflow.worker.shelves
         self.columns: dict[int, Column] = {}
         self.groups: list[list[Step]] = []  # that have ended, in order
         self.report = Report(batch.id, worker, time.time(), [], remote=remote)
@@ -161,6 +162,8 @@ class _Walk:
 
     def _group(self, number: int, group: Group) -> None:
         steps = [Step(self, part, group.indexes) for part in group.parts]
+        for step in steps:
+            step.prepare(wanted=step.part.keep or len(steps) > 1)
         control, budget = self.control, self.batch.budget_s
         passing = [s for s in steps[:-1] if not s.part.keep and not s.single]
         done = 0
@@ -188,6 +191,7 @@ class _Walk:
         report = self.report
         report.logs = self.logs.close()
         steps = [step for group in self.groups for step in group]
+        report.keeping_s = settled(steps)
         report.spans = [step.span(slice(None)) for step in steps]
         report.attempts = self.attempts
         report.nested = self.nested

@@ -20,7 +20,7 @@ from dataflow.outcomes import Code, Report, Span
 from dataflow.worker.control import Control
 from dataflow.worker.sizes import column_bytes
 from dataflow.worker.spare_threads import Job, put_back, take
-from dataflow.worker.step import Step
+from dataflow.worker.step import Step, settled
 from dataflow.worker.step import Walk as StepWalk
 
 _POLL_S = 0.1  # how often a batch that waits for an element looks whether to stop
@@ -111,6 +111,7 @@ def second_part(walk: Walk, steps: list[Step], position: int) -> _Result:
     report = replace(walk.report, spans=[], logs=walk.logs.close()[lines:],
                      attempts=walk.attempts[history:], nested=walk.nested[nested:], missing=[])
     columns: dict[int, Column] = {}
+    settled(steps)
     for step in steps:
         index = step.indexes[position]
         report.spans.append(step.span(slice(position, position + 1)))
@@ -138,6 +139,11 @@ class FirstPart:
             missing=list(walk.missing), nested=list(walk.nested),
         )
         columns: dict[int, Column] = {}
+        report.keeping_s = settled(self.before)
+        for step in self.steps:
+            if step.keeper is not None:
+                step.keeper.flush()
+                step.keeper.narrow([self.position])
         for step in self.before:
             report.spans.append(step.span(slice(None)))
             step.keep_in(columns, set())
@@ -156,6 +162,8 @@ class FirstPart:
         span.codes += bytes([Code.RUNNING]) + bytes([Code.LEFT]) * (rest - 1)
         span.started.extend([0.0] * rest)
         span.elapsed.extend([0.0] * rest)
+        if span.keys is not None:
+            span.keys += bytes(16 * rest)
         return span
 
 

@@ -10,15 +10,18 @@ from __future__ import annotations
 import time
 from array import array
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from dataflow.batch import Batch, Column, Part, RunInfo
-from dataflow.outcomes import Attempt, Code, Detail, Span
+from dataflow.outcomes import SUCCEEDED, Attempt, Code, Detail, Said, Span
 from dataflow.unnesting import items_in
 from dataflow.worker.attempt import Attempts, Outcome
 from dataflow.worker.control import Control
 from dataflow.worker.logs import BatchLog
 from dataflow.worker.values import Absent, Values, getter, indexable
+
+if TYPE_CHECKING:
+    from dataflow.worker.keeping import Keeper  # loaded where results are kept
 
 _clock = time.perf_counter
 _UNSUCCESSFUL = frozenset({Code.FAILED, Code.TIMED_OUT, Code.CRASHED})
@@ -36,6 +39,7 @@ class Walk(Protocol):
     attempts: list[Attempt]
     nested: list[tuple[str, Any]]
     missing: dict[tuple[int, int], None]
+    shelves: dict[Any, Any]
     began: float
 
 
@@ -67,37 +71,98 @@ class Step:
         self.over = False
         self.single = not code.mapped
         self.unfinished = False  # the element at hand goes on in a later batch
+        self.keeper: Keeper | None = None
+
+    def prepare(self, *, wanted: bool) -> None:
+        """Look up results that are kept, before the first element runs.
+
+        ``wanted``: somebody needs the values here.
+        """
+        code, walk = self.part.code, self.walk
+        if code.task.caching is None or not len(self.indexes):
+            return
+        from dataflow.worker.keeping import keeper_of
+        from dataflow.worker.shelves import shelf_for
+
+        self.keeper = keeper_of(
+            code, walk.run, self.indexes, shelf_for(walk.shelves, code, walk.run), self._log,
+            self.part.keys, wanted=wanted or self.single)
+        self.keeper.prepare(self._arguments)
+
+    def _log(self, index: int, level: int, text: str) -> None:
+        self.walk.logs.add(self.call, index, 0, time.time(), level, "dataflow.task_runs", text)
+
+    def _arguments(self, position: int, index: int) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        return (tuple([get(position, index) for get in self.args]),
+                {key: get(position, index) for key, get in self.kwargs})
 
     def element(self, position: int, index: int) -> None:
         """Run one element, or record why it did not run."""
         walk = self.walk
         self.unfinished = False
         started = _clock()
+        keeper = self.keeper
+        if keeper is not None:
+            outcome = self.kept(keeper, position, index)
+            if outcome is not None:
+                self._take(index, outcome, started)
+                return
         try:
             args = tuple([get(position, index) for get in self.args])
             kwargs = {key: get(position, index) for key, get in self.kwargs}
         except Absent as absent:
             self._not_run(index, absent, started - walk.began)
+            if self.part.keys and index in self.part.keys:
+                self.details[index] = Detail(key=b"")  # it is not under its key any more
             return
         except BaseException as error:  # user values: indexing or rebuilding a container
             outcome = self.attempts.broken_input(index, error)
         else:
             before = self.part.attempts.get(index, 0) if self.part.attempts else 0
             outcome = self.attempts.call(index, before, args, kwargs)
+            if keeper is not None and outcome.code == Code.COMPLETED:
+                self.keep(keeper, position, index, outcome)
+        self._take(index, outcome, started)
+
+    def kept(self, keeper: Keeper, position: int, index: int) -> Outcome | None:
+        """Return the outcome of an element that need not run here; None where it has to."""
+        wait_s = keeper.waits(position)
+        if wait_s is not None:
+            return Outcome(Code.LEFT, retry_in_s=wait_s)
+        if not keeper.found(position):
+            return None
+        origin = keeper.origin(position) if self.single else None
+        before = self.part.attempts.get(index, 0) if self.part.attempts else 0
+        from dataflow.worker.keeping import cached_message
+
+        outcome = self.attempts.cached(
+            index, before, keeper.value(position), cached_message(origin),
+            lambda: self._arguments(position, index))
+        outcome.origin = None if origin is None else origin.run_id
+        return outcome
+
+    def keep(self, keeper: Keeper, position: int, index: int, outcome: Outcome) -> None:
+        """Have a result kept that was computed; say in the state where it has no key."""
+        keeper.keep(position, index, outcome.value)
+        why = keeper.reasons.get(index) if keeper.reasons else None
+        if why is not None and outcome.said is None:
+            outcome.said = Said(why, None)
+
+    def _take(self, index: int, outcome: Outcome, started: float) -> None:
         self.codes.append(outcome.code)
-        self.started.append(started - walk.began)
+        self.started.append(started - self.walk.began)
         self.elapsed.append(_clock() - started)
-        if outcome.code == Code.COMPLETED:
+        if outcome.code in SUCCEEDED:
             self.fresh[index] = outcome.value
-            if (outcome.attempts == 1 and outcome.name is None and outcome.said is None
+            if (outcome.attempts < 2 and outcome.name is None and outcome.said is None
                     and not self.single):
                 return
         self._detail(index, outcome)
 
     def _detail(self, index: int, outcome: Outcome) -> None:
         detail = Detail(outcome.attempts, outcome.error, outcome.retry_in_s, outcome.name,
-                        said=outcome.said)
-        if outcome.code == Code.COMPLETED:
+                        said=outcome.said, origin=outcome.origin)
+        if outcome.code in SUCCEEDED:
             if self.single:
                 detail.length = quick_length(outcome.value)
         else:
@@ -146,7 +211,10 @@ class Step:
         details = self.details
         if len(indexes) < len(self.indexes):
             details = {i: details[i] for i in indexes if i in details}
-        return Span(self.call, indexes, self.codes[at], self.started[at], self.elapsed[at], details)
+        span = Span(self.call, indexes, self.codes[at], self.started[at], self.elapsed[at], details)
+        if self.keeper is not None:
+            span.keys, span.origins = self.keeper.keys_of(at), self.keeper.origins()
+        return span
 
     def keep_in(self, columns: dict[int, Column], without: set[int]) -> None:
         """Put the values that are there into columns, all but some."""
@@ -157,6 +225,14 @@ class Step:
         indexes = sorted(fresh.keys() - without)
         if indexes:
             columns[self.call] = Column(indexes, [fresh[i] for i in indexes])
+
+
+def settled(steps: Sequence[Step]) -> float:
+    """See results that are kept to their places; return the seconds spent on keeping."""
+    keepers = [step.keeper for step in steps if step.keeper is not None]
+    for keeper in keepers:
+        keeper.settle()
+    return sum(keeper.spent_s for keeper in keepers)
 
 
 def length_of(value: Any, depth: int = 1) -> int:

@@ -19,6 +19,7 @@ from dataflow.batch import (
     Const,
     Flat,
     FlatItem,
+    Gone,
     ItemOf,
     Items,
     One,
@@ -34,7 +35,7 @@ from dataflow.unnesting import below, flattened
 Getter = Callable[[int, int], Any]
 """(position in the group, element index) → the argument's value."""
 
-_SOURCES = frozenset({Const, One, Whole, ItemOf, FlatItem, Tree, Aligned, Flat})
+_SOURCES = frozenset({Const, One, Whole, ItemOf, FlatItem, Tree, Aligned, Flat, Gone})
 
 
 class Absent(Exception):
@@ -167,6 +168,8 @@ class Values:
                 from dataflow.resolve import rebuild
 
                 return rebuild(source.template, [self.resolve(s, index) for s in source.leaves])
+            case Gone():
+                raise Absent(source.call, source.index, None)
             case Items():
                 raise TypeError("items are taken by position, not resolved")
 

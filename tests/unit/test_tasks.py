@@ -6,6 +6,7 @@ import functools
 import inspect
 import math
 import pickle
+from datetime import timedelta
 from typing import Any
 
 import cloudpickle
@@ -28,7 +29,6 @@ from dataflow.exceptions import (
     ReservedArgumentError,
 )
 from dataflow.graph import Dep, FlatPart
-from dataflow.options import NOT_YET
 from dataflow.resolve import Leaf
 from dataflow.states import Completed, Failed
 from tests.fake_driver import FakeDriver, flow_run
@@ -175,12 +175,28 @@ def test_async_concurrency_is_for_async_functions_alone() -> None:
         task(coroutine, async_concurrency=0)
 
 
-@pytest.mark.parametrize("option", sorted(NOT_YET))
-def test_keyword_that_does_not_act_yet_is_refused_by_name(option: str) -> None:
-    with pytest.raises(NotImplementedError, match=option):
-        task(double, **{option: [print]})  # type: ignore[call-overload]
+RESULT_KEYWORDS = (
+    "cache_policy", "cache_key_fn", "cache_expiration", "persist_result", "result_storage",
+    "result_storage_key", "result_serializer", "cache_result_in_memory", "refresh_cache",
+)
+
+
+@pytest.mark.parametrize("option", RESULT_KEYWORDS)
+def test_result_keyword_of_a_wrong_type_is_refused_by_name(option: str) -> None:
+    with pytest.raises(DefinitionTypeError, match=option):
+        task(double, **{option: 1j})  # type: ignore[call-overload]
     task(double, **{option: None})  # type: ignore[call-overload]
     task(double, **{option: NotSet})  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("option, value", [
+    ("cache_expiration", 0), ("cache_expiration", timedelta(seconds=-1)),
+    ("result_storage_key", "out-{x}.pkl"), ("result_storage_key", "{parameters[x}"),
+    ("result_storage", " "), ("result_serializer", "yaml"),
+])
+def test_result_keyword_that_cannot_be_meant_is_refused_by_name(option: str, value: Any) -> None:
+    with pytest.raises(DefinitionError, match=option):
+        task(double, **{option: value})
 
 
 def test_unknown_keyword_is_refused_with_a_hint() -> None:

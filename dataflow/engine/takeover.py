@@ -1,0 +1,81 @@
+"""Elements that another process has recorded: what a resumed run takes over.
+
+Lives here: outcomes, attempts and due times put into a call as it grows. Does
+not live here: which recorded call it is (``dataflow.resumption``), their values,
+which are read back when somebody needs them (``recovery.py``).
+"""
+
+from __future__ import annotations
+
+import heapq
+
+from dataflow.engine.node import Node
+from dataflow.engine.settle import Settler
+from dataflow.engine.world import World, wake_at
+from dataflow.graph import Recorded
+from dataflow.outcomes import SUCCEEDED, Code
+
+_FAILED = frozenset({Code.FAILED, Code.TIMED_OUT})
+
+
+class Takeover:
+    """Takes recorded outcomes over."""
+
+    def __init__(self, world: World, settler: Settler) -> None:
+        self.world = world
+        self.settler = settler
+
+    @staticmethod
+    def width(node: Node) -> int | None:
+        """Return the width that was recorded, None where none is known."""
+        recorded = node.spec.recorded
+        return None if recorded is None else recorded.width
+
+    def elements(self, node: Node, start: int, stop: int) -> None:
+        """Elements [start, stop) of a call have just been made: take over what is known of them."""
+        recorded = node.spec.recorded
+        if recorded is None:
+            return
+        codes = recorded.codes[start:stop]
+        if not codes.strip(b"\0"):
+            return
+        self._names(node, recorded, start, stop)
+        self._keys(node, recorded, start, stop)
+        at, length = 0, len(codes)
+        while at < length:
+            end = at + 1
+            good = codes[at] in SUCCEEDED
+            while good and end < length and codes[end] in SUCCEEDED:
+                end += 1
+            if good:
+                node.places.lack()  # their values lie nowhere yet
+                self.settler.complete(node, start + at, codes[at:end], set())
+            elif codes[at] in _FAILED:
+                index = start + at
+                self.settler.fail(node, index, Code(codes[at]), recorded.errors.get(index))
+            elif codes[at] == Code.AWAITING_RETRY:
+                self._await(node, recorded, start + at)
+            at = end
+
+    def _names(self, node: Node, recorded: Recorded, start: int, stop: int) -> None:
+        view = node.view
+        for mine, theirs in ((view.attempts, recorded.attempts), (view.names, recorded.names),
+                             (view.messages, recorded.messages)):
+            for index, value in theirs.items():
+                if start <= index < stop and recorded.codes[index]:
+                    mine[index] = value  # type: ignore[index]  # of the same kind each
+
+    @staticmethod
+    def _keys(node: Node, recorded: Recorded, start: int, stop: int) -> None:
+        if recorded.keys is not None:
+            part = bytes(recorded.keys[16 * start : 16 * stop])
+            if part:
+                node.view.keep_keys(range(start, start + len(part) // 16), part)
+
+    def _await(self, node: Node, recorded: Recorded, index: int) -> None:
+        """A retry keeps its time and its attempts."""
+        due = recorded.due.get(index, self.world.now_s)
+        node.codes[index] = Code.AWAITING_RETRY
+        node.due[index] = due
+        heapq.heappush(self.world.timers, (due, node.id, index))
+        wake_at(self.world.commands, due)
