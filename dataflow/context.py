@@ -183,6 +183,7 @@ class RunDriver(Protocol):
     run: RunInfo
     deadline: tuple[float, BaseException] | None
     runner: Any  # dataflow.runner.TaskRunner
+    fatal: BaseException | None  # what ended it from within
 
     def start(self) -> None:
         """Begin to take calls; the runner starts at first need."""
@@ -196,8 +197,8 @@ class RunDriver(Protocol):
     def record_subflow(self, call: CallRecord | None, element: ElementRecord) -> None:
         """Record the call that stands for a flow called in this one."""
 
-    def next_call(self) -> int:
-        """Return the id for the next call of this run."""
+    def next_call(self, task_name: str = "", kind: str = "") -> int:
+        """Return the id for the next call of this run, which is of that task and kind."""
 
     def add(self, spec: CallSpec) -> CallView:
         """Add a call to the graph; never blocks."""

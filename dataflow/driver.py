@@ -16,6 +16,7 @@ from itertools import count
 from typing import Any, NoReturn
 
 from dataflow.batch import CallCode, RunInfo
+from dataflow.call_facts import facts_of
 from dataflow.context import FlowRunContext, current_task
 from dataflow.engine.messages import (
     CallAdded,
@@ -25,12 +26,13 @@ from dataflow.engine.messages import (
     HandleDropped,
     ValueLost,
 )
-from dataflow.exceptions import BlockLost, CancelledRun, MissingResult
+from dataflow.exceptions import BlockLost, CancelledRun, MissingResult, RunFenced
 from dataflow.fetching import Wanted
-from dataflow.graph import CallSpec, CallView
+from dataflow.graph import CallSpec, CallView, Recorded
 from dataflow.loop import Loop
 from dataflow.outcomes import Attempt, ErrorRecord, LogLine
 from dataflow.recorder import Gathered
+from dataflow.resumption import DirectRecorded, Resumption
 from dataflow.run_record import RunRecord
 from dataflow.runner import TaskRunner
 from dataflow.sources import Source
@@ -61,14 +63,22 @@ class Driver(Loop):
         Close the runner at the end.
     first_call
         The number of the first call.
+    resumption
+        Of a run that goes on: what is recorded of it.
+    inputs
+        Parameters to keep with the run, pickled.
     """
 
     def __init__(self, *, record: FlowRunRecord | RunRecord, run: RunInfo, runner: TaskRunner,
-                 store: Store | Gathered | None, owns_runner: bool, first_call: int = 0) -> None:
+                 store: Store | Gathered | None, owns_runner: bool, first_call: int = 0,
+                 resumption: Resumption | None = None, inputs: bytes | None = None) -> None:
         super().__init__(
             record if isinstance(record, RunRecord) else RunRecord(record, run, store), run, runner)
         self._owns_runner = owns_runner
-        self._numbers = count(first_call)
+        self._inputs = inputs
+        self.record.fenced = self._taken_from_us
+        self.resumption = resumption
+        self._numbers = count(first_call if resumption is None else resumption.next_free)
         self._asking = threading.Lock()
         self._children: dict[int, list[int]] = {}  # direct call → calls that its task run made
         self._stopped: str | None = None  # why nothing may be added any more
@@ -77,7 +87,13 @@ class Driver(Loop):
 
     def start(self) -> None:
         """Begin to record; the loop starts with the first call."""
-        self.record.start()
+        self.record.start(self._inputs)
+        self._inputs = None
+
+    def _taken_from_us(self, error: RunFenced) -> None:
+        """Another process drives the run now: whoever waits is told, nothing more begins."""
+        logger.error("%s", error)
+        self.give_up(error)
 
     def finish(self, *, cancel: bool, stop_generators: bool = False) -> None:
         """Wait until every element is final, or cancel those that are not.
@@ -152,9 +168,11 @@ class Driver(Loop):
         self._end_loop()
         self._close_session(cancelled)
         record.put(self._engine.take_gulp())
+        number = next(self._numbers)
         record.attempt(run)
+        record.change(first_call=number)
         return Driver(record=record, run=run, runner=self.runner, store=None, owns_runner=owns,
-                      first_call=next(self._numbers))
+                      first_call=number)
 
     def abandon(self, message: str) -> Driver:
         """Cancel what is open although another thread is at work in here, and take the rest over.
@@ -173,8 +191,12 @@ class Driver(Loop):
 
     # what a flow asks
 
-    def next_call(self) -> int:
-        """Return the number of the next call."""
+    def next_call(self, task_name: str = "", kind: str = "") -> int:
+        """Return the number of the next call; of one that was recorded, the one it has."""
+        if self.resumption is not None:
+            number = self.resumption.number(task_name, kind)
+            if number is not None:
+                return number
         return next(self._numbers)  # in one piece: several threads may ask
 
     def view(self, call: int) -> CallView:
@@ -193,17 +215,35 @@ class Driver(Loop):
             self._refuse()
         code = spec.code
         spec.parent = self._parent_of(code.call)
-        view = CallView(code.call, code.task.name, spec.kind, None, bytearray())
+        view = CallView(code.call, code.task.name, spec.kind, None, bytearray(),
+                        caching=code.task.caching)
         if not spec.mapped:
             view.width = 1
             view.codes = bytearray(1)
         self._views[code.call] = view
+        if code.task.caching is not None:
+            spec.facts = facts_of(code)
+        if self.resumption is not None:
+            spec.recorded = self._taken_over(spec)
         generators = [m for m in spec.mapped if m.iterator is not None]
         if generators:
             self._sources[code.call] = Source(code.call, generators, self._post)
         self._added += 1
         self._post(CallAdded(spec, view))
         return view
+
+    def _taken_over(self, spec: CallSpec) -> Recorded | None:
+        """Return what is recorded of a call, unless it is about something else by now."""
+        assert self.resumption is not None
+        recorded = self.resumption.take(spec.code.call)
+        lengths = {len(m.items) for m in spec.mapped if m.items is not None}
+        if recorded is None or recorded.width is None or not lengths - {recorded.width}:
+            return recorded
+        logger.warning(
+            "The map of task %r has %s elements now and had %d when it was recorded: all of it "
+            "runs anew.", spec.code.task.name, " and ".join(map(str, sorted(lengths))),
+            recorded.width)
+        return None
 
     def _refuse(self) -> NoReturn:
         raise CancelledRun(f"Nothing can be called, submitted or mapped here: {self._stopped}.")
@@ -240,8 +280,19 @@ class Driver(Loop):
         history: list[Attempt] = []
         nested: list[tuple[str, Any]] = []
         clock = time.perf_counter()
-        outcome = run_here(code, args, kwargs, self.run, self.record, history=history,
-                           caller=caller, nested=nested)
+        before, wait_s = 0, 0.0
+        if self.resumption is not None:
+            recorded = DirectRecorded(code, self.resumption.take(code.call))
+            if recorded.final:
+                view, value = recorded.taken(
+                    lambda: run_here(code, args, kwargs, self.run, self.record, caller=caller))
+                self._views[code.call] = view
+                return view, value
+            before, wait_s = recorded.before, recorded.wait_s
+        outcome = run_here(
+            code, args, kwargs, self.run, self.record, history=history, caller=caller,
+            nested=nested, before=before, first_wait_s=wait_s,
+            told=lambda waits: self.record.direct_waits(code, task_key, began, waits, parent))
         ended = began + (time.perf_counter() - clock)
         view = self._direct_ended(code, task_key, began, ended, outcome, history, parent, nested)
         return view, outcome.value
@@ -258,8 +309,22 @@ class Driver(Loop):
         history: list[Attempt] = []
         nested: list[tuple[str, Any]] = []
         clock = time.perf_counter()
-        outcome = await arrive_here(code, args, kwargs, self.run, self.record, history=history,
-                                    caller=caller, nested=nested)
+        before, wait_s = 0, 0.0
+        if self.resumption is not None:
+            recorded = DirectRecorded(code, self.resumption.take(code.call))
+            if recorded.final:
+                again = None
+                if not recorded.at_hand:
+                    again = await arrive_here(code, args, kwargs, self.run, self.record,
+                                              caller=caller)
+                view, value = recorded.taken(lambda: again)
+                self._views[code.call] = view
+                return view, value
+            before, wait_s = recorded.before, recorded.wait_s
+        outcome = await arrive_here(
+            code, args, kwargs, self.run, self.record, history=history, caller=caller,
+            nested=nested, before=before, first_wait_s=wait_s,
+            told=lambda waits: self.record.direct_waits(code, task_key, began, waits, parent))
         ended = began + (time.perf_counter() - clock)
         view = self._direct_ended(code, task_key, began, ended, outcome, history, parent, nested)
         return view, outcome.value
@@ -285,6 +350,8 @@ class Driver(Loop):
             view.names[0] = outcome.name
         if outcome.said is not None:
             view.take(0, outcome.said)
+        if outcome.key is not None:
+            view.caching, view.keys = code.task.caching, bytearray(outcome.key)
         self._views[code.call] = view
         self.record.direct(code, task_key, began, ended, outcome, history, parent)
         if nested:

@@ -250,6 +250,10 @@ class RunFenced(StoreError):
     """
 
 
+class ResumeError(DataflowError, RuntimeError):
+    """A flow run cannot go on; nothing was begun. The text says why and what to do."""
+
+
 class RunOwned(DataflowError, RuntimeError):
     """Another process drives the flow run; nothing was begun.
 

@@ -19,10 +19,13 @@ from typing import Any, Protocol
 from dataflow.batch import RunInfo
 from dataflow.captured_logs import capture
 from dataflow.context import FlowRunContext, LogSink, RunDriver, current_tags, current_task
+from dataflow.entrypoints import entrypoint_of
 from dataflow.flow_dry_run import DryRun
 from dataflow.flow_options import FlowSettings, make_run_name
+from dataflow.flow_resume import ResumePoint, pickled_inputs
 from dataflow.flow_steps import inside
 from dataflow.ids import new_run_id
+from dataflow.keeping_defaults import KeepingDefaults, keeping_defaults
 from dataflow.logging import prints_to_log, show_on_console
 from dataflow.names import flow_run_name
 from dataflow.nested import within
@@ -66,7 +69,7 @@ def pretending(settings: FlowSettings) -> FlowSettings:
 
 def opened(flow: Runnable, settings: FlowSettings, bound: BoundArguments,
            parent: FlowRunContext | None, stand_in: StandIn | None, dry: DryRun | None,
-           ) -> tuple[FlowRunContext, Store | Gathered | None]:
+           point: ResumePoint | None = None) -> tuple[FlowRunContext, Store | Gathered | None]:
     """Make a run's driver and context, and the store it is to close; nothing has begun.
 
     Parameters
@@ -79,6 +82,8 @@ def opened(flow: Runnable, settings: FlowSettings, bound: BoundArguments,
         The call of the run around that stands for this one.
     dry
         The dry run that this belongs to, None: it is real.
+    point
+        Where a run goes on, None: it is a new one.
     """
     from dataflow.driver import Driver
     from dataflow.stores import open_store
@@ -88,7 +93,7 @@ def opened(flow: Runnable, settings: FlowSettings, bound: BoundArguments,
     if parent is None:
         show_on_console(level, defaults.logging_to_console)
     runner = _runner(settings, parent, defaults.task_runner)
-    info = _info(settings, bound, parent, stand_in, level)
+    info = _info(settings, bound, parent, stand_in, level, point)
     info.extra_loggers = defaults.logging_extra_loggers
     if info.extra_loggers:
         capture(info.extra_loggers, level)
@@ -98,13 +103,20 @@ def opened(flow: Runnable, settings: FlowSettings, bound: BoundArguments,
         tags=info.tags, created_s=info.started_s,
         parent_flow_run_id=info.parent_flow_run_id,
         parent_task_run_id=info.parent_task_run_id, runner=runner.name,
-        host=socket.gethostname(), pid=os.getpid(),
+        host=socket.gethostname(), pid=os.getpid(), entrypoint=entrypoint_of(flow.fn),
     )
+    if point is not None:
+        _go_on(record, point)
     around = _store_around(parent, dry)
-    store = open_store(None) if around is None else around
+    store = point.store if point is not None and around is None else (
+        open_store(None) if around is None else around)
+    info.keeping = _keeping(settings, parent, store)
     driver: RunDriver = Driver(
         record=record, run=info, runner=runner, store=store,
         owns_runner=parent is None or runner is not parent.runner,
+        resumption=None if point is None else point.resumption,
+        inputs=pickled_inputs(dict(bound.arguments))
+        if parent is None and dry is None and point is None else None,
     )
     log_prints = settings.log_prints
     if log_prints is None:
@@ -122,6 +134,28 @@ def opened(flow: Runnable, settings: FlowSettings, bound: BoundArguments,
         dry.stands_for[info.flow_run_id] = stood_for
         dry.note(stood_for, dry.origins(bound.arguments))
     return context, store if around is None else None
+
+
+def _go_on(record: FlowRunRecord, point: ResumePoint) -> None:
+    """Make a record that of a run which goes on."""
+    row = point.row
+    record.state_type, record.state_name = "SCHEDULED", "Resuming"
+    record.created_s = row.created.timestamp()
+    record.start_time_s = None if row.start_time is None else row.start_time.timestamp()
+    record.parameters, record.tags = row.parameters, row.tags
+    record.run_count, record.first_call = row.run_count, row.first_call
+    record.resumed, record.epoch = row.resumed + 1, point.epoch
+
+
+def _keeping(settings: FlowSettings, parent: FlowRunContext | None,
+             store: Store | Gathered | None) -> KeepingDefaults:
+    """Return what holds for results where tasks do not say."""
+    around: KeepingDefaults | None = None if parent is None else parent.run.keeping
+    if around is not None:
+        claims = around.claims
+    else:
+        claims = store.claims().address if isinstance(store, Store) else None
+    return keeping_defaults(settings.keeping, claims, around)
 
 
 def _store_around(parent: FlowRunContext | None, dry: DryRun | None) -> Store | Gathered | None:
@@ -154,9 +188,10 @@ def _runner(settings: FlowSettings, parent: FlowRunContext | None,
 
 
 def _info(settings: FlowSettings, bound: BoundArguments, parent: FlowRunContext | None,
-          stand_in: StandIn | None, level: int) -> RunInfo:
+          stand_in: StandIn | None, level: int, point: ResumePoint | None) -> RunInfo:
     info = RunInfo(
-        flow_run_id=new_run_id(), flow_run_name=flow_run_name(random.Random()),
+        flow_run_id=new_run_id() if point is None else point.row.id,
+        flow_run_name=flow_run_name(random.Random()) if point is None else point.row.name,
         flow_name=settings.name, flow_version=settings.version,
         parameters=dict(bound.arguments), tags=tuple(sorted(current_tags.get())),
         started_s=time.time(),
@@ -164,7 +199,11 @@ def _info(settings: FlowSettings, bound: BoundArguments, parent: FlowRunContext 
         log_level=level,
         root_flow_run_id=parent.root_flow_run_id if parent is not None else None,
     )
-    _name(info, settings, bound, parent)
+    if point is None:
+        _name(info, settings, bound, parent)
+    else:
+        info.run_count = max(1, point.row.run_count)
+        info.tags = tuple(sorted({*info.tags, *point.row.tags}))
     info.within = within(current_task.get(), parent, info.flow_run_name)
     if stand_in is not None:
         info.parent_task_run_id = stand_in.task_run_id

@@ -23,7 +23,7 @@ from dataflow.arguments import waited_for
 from dataflow.batch import RunInfo
 from dataflow.context import FlowRunContext, RunDriver
 from dataflow.direct import Inputs, resolved
-from dataflow.exceptions import ParameterTypeError
+from dataflow.exceptions import ParameterTypeError, RunFenced
 from dataflow.failures import own_frames, record_of, shorn
 from dataflow.final_state import (
     Returned,
@@ -37,6 +37,7 @@ from dataflow.flow_function import Call, Items
 from dataflow.flow_hooks import due
 from dataflow.flow_opening import Runnable, continued, opened, pretending
 from dataflow.flow_options import retries_of
+from dataflow.flow_resume import ResumePoint, child_point, since
 from dataflow.flow_steps import Blocking, Pause, Plan, Step, perform
 from dataflow.logging import flow_logger
 from dataflow.nested import run_around
@@ -61,6 +62,8 @@ class FlowRun:
         Futures of the flow around that must complete first.
     dry
         The dry run that this is; None: it is real.
+    point
+        Where a run goes on that another process began; None: it is a new one.
 
     Attributes
     ----------
@@ -76,12 +79,14 @@ class FlowRun:
     """
 
     def __init__(self, flow: Runnable, args: tuple[Any, ...], kwargs: dict[str, Any],
-                 wait_for: Any, dry: DryRun | None = None) -> None:
+                 wait_for: Any, dry: DryRun | None = None,
+                 point: ResumePoint | None = None) -> None:
         flow.arguments.bind(args, kwargs)
         self.flow: Any = flow
         self.settings = flow.settings if dry is None else pretending(flow.settings)
         self.state: State | None = None
         self._dry = dry
+        self._point = point
         self.ended = threading.Event()
         self._given = args, kwargs, waited_for(wait_for)
         self._parent: FlowRunContext | None = None
@@ -103,8 +108,11 @@ class FlowRun:
         yield Blocking(self._take, parent, in_place=_in_place(parent))
         if parent is not None:
             self._stand_in = StandIn(parent, self.settings.name, self._upstream)
+            if self._dry is None:
+                self._point = child_point(
+                    parent.driver, self._stand_in.task_run_id, parent.store)
         self._context, self._store = opened(
-            self.flow, self.settings, self._bound, parent, self._stand_in, self._dry)
+            self.flow, self.settings, self._bound, parent, self._stand_in, self._dry, self._point)
         control = self._context.control
         if parent is not None:
             parent.children.add(self)
@@ -112,6 +120,8 @@ class FlowRun:
             control.on_stop(self._told_to_stop)
         try:
             yield self._blocking(self._context.driver.start)
+            if self._point is not None:
+                self._tell_resumed(self._point)
             if self._stand_in is not None:
                 self._stand_in.begin()
             if self._refusal is not None:
@@ -131,6 +141,13 @@ class FlowRun:
             if control is not None:
                 control.forget(self._told_to_stop)
         return state
+
+    def _tell_resumed(self, point: ResumePoint) -> None:
+        """Say what is kept and what runs."""
+        verb = "Retrying" if point.retry else "Resuming"
+        flow_logger(self._context).info(
+            "%s flow run %r of flow %r, begun %s ago: %s", verb, point.row.name,
+            self.settings.name, since(point.row), point.resumption.summary)
 
     def _told_to_stop(self) -> None:
         """Cancel what the run has open: the task run around it is stopped, in any thread."""
@@ -179,9 +196,14 @@ class FlowRun:
             state = yield from self._attempt()
             count = self._context.run.run_count
             begun = isinstance(self._function, Items) and self._function.yielded
-            if not state.is_failed() or count > retries or begun or self._closing:
+            if (not state.is_failed() or count > retries or begun or self._closing
+                    or self._is_fenced()):
                 return state
             yield from self._await_retry(state, count, retries, delay_s)
+
+    def _is_fenced(self) -> bool:
+        """Tell whether another process has taken the run over."""
+        return isinstance(self._context.driver.fatal, RunFenced)
 
     def _attempt(self) -> Plan[State]:
         """Call the function, drain what it submitted, tell the state."""
@@ -312,9 +334,11 @@ class FlowRun:
         driver.record_state(state.type.value, state.name, state.message, record)
         if self._stand_in is not None:
             self._stand_in.end(state, record)
+        fenced = self._is_fenced()
         self._leave("has ended")
         try:
-            yield from due(self.flow, context, state)
+            if not fenced:  # its hooks are the other process's to call
+                yield from due(self.flow, context, state)
         finally:
             yield self._blocking(lambda: self._release(driver, cancelled), to_its_end=True)
 

@@ -159,6 +159,67 @@ class Flow(FlowHooks, Generic[P, R]):
         return_state, wait_for = kwargs.pop("return_state", False), kwargs.pop("wait_for", None)
         return started(FlowRun(self, args, kwargs, wait_for), self.kind, return_state)
 
+    def resume(self, run: str = "last", *, parameters: dict[str, Any] | None = None,
+               return_state: bool = False, take_over: bool = False) -> Any:
+        """Go on with a run that did not complete, under its id and with its parameters.
+
+        The function runs again from its beginning. Task runs that are recorded as
+        completed or failed stand: they are not executed again, and values that
+        somebody needs come from the result storage, else they are computed again.
+        What was under way, cancelled, crashed or not begun runs; a retry keeps its
+        due time and its attempts.
+
+        Parameters
+        ----------
+        run
+            Id, the front of one, name, or ``"last"``: the last run of this flow.
+        parameters
+            Instead of those that the run was started with.
+        return_state
+            Return the final state; nothing is raised for a failure.
+        take_over
+            Also where another process holds the run and may be alive; that one's writes
+            are refused from then on.
+
+        Raises
+        ------
+        RunNotFound
+            No run answers to that name.
+        RunOwned
+            Another process drives it; the text names host and pid.
+        ResumeError
+            It has completed, is of another flow, or its parameters were not kept.
+        """
+        return self._again(run, parameters, return_state, take_over, retry=False)
+
+    def retry(self, run: str = "last", *, parameters: dict[str, Any] | None = None,
+              return_state: bool = False, take_over: bool = False) -> Any:
+        """Run again what failed in a run, with what depends on it; see :meth:`resume`.
+
+        As a resume, but for task runs that failed: they and their downstream
+        begin anew. The outcome that was recorded of them is replaced.
+        """
+        return self._again(run, parameters, return_state, take_over, retry=True)
+
+    def _again(self, run: str, parameters: dict[str, Any] | None, return_state: bool,
+               take_over: bool, *, retry: bool) -> Any:
+        from dataflow.flow_resume import parameters_of, resume_point
+        from dataflow.stores import open_store
+
+        store = open_store(None)
+        point = None
+        try:
+            point = resume_point(self.name, run, retry=retry, store=store, take_over=take_over)
+            given = parameters_of(point) if parameters is None else parameters
+            args, kwargs = self.arguments.spread(given)
+            made = FlowRun(self, args, kwargs, None, point=point)
+        except BaseException:
+            if point is not None:
+                store.give_up_lease(point.row.id, point.epoch)
+            store.close()
+            raise
+        return started(made, self.kind, return_state)
+
     def graph(self, *args: Any, run: str | None = None, **kwargs: Any) -> FlowGraph:
         """Return the graph of a run, or of what a call would add to one.
 

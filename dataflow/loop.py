@@ -120,6 +120,14 @@ class Loop:
                 self._settled.wait(None if left is None else min(left, _LONGEST_SLEEP_S))
         return True
 
+    def give_up(self, error: BaseException) -> None:
+        """End the loop from any thread; ``error`` is raised by whoever waits."""
+        self.fatal = error
+        self._stopping = True
+        self._signal.put(None)
+        self._notify()
+        self._watchers.give_up()
+
     def _end_loop(self) -> None:
         self._stopping = True
         self._signal.put(None)

@@ -55,6 +55,20 @@ class Parameters:
         bound.apply_defaults()
         return bound
 
+    def spread(self, named: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return (args, kwargs) of a call with these parameters, which are bound by name.
+
+        Raises
+        ------
+        ParameterBindError
+            There is no parameter of a name.
+        """
+        unknown = [name for name in named if name not in self.signature.parameters]
+        if unknown:
+            raise ParameterBindError(f"{self._label} has no parameter {unknown[0]!r}")
+        bound = inspect.BoundArguments(self.signature, dict(named))  # type: ignore[arg-type]
+        return bound.args, bound.kwargs
+
     def validate(self, bound: inspect.BoundArguments, given: set[str]) -> None:
         """Coerce the given arguments in place; defaults are left as they are.
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from typing import Protocol
 
-from dataflow.exceptions import StoreError
+from dataflow.exceptions import RunFenced, StoreError
 from dataflow.outcomes import FIRST_FINAL
 from dataflow.store import Gulp, Store
 
@@ -96,6 +97,8 @@ class Recorder:
         self._relief.set()
         self._closing = False
         self._failing: StoreError | None = None
+        self._fenced: RunFenced | None = None
+        self.on_fenced: Callable[[RunFenced], None] = lambda error: None
         self._thread = threading.Thread(target=self._run_loop, name="dataflow-recorder",
                                         daemon=True)
         self._thread.start()
@@ -105,7 +108,7 @@ class Recorder:
 
         It is of another run, one inside this one's task runs, where that is named.
         """
-        if not gulp:
+        if not gulp or self._fenced is not None:
             return
         with self._lock:
             self._pending.append((flow_run_id or self._run, gulp))
@@ -126,10 +129,14 @@ class Recorder:
         ------
         StoreError
             The store could not be written for some seconds; says how many records are missing.
+        RunFenced
+            Another process has taken the run over.
         """
         self._closing = True
         self._wake.set()
         self._thread.join()
+        if self._fenced is not None:
+            raise self._fenced
         if self._failing is not None:
             with self._lock:
                 missing = sum(elements_in(gulp) for _, gulp in self._pending)
@@ -152,6 +159,14 @@ class Recorder:
                             continue
                     return
 
+    def _fence(self, error: RunFenced) -> None:
+        """Write nothing any more: the run is another's."""
+        self._fenced = error
+        with self._lock:
+            self._pending.clear()
+        self._relief.set()
+        self.on_fenced(error)
+
     def _write(self) -> bool:
         """Write what is pending in one transaction; keep it when that fails."""
         with self._lock:
@@ -165,6 +180,9 @@ class Recorder:
                 self._store.write(*whole[0])
             else:
                 self._store.write_all(whole)
+        except RunFenced as error:
+            self._fence(error)
+            return True
         except Exception as cause:  # whatever a store raises: what was not written is kept
             error = cause if isinstance(cause, StoreError) else _unexpected(cause)
             with self._lock:

@@ -8,15 +8,18 @@ here: the records of submitted and mapped elements (``engine/``), the writing
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
+from dataflow import run_lease
 from dataflow.batch import CallCode, RunInfo
 from dataflow.context import LogSink
+from dataflow.exceptions import RunFenced
 from dataflow.flow_moves import ENDS, check_flow_move
 from dataflow.outcomes import Attempt, Code, ErrorRecord, LogLine
-from dataflow.recorder import Gathered, Sink, recorder_of
+from dataflow.recorder import Gathered, Recorder, Sink, recorder_of
+from dataflow.run_lease import RunLease
 from dataflow.store import CallRecord, ElementRecord, FlowRunRecord, Gulp, Store
 from dataflow.worker.attempt import Outcome
 from dataflow.worker.logs import LogBound
@@ -35,7 +38,7 @@ class RunRecord(LogSink):
         Where records go, None to keep none.
     """
 
-    __slots__ = ("_bound", "_recorder", "_row", "_run", "_store")
+    __slots__ = ("_bound", "_fence", "_lease", "_recorder", "_row", "_run", "_store", "fenced")
 
     def __init__(self, row: FlowRunRecord, run: RunInfo, store: Store | Gathered | None) -> None:
         self._row = row
@@ -43,6 +46,10 @@ class RunRecord(LogSink):
         self._store = store
         self._recorder: Sink | None = None
         self._bound = LogBound(run.log_limit)
+        self._fence: int | None = None
+        self._lease: RunLease | None = None
+        self.fenced: Callable[[RunFenced], None] = lambda error: None
+        """Called when another process has taken the run over."""
 
     @classmethod
     def nowhere(cls, run: RunInfo) -> RunRecord:
@@ -53,21 +60,36 @@ class RunRecord(LogSink):
         """Go on with another attempt of the same run."""
         self._run = run
 
-    def start(self) -> None:
-        """Write the row, so that a store that cannot be written is known at once."""
-        if self._store is not None:
-            self._store.write(self._run.flow_run_id, Gulp(flow_run=self._row))
-            self._recorder = recorder_of(self._store, self._run.flow_run_id)
+    def start(self, inputs: bytes | None = None) -> None:
+        """Write the row, so that a store that cannot be written is known at once.
+
+        ``inputs``: the parameters, pickled, to be kept with it.
+        """
+        store, run_id = self._store, self._run.flow_run_id
+        if store is None:
+            return
+        if isinstance(store, Store) and self._row.kind == "flow":
+            self._fence = self._row.epoch or run_lease.begin(self._row)
+        store.write(run_id, Gulp(flow_run=self._row, fence=self._fence))
+        if inputs is not None and isinstance(store, Store):
+            store.put_inputs(run_id, inputs)
+        self._recorder = recorder_of(store, run_id)
+        if isinstance(store, Store) and self._fence is not None:
+            if isinstance(self._recorder, Recorder):
+                self._recorder.on_fenced = lambda error: self.fenced(error)
+            self._lease = RunLease(store, run_id, self._fence, lambda error: self.fenced(error))
 
     def put(self, gulp: Gulp) -> None:
         """Hand records to the writer."""
         if self._recorder is not None:
+            gulp.fence = self._fence
             self._recorder.put(gulp)
 
     def put_nested(self, gulps: Iterable[tuple[str, Gulp]]) -> None:
         """Hand over records of what task runs ran themselves: (run id, gulp) each."""
         if self._recorder is not None:
             for flow_run_id, gulp in gulps:
+                gulp.fence = self._fence
                 self._recorder.put(gulp, flow_run_id)
 
     def change(self, **changes: Any) -> None:
@@ -115,15 +137,32 @@ class RunRecord(LogSink):
                outcome: Outcome, history: list[Attempt], parent: int | None) -> None:
         """Record a direct call that has ended."""
         self.put(Gulp(
-            calls=[CallRecord(call=code.call, task_name=code.task.name, task_key=task_key,
-                              kind="direct", width=1, tags=tuple(sorted(code.tags)),
-                              created_s=began_s, parent=parent)],
+            calls=[self._direct_call(code, task_key, began_s, parent)],
             elements=[ElementRecord(code.call, 0, outcome.code, began_s, ended_s,
                                     outcome.attempts, self._here, outcome.name, outcome.error,
-                                    outcome.said.message if outcome.said else None)],
+                                    outcome.said.message if outcome.said else None,
+                                    key=outcome.key, origin=outcome.origin)],
             attempts=history,
             counts={code.call: {int(outcome.code): 1}},
         ))
+
+    def direct_waits(self, code: CallCode, task_key: str, began_s: float, outcome: Outcome,
+                     parent: int | None) -> None:
+        """Record that a direct call waits for its next attempt."""
+        due_s = time.time() + (outcome.retry_in_s or 0.0)
+        self.put(Gulp(
+            calls=[self._direct_call(code, task_key, began_s, parent)],
+            elements=[ElementRecord(code.call, 0, Code.AWAITING_RETRY, began_s, None,
+                                    outcome.attempts, self._here, outcome.name, outcome.error,
+                                    due_s=due_s)],
+            counts={code.call: {int(Code.AWAITING_RETRY): 1}},
+        ))
+
+    def _direct_call(self, code: CallCode, task_key: str, began_s: float,
+                     parent: int | None) -> CallRecord:
+        return CallRecord(call=code.call, task_name=code.task.name, task_key=task_key,
+                          kind="direct", width=1, tags=tuple(sorted(code.tags)),
+                          created_s=began_s, parent=parent)
 
     def subflow(self, call: CallRecord | None, element: ElementRecord) -> None:
         """Record the call that stands for a flow called in this one: made, or ended."""
@@ -134,9 +173,7 @@ class RunRecord(LogSink):
                      parent: int | None) -> None:
         """Record a direct call that is under way: a generator while it is consumed."""
         self.put(Gulp(
-            calls=[CallRecord(call=code.call, task_name=code.task.name, task_key=task_key,
-                              kind="direct", width=1, tags=tuple(sorted(code.tags)),
-                              created_s=began_s, parent=parent)],
+            calls=[self._direct_call(code, task_key, began_s, parent)],
             elements=[ElementRecord(code.call, 0, Code.RUNNING, began_s, None, 1, self._here, None,
                                     None)],
             counts={code.call: {int(Code.RUNNING): 1}},
@@ -144,7 +181,12 @@ class RunRecord(LogSink):
 
     def close(self, last: Gulp) -> None:
         """Write what is left and stop. Raises StoreError when that cannot be done."""
-        if self._recorder is not None:
-            self._recorder.put(last)
-            self._recorder.put(Gulp(logs=self._bound.close()))
+        if self._recorder is None:
+            return
+        self.put(last)
+        self.put(Gulp(logs=self._bound.close()))
+        try:
             self._recorder.close()
+        finally:
+            if self._lease is not None:
+                self._lease.give_back()

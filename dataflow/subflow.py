@@ -51,7 +51,7 @@ class StandIn:
         self._driver = parent.driver
         self._flow_name = flow_name
         self._upstream = upstream
-        self.call = parent.driver.next_call()
+        self.call = parent.driver.next_call(flow_name, KIND)
         self._began_s = time.time()
         self.name: str | None = None
         self.task_run_id = task_run_id(parent.run.flow_run_id, self.call, 0)
@@ -82,7 +82,7 @@ class Ended:
         self._driver = driver
         self._why = why
 
-    def next_call(self) -> int:
+    def next_call(self, task_name: str = "", kind: str = "") -> int:
         """Refuse a call.
 
         Raises

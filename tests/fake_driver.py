@@ -31,7 +31,7 @@ class FakeDriver:
 
     def start(self) -> None: ...
 
-    def next_call(self) -> int:
+    def next_call(self, task_name: str = "", kind: str = "") -> int:
         self._calls += 1
         return self._calls - 1
 

@@ -1,0 +1,208 @@
+"""A run that goes on where another process left it: its calls find what is recorded of them.
+
+Lives here: which recorded call a call of the flow function is, and which of its
+outcomes stand. Does not live here: whose run it may be (``leases.py``), putting
+outcomes into the graph (``engine/takeover.py``), starting the flow (``flow_resume.py``).
+
+The flow function runs again from its beginning. Its n-th call of a task is the
+n-th call of that task that was recorded, under the same number, so that ids and
+keys stay. What completed or failed stands; what was cancelled, crashed with the
+infrastructure or never ran begins anew. ``retry`` lets failures begin anew too.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from dataflow.batch import CallCode
+from dataflow.exceptions import ResultStorageError
+from dataflow.graph import CallView, Recorded
+from dataflow.outcomes import FIRST_FINAL, SUCCEEDED, Code
+from dataflow.store import RecordedCall, Store
+
+if TYPE_CHECKING:
+    from dataflow.worker.attempt import Outcome
+
+logger = logging.getLogger("dataflow.driver")
+
+_CHUNK = 50_000  # elements whose keys are read at once
+_STAND = frozenset({Code.COMPLETED, Code.CACHED, Code.FAILED, Code.TIMED_OUT})
+_FAILED = frozenset({Code.FAILED, Code.TIMED_OUT})
+
+
+def _kept(retry: bool) -> bytes:
+    """Return the table by which recorded codes become those that stand."""
+    stand = (_STAND - _FAILED if retry else _STAND) | {Code.AWAITING_RETRY}
+    return bytes(code if code in stand else 0 for code in range(256))
+
+
+class Resumption:
+    """Recorded calls that wait for the calls of a flow function.
+
+    Parameters
+    ----------
+    store, flow_run_id
+        Where they are recorded.
+    first_call
+        Calls before this one belong to earlier tries of the flow function.
+    retry
+        Failures begin anew.
+    """
+
+    def __init__(self, store: Store, flow_run_id: str, first_call: int, *, retry: bool) -> None:
+        self._store = store
+        self._run = flow_run_id
+        self.retry = retry
+        self._table = _kept(retry)
+        self._lock = threading.Lock()
+        self._by_task: dict[tuple[str, str], deque[int]] = {}
+        self._calls: dict[int, RecordedCall] = {}
+        self.next_free = first_call
+        self.counts: Counter[int] = Counter()
+        for found in store.recorded(flow_run_id, first_call):
+            record = found.record
+            self._calls[record.call] = found
+            self._by_task.setdefault((record.task_name, record.kind), deque()).append(record.call)
+            self.next_free = max(self.next_free, record.call + 1)
+            for code in Code:
+                number = found.codes.count(code)
+                if number:
+                    self.counts[int(code)] += number
+
+    def number(self, task_name: str, kind: str) -> int | None:
+        """Return the number of the next call of a task that was recorded, None where none is."""
+        with self._lock:
+            waiting = self._by_task.get((task_name, kind))
+            return waiting.popleft() if waiting else None
+
+    def take(self, call: int) -> Recorded | None:
+        """Return what stands of a recorded call; once."""
+        found = self._calls.pop(call, None)
+        if found is None:
+            return None
+        codes = found.codes.translate(self._table)
+        return Recorded(
+            width=found.record.width, codes=codes, attempts=found.attempts, due=found.due,
+            errors=found.errors, names=found.names, messages=found.messages,
+            keys=self._keys(found) if found.keyed else None,
+            reopened=_reopened(found, codes),
+        )
+
+    def _keys(self, found: RecordedCall) -> bytearray:
+        call, count = found.record.call, len(found.codes)
+        keys = bytearray(16 * count)
+        for start in range(0, count, _CHUNK):
+            some = self._store.keys(self._run, call, range(start, min(count, start + _CHUNK)))
+            for index, key in some.items():
+                keys[16 * index : 16 * index + 16] = key
+        return keys
+
+    @property
+    def summary(self) -> str:
+        """What is kept and what is to run, in a sentence."""
+        counts = self.counts
+        good = sum(counts[code] for code in SUCCEEDED)
+        failed = sum(counts[code] for code in _FAILED)
+        waiting = counts[Code.AWAITING_RETRY]
+        rest = counts.total() - good - failed - waiting
+        again = not self._table[Code.FAILED]
+        parts = [f"{good} completed task runs are kept"]
+        if failed:
+            parts.append(f"{failed} failed ones " + ("run again" if again else "stay failed"))
+        if waiting:
+            parts.append(f"{waiting} wait for their retry")
+        if rest:
+            parts.append(f"{rest} that were cancelled, crashed or not ready may run again")
+        return ", ".join(parts)
+
+
+def _reopened(found: RecordedCall, codes: bytearray) -> set[int]:
+    """Return the elements with an outcome of their own that does not stand any more.
+
+    Those that ended in a range are not among them: any later word counts more than a range.
+    """
+    ranges = found.range_messages
+    return {
+        index for index, (before, now) in enumerate(zip(found.codes, codes, strict=True))
+        if before >= FIRST_FINAL and not now
+        and not any(start <= index < stop for start, stop, _ in ranges)
+    } if found.codes != codes else set()
+
+
+class DirectRecorded:
+    """What stands of a direct call that another process recorded.
+
+    Parameters
+    ----------
+    code
+        The call.
+    recorded
+        None where nothing stands of it.
+
+    Attributes
+    ----------
+    final
+        It ended: it is not to run again, unless its value is needed and not kept.
+    at_hand
+        Its value, or its error, is there.
+    before, wait_s
+        Executions so far, and seconds until the next is due.
+    """
+
+    def __init__(self, code: CallCode, recorded: Recorded | None) -> None:
+        self._code, self._recorded = code, recorded
+        state = recorded.codes[0] if recorded is not None and recorded.codes else Code.PENDING
+        self._state = Code(state)
+        self.final = self._state >= FIRST_FINAL
+        self.before, self.wait_s = 0, 0.0
+        self._value: Any = None
+        self.at_hand = self._state not in SUCCEEDED
+        if recorded is None:
+            return
+        if self._state == Code.AWAITING_RETRY:
+            self.before = recorded.attempts.get(0, 1)
+            self.wait_s = max(0.0, recorded.due.get(0, 0.0) - time.time())
+        elif self._state in SUCCEEDED and recorded.keys is not None:
+            self._read(code, bytes(recorded.keys[:16]))
+
+    def _read(self, code: CallCode, key: bytes) -> None:
+        if code.task.caching is None:
+            return
+        from dataflow.worker.keeping import NOWHERE, read_back
+
+        try:
+            [value] = read_back(code.task.caching, [key])
+        except ResultStorageError as error:
+            logger.warning("%s", error)
+            return
+        if value is not NOWHERE:
+            self._value, self.at_hand = value, True
+
+    def taken(self, again: Callable[[], Outcome | None]) -> tuple[CallView, Any]:
+        """Return the columns and the value; ``again`` computes a value that is not kept."""
+        recorded = self._recorded
+        assert recorded is not None
+        code = self._code
+        view = CallView(code.call, code.task.name, "direct", 1, bytearray([self._state]), final=1)
+        view.errors.update(recorded.errors)
+        view.names.update(recorded.names)
+        view.messages.update(recorded.messages)
+        if recorded.keys is not None:
+            view.caching, view.keys = code.task.caching, bytearray(recorded.keys[:16])
+        if self._state not in SUCCEEDED:
+            view.failed_order.append(0)
+        if self.at_hand:
+            return view, self._value
+        logger.info("The result of task %r is not kept and is needed: it is computed again.",
+                    code.task.name)
+        outcome = again()
+        if outcome is not None and outcome.code not in SUCCEEDED:
+            view.codes[0] = outcome.code
+            if outcome.error is not None:
+                view.errors[0] = outcome.error
+        return view, None if outcome is None else outcome.value
