@@ -22,7 +22,7 @@ from dataflow.hashing.objects import attributes_of
 
 Array = Any  # np.ndarray of any dtype and shape
 
-_CHUNK_BYTES: Final = 1 << 18
+_CHUNK_BYTES: Final = 1 << 19
 """Looked at for NaN and then hashed, while it is in the cache of the processor."""
 _PLAIN_KINDS: Final = frozenset("biufcmMSUV")
 _LONG_DOUBLE_PADDED: Final = np.finfo(np.longdouble).nmant == 63

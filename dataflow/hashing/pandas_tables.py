@@ -98,7 +98,8 @@ def _short_count(index: Any) -> tuple[int, int, int]:
 def _extension(value: Any) -> Contents:
     """Take apart one of pandas' arrays: its type, and its values in NumPy's or Arrow's terms."""
     dtype = value.dtype
-    if isinstance(dtype, np.dtype) and dtype.kind not in "mM":
+    if isinstance(value, pd.arrays.NumpyExtensionArray) and not (
+            isinstance(dtype, pd.StringDtype)):
         return Contents(head("column", 1), [value.to_numpy()], lambda n: "")
     parts = (_dtype_text(dtype), *_values(value, dtype))
     return Contents(head("extension column", len(parts)), parts, lambda n: "")

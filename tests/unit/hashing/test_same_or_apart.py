@@ -82,7 +82,7 @@ ALL_APART: list[Any] = [
     Flags.A, Flags.A | Flags.B, Point(1, 2), Place(1, 2), Point(2, 1), Text("0"), Numbers(),
     Numbers([1]), OrderedDict(), defaultdict(list), defaultdict(int), defaultdict(None), Counter(),
     Counter("a"), deque(), deque(maxlen=3), SimpleNamespace(), SimpleNamespace(a=1),
-    date(2020, 1, 1), datetime(2020, 1, 1), datetime(2020, 1, 1, tzinfo=UTC),
+    date(2020, 1, 1), datetime.fromisoformat("2020-01-01"), datetime(2020, 1, 1, tzinfo=UTC),
     datetime(2020, 1, 1, tzinfo=timezone(timedelta(0), "Z")),
     datetime(2020, 1, 1, tzinfo=ZoneInfo("Europe/Berlin")),
     datetime(2020, 1, 1, 1, tzinfo=timezone(timedelta(hours=1))), time(), timedelta(), UTC,

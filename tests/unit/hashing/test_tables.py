@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -127,7 +127,7 @@ ARROW: dict[str, Any] = {
 
 def arrow_arrays() -> dict[str, Any]:
     pa = pytest.importorskip("pyarrow")
-    when, later = datetime(2020, 1, 1), datetime(2021, 1, 1)
+    when, later = datetime(2020, 1, 1, tzinfo=UTC), datetime(2021, 1, 1, tzinfo=UTC)
     made = {name: pa.array(items, getattr(pa, name)()) for name, items in ARROW.items()}
     made.update({
         "timestamp": pa.array([when, None, later], pa.timestamp("us")),
@@ -165,7 +165,8 @@ def test_arrow_arrays_are_their_values_in_any_chunks_and_at_any_offset() -> None
 def test_what_is_under_a_null_does_not_count() -> None:
     pa = pytest.importorskip("pyarrow")
     valid = pa.py_buffer(b"\5")
-    one = pa.Array.from_buffers(pa.int32(), 3, [valid, pa.array([1, 7, 3], pa.int32()).buffers()[1]])
+    numbers = pa.array([1, 7, 3], pa.int32()).buffers()[1]
+    one = pa.Array.from_buffers(pa.int32(), 3, [valid, numbers])
     assert digest(one) == digest(pa.array([1, None, 3], pa.int32()))
     offsets = pa.array([0, 1, 3, 4], pa.int32()).buffers()[1]
     text = pa.Array.from_buffers(pa.string(), 3, [valid, offsets, pa.py_buffer(b"axxb")])
@@ -177,7 +178,8 @@ def test_arrow_tables_are_names_types_and_values() -> None:
     table = pa.table(arrow_arrays())
     again = pa.concat_tables([table.slice(0, 1), table.slice(1, 2)])
     assert digest(table) == digest(again) != digest(table.slice(0, 2))
-    assert digest(table) != digest(table.rename_columns([f"c{n}" for n in range(len(table.columns))]))
+    other_names = [f"c{n}" for n in range(table.num_columns)]
+    assert digest(table) != digest(table.rename_columns(other_names))
     assert digest(table) != digest(table.replace_schema_metadata({"a": "b"}))
     batch = table.to_batches()[0]
     assert digest(batch) == digest(table.to_batches()[0])
@@ -193,7 +195,7 @@ def test_polars_frames_are_names_types_and_values() -> None:
     frame = pl.DataFrame({
         "int": [1, None, 3], "float": [1.5, None, float("nan")], "str": ["a", None, "bc"],
         "bool": [True, None, False], "date": [date(2020, 1, 1), None, date(2021, 1, 1)],
-        "time": [datetime(2020, 1, 1), None, datetime(2021, 1, 1)],
+        "time": [datetime(2020, 1, 1, tzinfo=UTC), None, datetime(2021, 1, 1, tzinfo=UTC)],
         "list": [[1, 2], None, []], "texts": [["a"], [], None],
         "struct": [{"a": 1, "b": "x"}, None, {"a": 2, "b": None}], "null": [None] * 3,
         "decimal": [Decimal("1.5"), None, Decimal("2.5")], "binary": [b"a", None, b""],
