@@ -157,6 +157,9 @@ def _gather(txn: BaseTransaction) -> Steps:
         states = yield Step(run.states, blocks=True)
         for state in states:
             if not state.is_completed():
+                if completed:
+                    txn.logger.warning("Transaction %s is rolled back: a task run submitted in it "
+                                       "did not complete: %s", txn, state)
                 completed = False
                 continue
             if state.name == "Cached":  # another run did it, and committed it

@@ -581,11 +581,12 @@ def test_what_is_cached_has_no_part_in_the_block(hook, called):
     assert called == ["waited", "undo m"]
 
 
-def test_what_is_submitted_and_fails_rolls_back_the_block(hook, called):
+def test_what_is_submitted_and_fails_rolls_back_the_block(hook, called, caplog):
     with transaction() as txn:
         run(a_task(hook, "a"))
         task_submitted(a_task(hook, "s"), OneFuture(called, "FAILED"), txn)
     assert (called, txn.state) == (["waited", "undo a"], "ROLLED_BACK")
+    assert "is rolled back: a task run submitted in it did not complete" in caplog.text
 
 
 def test_what_is_submitted_commits_at_the_end_of_an_eager_block(hook, called):
