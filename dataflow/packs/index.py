@@ -1,0 +1,122 @@
+"""Which entry of which pack has a key: sorted arrays in memory, 24 bytes an entry.
+
+Lives here: building them, merging small ones into larger ones, looking many keys
+up at once; pure. Does not live here: files, or which packs there are
+(``partition.py``).
+
+Only the first half of a key is held. The packs hold the whole of it, and whoever
+uses what is found compares it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_SLOT_BITS = 32
+_SLOTS = np.uint64((1 << _SLOT_BITS) - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Entries in the order of their keys, each key once."""
+
+    keys: NDArray[np.uint64]  # the first halves
+    places: NDArray[np.uint64]  # number of the pack, slot in it
+    created: NDArray[np.float64]  # epoch seconds
+
+
+def run_of(keys: NDArray[np.uint64], number: int, created: NDArray[np.float64] | float) -> Run:
+    """Return the run of one pack; of entries with one key the newest stays, then the last.
+
+    Parameters
+    ----------
+    keys
+        First halves of the keys in the order of the slots.
+    number
+        Of the pack.
+    created
+        Of each entry, or of all.
+    """
+    places = np.arange(len(keys), dtype=np.uint64) | np.uint64(number << _SLOT_BITS)
+    return _sorted(keys, places, np.broadcast_to(np.asarray(created, np.float64), len(keys)))
+
+
+def merged(runs: Sequence[Run]) -> Run:
+    """Return one run of several; of entries with one key the newest stays, then the last run's."""
+    if len(runs) == 1:
+        return runs[0]
+    return _sorted(
+        np.concatenate([run.keys for run in runs]),
+        np.concatenate([run.places for run in runs]),
+        np.concatenate([run.created for run in runs]),
+    )
+
+
+def levelled(runs: Sequence[Run]) -> tuple[Run, ...]:
+    """Return runs of which each is at least twice as long as the next, so that there are few."""
+    out = list(runs)
+    while len(out) > 1 and len(out[-2].keys) < 2 * len(out[-1].keys):
+        last = out.pop()
+        out[-1] = merged((out[-1], last))
+    return tuple(out)
+
+
+def without(runs: Sequence[Run], numbers: Collection[int]) -> tuple[Run, ...]:
+    """Return runs without the entries of some packs."""
+    gone = np.fromiter(numbers, np.uint64)
+    out = []
+    for run in runs:
+        stay = ~np.isin(run.places >> np.uint64(_SLOT_BITS), gone)
+        if stay.all():
+            out.append(run)
+        elif stay.any():
+            out.append(Run(run.keys[stay], run.places[stay], run.created[stay]))
+    return tuple(out)
+
+
+def look_up(
+    runs: Sequence[Run], keys: NDArray[np.uint64]
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+    """Return of the keys that are there: their positions, packs and slots; the newest of each.
+
+    Parameters
+    ----------
+    keys
+        First halves.
+    """
+    places = np.zeros(len(keys), np.uint64)
+    newest = np.full(len(keys), -np.inf)
+    for run in runs:
+        at = np.searchsorted(run.keys, keys)
+        at[at == len(run.keys)] = 0
+        hits = np.flatnonzero(run.keys[at] == keys)
+        if len(hits):
+            found = at[hits]
+            better = run.created[found] >= newest[hits]  # a later run's pack has the later name
+            hits, found = hits[better], found[better]
+            places[hits], newest[hits] = run.places[found], run.created[found]
+    positions = np.flatnonzero(newest > -np.inf)
+    places = places[positions]
+    return (positions, (places >> np.uint64(_SLOT_BITS)).astype(np.intp),
+            (places & _SLOTS).astype(np.intp))
+
+
+def _sorted(
+    keys: NDArray[np.uint64], places: NDArray[np.uint64], created: NDArray[np.float64]
+) -> Run:
+    order = np.argsort(keys, kind="stable")
+    keys, places, created = keys[order], places[order], created[order]
+    if len(keys) > 1 and (keys[1:] == keys[:-1]).any():
+        order = np.lexsort((created, keys))  # stable as well
+        # the arrays are by key already: this only orders equal ones by their date
+        keys, places, created = keys[order], places[order], created[order]
+        last = np.append(keys[1:] != keys[:-1], True)
+        keys, places, created = keys[last], places[last], created[last]
+    return Run(keys, places, np.ascontiguousarray(created))

@@ -1,0 +1,122 @@
+"""Results on their way into packs.
+
+Lives here: :class:`Writer`, and the writing of one pack. Does not live here: the
+format (``format.py``), when a writer is flushed (who has it).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from dataflow.packs.entries import checked_partition, new_pack_name
+from dataflow.packs.format import MAX_ENTRIES, Item, Metadata, Origin, Tail, pack
+from dataflow.result_storage import ResultStorage
+from dataflow.serializers import Serializer
+
+ALONE_BYTES = 1 << 20
+"""Larger values have a pack of their own."""
+
+PACK_BYTES = 64 << 20
+"""Values in one pack, unless one alone is larger."""
+
+
+def write_pack(
+    storage: ResultStorage, name: str, metadata: Metadata, items: Sequence[Item],
+    origins: Sequence[int] | None = None,
+) -> Tail:
+    """Write a pack under a name and return its index.
+
+    Raises
+    ------
+    ResultStorageError
+        It could not be written; nothing of it is visible.
+    """
+    from dataflow import __version__
+
+    parts, columns = pack(metadata, __version__, items, origins)
+    storage.write(name, parts)
+    return Tail(metadata, columns)
+
+
+class Writer:
+    """Gather results, and write many to a file.
+
+    Parameters
+    ----------
+    partition
+        The folder.
+    origin
+        Which call of which run they come from.
+    written
+        Told of each pack that was written, with its index.
+    """
+
+    def __init__(
+        self, storage: ResultStorage, partition: str, origin: Origin, serializer: Serializer,
+        written: Callable[[str, Tail], None] = lambda name, tail: None,
+    ) -> None:
+        self._storage = storage
+        self._partition = checked_partition(partition)
+        self._metadata = Metadata.of(serializer, (origin,))
+        self._dumps = serializer.dumps
+        self._written = written
+        self._items: list[Item] = []
+        self.pending_bytes = 0
+        """Bytes of values that wait to be written."""
+
+    def add(self, key: bytes, value: Any, *, index: int, expires_s: float = 0.0) -> None:
+        """Take a result.
+
+        Parameters
+        ----------
+        key
+            16 bytes.
+        index
+            Map index, for explanations.
+        expires_s
+            Epoch seconds; 0: never.
+
+        Raises
+        ------
+        UnserializableResult
+            Its serializer cannot hold it; nothing of it is kept.
+        """
+        data = self._dumps(value)
+        self._items.append(Item(key, data, index, expires_s))
+        self.pending_bytes += len(data)
+
+    def flush(self) -> list[str]:
+        """Write what was taken, and return the names of the packs.
+
+        Raises
+        ------
+        ResultStorageError
+            It could not be written. What of it was not is gone: the results are computed
+            again where they are needed.
+        """
+        items, self._items, self.pending_bytes = self._items, [], 0
+        names = []
+        for group in _groups(items):
+            name = f"{self._partition}/{new_pack_name(self._metadata.origins[0].created_s)}"
+            self._written(name, write_pack(self._storage, name, self._metadata, group))
+            names.append(name)
+        return names
+
+
+def _groups(items: Sequence[Item]) -> Iterable[Sequence[Item]]:
+    """Yield what goes into one pack each: large values alone."""
+    small: list[Item] = []
+    size = 0
+    for item in items:
+        length = len(item.data)
+        if length > ALONE_BYTES:
+            yield [item]
+            continue
+        if size + length > PACK_BYTES or len(small) >= MAX_ENTRIES:
+            yield small
+            small, size = [], 0
+        small.append(item)
+        size += length
+    if small:
+        yield small
