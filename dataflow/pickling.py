@@ -23,6 +23,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 _PROTOCOL = 5
+_dumps = pickle.dumps
 _MAIN = b"__main__"
 _made: dict[bytes, Any] = {}  # digest of a class's code → the class
 _codes: WeakKeyDictionary[type, bytes] = WeakKeyDictionary()
@@ -37,7 +38,7 @@ def kept_pickle(value: Any) -> bytes:
         What pickling raises, or the value's own methods.
     """
     try:
-        data = pickle.dumps(value, _PROTOCOL)
+        data = _dumps(value, _PROTOCOL)
     except (pickle.PicklingError, AttributeError, TypeError):  # of a local class, a lambda, …
         return _by_value(value)
     return _by_value(value) if _MAIN in data else data

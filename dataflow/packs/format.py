@@ -23,11 +23,12 @@ from __future__ import annotations
 
 import base64
 import json
+import pickle
 import struct
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 import numpy as np
@@ -78,13 +79,29 @@ class Origin:
     created_s: float
 
 
-class Item(NamedTuple):
-    """An entry that is to be written."""
+@dataclass(slots=True)
+class Items:
+    """Entries that are to be written, one in each place of all lists."""
 
-    key: bytes
-    data: bytes
-    map_index: int
-    expires_s: float  # epoch seconds, 0: never
+    keys: list[bytes] = field(default_factory=list)
+    payloads: list[bytes] = field(default_factory=list)
+    indexes: list[int] = field(default_factory=list)
+    expires: list[float] = field(default_factory=list)  # epoch seconds, 0: never
+    origins: list[int] = field(default_factory=list)  # numbers in the metadata; empty: all 0
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __getitem__(self, at: slice) -> Items:
+        return Items(self.keys[at], self.payloads[at], self.indexes[at], self.expires[at],
+                     self.origins[at])
+
+    def add(self, key: bytes, payload: bytes, index: int, expires_s: float) -> None:
+        """Take an entry."""
+        self.keys.append(key)
+        self.payloads.append(payload)
+        self.indexes.append(index)
+        self.expires.append(expires_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +139,7 @@ class Metadata:
         if self.pickled is not None:
             serializer = load_pickle(self.pickled)
         elif self.serializer == "pickle":
-            return load_pickle
+            return pickle.loads
         else:
             serializer = serializer_of(self.serializer)
         loads = serializer.loads
@@ -175,29 +192,25 @@ class Tail:
     columns: Columns
 
 
-def pack(
-    metadata: Metadata, version: str, items: Sequence[Item], origins: Sequence[int] | None = None
-) -> tuple[list[bytes], Columns]:
+def pack(metadata: Metadata, version: str, items: Items) -> tuple[list[bytes], Columns]:
     """Return the parts of a file, to be written one after the other, and its index.
 
     Parameters
     ----------
     version
         Of dataflow, for the metadata.
-    origins
-        Number of each entry's origin in the metadata; None: all have the first.
     """
-    keys, payloads, indexes, expires = zip(*items, strict=True)
+    keys, payloads = items.keys, items.payloads
     lengths = np.fromiter(map(len, payloads), np.dtype("<u8"), len(items))
     sums = np.fromiter(map(crc32, payloads, map(crc32, keys)), np.dtype("<u4"), len(items))
     flags, columns = 0, [b"".join(keys), lengths.tobytes(), sums.tobytes(),
-                         np.array(indexes, "<i8").tobytes()]
-    if any(expires):
+                         np.array(items.indexes, "<i8").tobytes()]
+    if any(items.expires):
         flags |= _EXPIRES
-        columns.append(np.array(expires, "<f8").tobytes())
-    if origins is not None:
+        columns.append(np.array(items.expires, "<f8").tobytes())
+    if any(items.origins):
         flags |= _ORIGINS
-        columns.append(np.array(origins, "<u2").tobytes())
+        columns.append(np.array(items.origins, "<u2").tobytes())
     said, index = metadata.to_json(version), b"".join(columns)
     sizes = len(said), len(index), len(items), int(lengths.sum())
     head = HEAD.pack(MAGIC, VERSION, 0)
@@ -271,9 +284,15 @@ def check_head(head: bytes) -> None:
         raise BadPack("it does not begin like a pack")
 
 
-def forgotten(keys: Iterable[bytes]) -> list[Item]:
+def number_of(columns: Columns, slot: int) -> int:
+    """Return the number of an entry's origin."""
+    return 0 if columns.origins is None else int(columns.origins[slot])
+
+
+def forgotten(keys: Sequence[bytes]) -> Items:
     """Return entries that say of keys that there is nothing any more."""
-    return [Item(key, b"", -1, _FORGOTTEN) for key in keys]
+    n = len(keys)
+    return Items(list(keys), [b""] * n, [-1] * n, [_FORGOTTEN] * n)
 
 
 def _digest(footer: bytes, said: bytes, index: bytes) -> bytes:

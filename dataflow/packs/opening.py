@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from secrets import token_hex
+from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
 import numpy as np
@@ -28,6 +29,9 @@ from dataflow.packs.format import (
     unpack,
 )
 from dataflow.result_storage import ResultStorage
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 logger = logging.getLogger("dataflow.results")
 _CHUNK_BYTES = 64 << 20
@@ -52,30 +56,45 @@ def read_tail(storage: ResultStorage, name: str) -> Tail:
     return unpack(end)
 
 
-def read_payloads(
-    storage: ResultStorage, name: str, columns: Columns, slots: Sequence[int]
-) -> Iterator[tuple[int, memoryview | None]]:
-    """Yield the bytes of some entries with their slots, in their order in the file.
+class Pieces(NamedTuple):
+    """Serialised values that were read at once."""
 
-    None stands for bytes that do not have their checksum. Neighbours are read at once.
+    at: slice  # of the slots that were asked for
+    data: list[memoryview]
+    damaged: frozenset[int]  # places in ``data`` whose bytes do not have their checksum
+
+
+def read_pieces(
+    storage: ResultStorage, name: str, columns: Columns, slots: NDArray[np.int64]
+) -> Iterator[Pieces]:
+    """Yield the bytes of some entries; neighbours are read at once.
+
+    Parameters
+    ----------
+    slots
+        In ascending order.
     """
-    ordered = np.sort(np.asarray(slots, np.int64))
-    begins, ends = columns.offsets[ordered], columns.offsets[ordered + 1]
-    keys = columns.keys.reshape(-1, 2)[ordered].tobytes()
-    sums = columns.checksums[ordered].tolist()
+    begins, ends = columns.offsets[slots], columns.offsets[slots + 1]
+    raw = columns.keys.reshape(-1, 2)[slots].tobytes()
+    sums = columns.checksums[slots].tolist()
     for first, last in _chunks(begins, ends, storage.block_bytes):
         base = int(begins[first])
         view = memoryview(storage.read(name, base, int(ends[last - 1])))
-        spans = zip(ordered[first:last].tolist(), (begins[first:last] - base).tolist(),
-                    (ends[first:last] - base).tolist(), strict=True)
-        for at, (slot, begin, end) in enumerate(spans, first):
-            piece = view[begin:end]
-            good = crc32(piece, crc32(keys[16 * at : 16 * at + 16])) == sums[at]
-            yield slot, piece if good and len(piece) == end - begin else None
+        at = slice(first, last)
+        cuts = map(slice, (begins[at] - base).tolist(), (ends[at] - base).tolist())
+        data = list(map(view.__getitem__, cuts))
+        keys = [raw[place : place + 16] for place in range(16 * first, 16 * last, 16)]
+        found = list(map(crc32, data, map(crc32, keys)))
+        wrong = frozenset[int]()
+        if found != sums[at] or len(view) != ends[last - 1] - base:
+            wrong = frozenset(
+                place for place, (one, other) in enumerate(zip(found, sums[at], strict=True))
+                if one != other or len(data[place]) != columns.lengths[slots[first + place]])
+        yield Pieces(at, data, wrong)
 
 
 def _chunks(
-    begins: np.ndarray, ends: np.ndarray, gap_bytes: int
+    begins: NDArray[np.int64], ends: NDArray[np.int64], gap_bytes: int
 ) -> Iterator[tuple[int, int]]:
     """Yield (first, behind the last) of entries that are read at once."""
     if not len(begins):
@@ -100,8 +119,9 @@ def damaged_slots(storage: ResultStorage, name: str, columns: Columns) -> list[i
         The file does not begin like a pack, or it is longer than a pack says.
     """
     check_head(storage.read(name, 0, HEAD.size))
-    every = range(len(columns.lengths))
-    return [slot for slot, data in read_payloads(storage, name, columns, every) if data is None]
+    every = np.arange(len(columns.lengths))
+    return [pieces.at.start + place for pieces in read_pieces(storage, name, columns, every)
+            for place in sorted(pieces.damaged)]
 
 
 def warn_once(storage: ResultStorage, name: str, text: str) -> None:

@@ -162,6 +162,10 @@ class Partition:
                 raise FileNotFoundError(name)
             return self._packs[name]
 
+    def known(self, name: str) -> Pack | None:
+        """Return a pack that is known, without looking at the storage."""
+        return self._packs.get(name)
+
     def packs(self) -> list[Pack]:
         """Return all that are known, the newest first."""
         with self._lock:

@@ -12,19 +12,22 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from dataflow.exceptions import CorruptResult, ResultStorageError
-from dataflow.packs.entries import Entry, Nearest, checked_partition, is_pack
+from dataflow.packs.entries import Entry, Nearest, checked_partition, is_pack, new_pack_name
 from dataflow.packs.format import (
     BadPack,
     Columns,
-    Item,
+    Items,
     Metadata,
     NewerPack,
     Origin,
     Tail,
     forgotten,
+    number_of,
 )
-from dataflow.packs.opening import put_aside, read_payloads, read_tail, refused, warn_once
+from dataflow.packs.opening import Pieces, put_aside, read_pieces, read_tail, refused, warn_once
 from dataflow.packs.partition import Partition
 from dataflow.packs.salvage import salvage
 from dataflow.packs.writing import Writer, write_pack
@@ -112,7 +115,7 @@ class Results:
         lost: list[int] = []
         for name, inside in by_pack.items():
             try:
-                self._load_pack(name, [(entries[at].slot, at) for at in inside], out)
+                self._load_pack(name, [entries[at].slot for at in inside], inside, out)
             except FileNotFoundError:
                 lost += inside
             except ResultStorageError as error:
@@ -122,38 +125,50 @@ class Results:
                     out[at] = _corrupt(name, str(error))
         return lost
 
-    def _load_pack(self, name: str, wanted: Sequence[tuple[int, int]], out: list[Any]) -> None:
+    def _load_pack(
+        self, name: str, slots: Sequence[int], positions: Sequence[int], out: list[Any]
+    ) -> None:
         metadata, columns = self._open(name)
-        places: dict[int, list[int]] = {}
-        for slot, at in wanted:
-            places.setdefault(slot, []).append(at)
         try:
             loads = metadata.loader()
         except Exception as error:  # a serializer of the user's
             why = f"its serializer {metadata.serializer!r} cannot be used: {error}"
-            self._unloadable(name, why, (at for _, at in wanted), out)
+            for at in positions:
+                out[at] = self._unloadable(name, why)
             return
+        order = np.argsort(slots, kind="stable")
+        ordered = np.asarray(slots, np.int64)[order]
+        places = [positions[at] for at in order.tolist()]
         damaged: list[int] = []
-        for slot, data in read_payloads(self.storage, name, columns, list(places)):
-            if data is None:
-                damaged.append(slot)
-                for at in places[slot]:
-                    out[at] = _corrupt(name, "its bytes do not have their checksum")
-                continue
-            for at in places[slot]:
-                try:
-                    out[at] = loads(data)
-                except Exception as error:  # user values: unpickling may raise anything
-                    why = f"{type(error).__name__}: {error}"
-                    self._unloadable(name, why, (at,), out)
+        for pieces in read_pieces(self.storage, name, columns, ordered):
+            for at, value in zip(places[pieces.at], self._values(name, loads, pieces),
+                                 strict=True):
+                out[at] = value
+            damaged += [int(ordered[pieces.at][place]) for place in pieces.damaged]
         if damaged:
             self._condemn(name, metadata, columns, damaged)
 
-    def _unloadable(self, name: str, why: str, positions: Any, out: list[Any]) -> None:
+    def _values(self, name: str, loads: Any, pieces: Pieces) -> list[Any]:
+        if not pieces.damaged:
+            try:
+                return list(map(loads, pieces.data))
+            except Exception:  # user values: which of them it is shows below
+                pass
+        values: list[Any] = []
+        for place, data in enumerate(pieces.data):
+            if place in pieces.damaged:
+                values.append(_corrupt(name, "its bytes do not have their checksum"))
+                continue
+            try:
+                values.append(loads(data))
+            except Exception as error:  # user values: unpickling may raise anything
+                values.append(self._unloadable(name, f"{type(error).__name__}: {error}"))
+        return values
+
+    def _unloadable(self, name: str, why: str) -> CorruptResult:
         warn_once(self.storage, name, f"Results in {self.storage.location}/{name} cannot be "
                                       f"loaded here: {why}. They are computed again.")
-        for at in positions:
-            out[at] = _corrupt(name, f"it cannot be loaded: {why}")
+        return _corrupt(name, f"it cannot be loaded: {why}")
 
     def _condemn(
         self, name: str, metadata: Metadata, columns: Columns, damaged: Sequence[int]
@@ -179,21 +194,20 @@ class Results:
         return tail.metadata, tail.columns
 
     def origin(self, partition: str, entry: Entry) -> Origin:
-        """Return where an entry comes from. MissingResult (CorruptResult): it is gone."""
+        """Return where an entry comes from. CorruptResult: it is gone."""
         try:
             metadata = self._metadata(entry.pack)
             if len(metadata.origins) == 1:
                 return metadata.origins[0]
-            _, columns = self._open(entry.pack)
+            columns = self._open(entry.pack)[1]
         except FileNotFoundError:
             raise _corrupt(entry.pack, "it is gone") from None
-        number = 0 if columns.origins is None else int(columns.origins[entry.slot])
-        return metadata.origins[number]
+        return metadata.origins[number_of(columns, entry.slot)]
 
     def _metadata(self, name: str) -> Metadata:
-        if is_pack(name):
-            return self.partition(name.partition("/")[0]).pack(name).metadata
-        return self._open(name)[0]
+        folder = self._partitions.get(name.partition("/")[0])
+        known = None if folder is None else folder.known(name)
+        return self._open(name)[0] if known is None else known.metadata
 
     def nearest(
         self, partition: str, *, index: int, before_s: float, task_name: str | None = None
@@ -218,8 +232,7 @@ class Results:
                 continue
             best: Nearest | None = None
             for slot in (columns.indexes == index).nonzero()[0].tolist():
-                number = 0 if columns.origins is None else int(columns.origins[slot])
-                origin = pack.metadata.origins[number]
+                origin = pack.metadata.origins[number_of(columns, slot)]
                 if origin.created_s >= before_s or task_name not in (None, origin.task_name):
                     continue
                 if best is None or origin.created_s >= best.origin.created_s:
@@ -242,8 +255,6 @@ class Results:
         """
         if not keys:
             return
-        from dataflow.packs.entries import new_pack_name
-
         metadata = Metadata.of(PickleSerializer(), (origin or Origin("", "", "", 0, now_s),))
         name = f"{checked_partition(partition)}/{new_pack_name(now_s)}"
         self.partition(partition).adopt(
@@ -283,9 +294,10 @@ class Results:
         UnserializableResult
             The serializer cannot hold it.
         """
-        item = Item(key, serializer.dumps(value), index, expires_s)
-        write_pack(self.storage, checked_name(name), Metadata.of(serializer, (origin,)), [item])
-        return Entry(name, 0, len(item.data), expires_s, index, key)
+        data = serializer.dumps(value)
+        write_pack(self.storage, checked_name(name), Metadata.of(serializer, (origin,)),
+                   Items([key], [data], [index], [expires_s]))
+        return Entry(name, 0, len(data), expires_s, index, key)
 
 
 def _corrupt(name: str, why: str) -> CorruptResult:

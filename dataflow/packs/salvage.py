@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+
 from dataflow.exceptions import ResultStorageError
 from dataflow.packs.entries import new_pack_name
-from dataflow.packs.format import Item, Tail
-from dataflow.packs.opening import put_aside, read_payloads
+from dataflow.packs.format import Items, Tail
+from dataflow.packs.opening import put_aside, read_pieces
 from dataflow.packs.writing import write_pack
 from dataflow.result_storage import ResultStorage
 
@@ -40,20 +42,31 @@ def salvage(
 def _rewritten(
     storage: ResultStorage, name: str, tail: Tail, slots: Sequence[int]
 ) -> tuple[str, Tail] | None:
-    kept = [(slot, data) for slot, data in read_payloads(storage, name, tail.columns, slots)
-            if data is not None]
-    if not kept:
+    items = whole_items(storage, name, tail, slots)
+    if not items:
         return None
-    items = [item_of(tail, slot, bytes(data)) for slot, data in kept]
-    origins = tail.columns.origins
-    numbers = None if origins is None else [int(origins[slot]) for slot, _ in kept]
     folder = name.rpartition("/")[0]
     new = f"{folder}/{new_pack_name(max(each.created_s for each in tail.metadata.origins))}"
-    return new, write_pack(storage, new, tail.metadata, items, numbers)
+    return new, write_pack(storage, new, tail.metadata, items)
 
 
-def item_of(tail: Tail, slot: int, data: bytes) -> Item:
-    """Return an entry of a pack as it is to be written again."""
-    columns = tail.columns
-    until = 0.0 if columns.expires is None else float(columns.expires[slot])
-    return Item(columns.key(slot), data, int(columns.indexes[slot]), until)
+def whole_items(
+    storage: ResultStorage, name: str, tail: Tail, slots: Sequence[int]
+) -> Items:
+    """Return entries of a pack as they are to be written again; damaged ones are left out.
+
+    Parameters
+    ----------
+    slots
+        In ascending order.
+    """
+    columns, items = tail.columns, Items()
+    for pieces in read_pieces(storage, name, columns, np.asarray(slots, np.int64)):
+        for place, slot in enumerate(slots[pieces.at]):
+            if place in pieces.damaged:
+                continue
+            until = 0.0 if columns.expires is None else float(columns.expires[slot])
+            items.add(columns.key(slot), bytes(pieces.data[place]), int(columns.indexes[slot]),
+                      until)
+            items.origins.append(0 if columns.origins is None else int(columns.origins[slot]))
+    return items

@@ -6,11 +6,11 @@ format (``format.py``), when a writer is flushed (who has it).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from dataflow.packs.entries import checked_partition, new_pack_name
-from dataflow.packs.format import MAX_ENTRIES, Item, Metadata, Origin, Tail, pack
+from dataflow.packs.format import MAX_ENTRIES, Items, Metadata, Origin, Tail, pack
 from dataflow.result_storage import ResultStorage
 from dataflow.serializers import Serializer
 
@@ -22,8 +22,7 @@ PACK_BYTES = 64 << 20
 
 
 def write_pack(
-    storage: ResultStorage, name: str, metadata: Metadata, items: Sequence[Item],
-    origins: Sequence[int] | None = None,
+    storage: ResultStorage, name: str, metadata: Metadata, items: Items
 ) -> Tail:
     """Write a pack under a name and return its index.
 
@@ -34,7 +33,7 @@ def write_pack(
     """
     from dataflow import __version__
 
-    parts, columns = pack(metadata, __version__, items, origins)
+    parts, columns = pack(metadata, __version__, items)
     storage.write(name, parts)
     return Tail(metadata, columns)
 
@@ -61,7 +60,7 @@ class Writer:
         self._metadata = Metadata.of(serializer, (origin,))
         self._dumps = serializer.dumps
         self._written = written
-        self._items: list[Item] = []
+        self._items = Items()
         self.pending_bytes = 0
         """Bytes of values that wait to be written."""
 
@@ -83,7 +82,7 @@ class Writer:
             Its serializer cannot hold it; nothing of it is kept.
         """
         data = self._dumps(value)
-        self._items.append(Item(key, data, index, expires_s))
+        self._items.add(key, data, index, expires_s)
         self.pending_bytes += len(data)
 
     def flush(self) -> list[str]:
@@ -95,7 +94,7 @@ class Writer:
             It could not be written. What of it was not is gone: the results are computed
             again where they are needed.
         """
-        items, self._items, self.pending_bytes = self._items, [], 0
+        items, self._items, self.pending_bytes = self._items, Items(), 0
         names = []
         for group in _groups(items):
             name = f"{self._partition}/{new_pack_name(self._metadata.origins[0].created_s)}"
@@ -104,19 +103,23 @@ class Writer:
         return names
 
 
-def _groups(items: Sequence[Item]) -> Iterable[Sequence[Item]]:
+def _groups(items: Items) -> Iterator[Items]:
     """Yield what goes into one pack each: large values alone."""
-    small: list[Item] = []
-    size = 0
-    for item in items:
-        length = len(item.data)
+    if not items:
+        return
+    lengths = list(map(len, items.payloads))
+    if max(lengths) <= ALONE_BYTES and sum(lengths) <= PACK_BYTES and len(items) <= MAX_ENTRIES:
+        yield items
+        return
+    small, size = Items(), 0
+    for at, length in enumerate(lengths):
         if length > ALONE_BYTES:
-            yield [item]
+            yield items[at : at + 1]
             continue
         if size + length > PACK_BYTES or len(small) >= MAX_ENTRIES:
             yield small
-            small, size = [], 0
-        small.append(item)
+            small, size = Items(), 0
+        small.add(items.keys[at], items.payloads[at], items.indexes[at], items.expires[at])
         size += length
     if small:
         yield small
