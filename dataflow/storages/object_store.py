@@ -132,6 +132,7 @@ class S3Storage(ResultStorage):
 
         with self._translated("read"):
             store = self._opened()
+            found: Any
             if deep:
                 found = [each for page in obstore.list(store, prefix or None) for each in page]
             else:
@@ -169,7 +170,7 @@ def _store_of(bucket: str, prefix: str, options: dict[str, Any]) -> Any:
     endpoint = (options.get("endpoint") or options.get("aws_endpoint")
                 or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
                 or os.environ.get("AWS_ENDPOINT"))
-    client = dict(options.pop("client_options", {}))
+    client: Any = dict(options.pop("client_options", {}))
     if endpoint is not None:
         options.setdefault("endpoint", endpoint)
         options.setdefault("virtual_hosted_style_request", False)
