@@ -75,8 +75,8 @@ value                                 other value                           keys
 
 Cost
 ----
-About 2 µs for a small tuple, some 150 ns per item of a list, 1 GB/s for arrays on a
-processor with instructions for SHA-256 (half of that on one without).
+About 2 µs for a small tuple, some 200 ns per item of a list (less for numbers), 1 GB/s for
+arrays on a processor with instructions for SHA-256 (half of that on one without).
 
 Limits
 ------

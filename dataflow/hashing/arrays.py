@@ -39,7 +39,7 @@ def rule_of(cls: type) -> Rule | None:
     if issubclass(cls, np.dtype):
         return lambda value: Contents(head("numpy dtype", 1), [dtype_text(value)], by_position)
     if issubclass(cls, np.ufunc):
-        return lambda value: Contents(head("ufunc", 1), [value.__name__], by_position)
+        return _ufunc
     if issubclass(cls, np.random.Generator):
         return lambda value: Contents(
             head("Generator", 1), [value.bit_generator], by_names([".bit_generator"]))
@@ -140,6 +140,12 @@ def _nan_bytes(dtype: Any) -> Array:
     if dtype.itemsize > 8 and _LONG_DOUBLE_PADDED:
         raw[10:] = 0
     return raw
+
+
+def _ufunc(value: Any) -> Contents:
+    if getattr(np, value.__name__, None) is not value:
+        raise Refused(f"is a ufunc {value.__name__!r} that is none of NumPy's")
+    return Contents(head("ufunc", 1), [value.__name__], by_position)
 
 
 def _scalar(value: Any) -> Contents:

@@ -53,7 +53,7 @@ def _function(value: Any) -> Contents:
 
 def _builtin(value: Any) -> Contents:
     owner = value.__self__
-    if owner is None or isinstance(owner, (types.ModuleType, type)):
+    if owner is None or isinstance(owner, types.ModuleType):
         return Contents(head("builtin", 1), [function_name(value)], by_position)
     parts = (value.__name__, owner)
     return Contents(head("builtin method", 2), parts, by_names([".__name__", ".__self__"]))

@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from dataflow.exceptions import NotCacheable
 from dataflow.hashing.contents import cut, safe_repr, type_name
+from dataflow.hashing.kinds import has_hook
 from dataflow.hashing.objects import attributes_of, declares_fields, is_plain
 from dataflow.hashing.walk import digest
 
@@ -97,6 +98,8 @@ def _difference(old: Leaf | None, new: Leaf) -> str | None:
 def _inner(value: Any, room: int) -> list[tuple[str, Any]] | None:
     """Return labels and parts of what is taken apart; None: it is one leaf."""
     kind = type(value)
+    if has_hook(kind):
+        return None
     if kind in (list, tuple):
         if len(value) > room:
             return None
@@ -143,6 +146,8 @@ def _text(value: Any) -> str:
         return f"{kind.__name__} of {len(value):,} items"
     if getattr(kind, "__repr__", None) is object.__repr__:
         return cut(type_name(kind), _TEXT)
+    if kind in (set, frozenset):  # in an order that is the same in every process
+        return cut(f"{{{', '.join(sorted(map(safe_repr, value)))}}}", _TEXT)
     if kind.__module__.partition(".")[0] in ("pyarrow", "polars") and hasattr(value, "__len__"):
         return f"{kind.__name__} of {len(value):,} items"
     return cut(safe_repr(value), _TEXT)

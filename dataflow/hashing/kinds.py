@@ -79,6 +79,11 @@ def register(cls: type[T]) -> Callable[[Callable[[T], Any]], Callable[[T], Any]]
     return keep
 
 
+def has_hook(cls: type) -> bool:
+    """Say whether something of the user's own says what the content of the type is."""
+    return hasattr(cls, "__dataflow_hash__") or not _registered.keys().isdisjoint(cls.__mro__)
+
+
 def rule_of(cls: type) -> Rule:
     """Return the rule for values of exactly that type."""
     rule = _rules.get(cls)

@@ -42,6 +42,10 @@ def object_rule(cls: type) -> Rule | None:
         return _pydantic(cls)
     if hasattr(cls, "__attrs_attrs__"):
         return _by_fields(cls, "attrs", [field.name for field in cls.__attrs_attrs__])
+    if cls.__module__ == "pydantic_core._pydantic_core" and cls.__name__.endswith("Url"):
+        name = class_name(cls)
+        start = head("url", 2)
+        return lambda value: Contents(start, (name, str(value)), by_names(["", ""]))
     return None
 
 

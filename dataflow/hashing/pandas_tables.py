@@ -43,7 +43,7 @@ def rule_of(cls: type) -> Rule | None:
 
 def _frame(value: Any) -> Contents:
     columns = [column.array for _, column in value.items()]
-    parts = [class_name(type(value)), value.columns, value.index, value.attrs or None, *columns]
+    parts = [class_name(type(value)), value.columns, value.index, _notes(value), *columns]
     names = value.columns
 
     def label(n: int) -> str:
@@ -53,8 +53,14 @@ def _frame(value: Any) -> Contents:
     return Contents(head("frame", len(parts)), parts, label)
 
 
+def _notes(value: Any) -> dict[str, Any] | None:
+    """Return ``attrs``, and what a subclass declares to belong to its tables."""
+    own = {name: getattr(value, name, None) for name in value._metadata if name != "_name"}
+    return {**own, "attrs": value.attrs} if own or value.attrs else None
+
+
 def _series(value: Any) -> Contents:
-    parts = (class_name(type(value)), value.name, value.index, value.attrs or None, value.array)
+    parts = (class_name(type(value)), value.name, value.index, _notes(value), value.array)
     return Contents(head("series", 5), parts, by_names(["", ".name", ".index", ".attrs", ""]))
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from hashlib import blake2b
+from itertools import chain, islice
 from typing import Any, Final
 
 from dataflow.exceptions import NotCacheable
@@ -28,6 +29,7 @@ from dataflow.hashing.encoding import (
     back_reference,
     final,
     flat,
+    of_numbers,
 )
 from dataflow.hashing.kinds import rule_of
 
@@ -69,8 +71,8 @@ def digest(value: Any, *, name: str = "value") -> bytes:
 
     Notes
     -----
-    About 2 µs for a small tuple, 150 ns per item of a long list, 1 GB/s for arrays. A value
-    that another thread changes meanwhile has an arbitrary digest.
+    About 2 µs for a small tuple, 200 ns per item of a long list, less for numbers, 1 GB/s for
+    arrays. A value that another thread changes meanwhile has an arbitrary digest.
     """
     encode = SCALARS.get(type(value))
     encoded = encode(value) if encode is not None else flat(value)
@@ -82,21 +84,34 @@ def digest(value: Any, *, name: str = "value") -> bytes:
 class _Frame:
     """A value of which some parts are still to be encoded."""
 
-    __slots__ = ("contents", "count", "done", "hasher", "low", "nested", "rest", "value")
+    __slots__ = ("bulk", "contents", "count", "done", "hasher", "low", "nested", "rest", "value")
 
     def __init__(self, value: Any, contents: Contents) -> None:
         self.value = value
         self.contents = contents
         self.rest: Iterator[Any] = iter(contents.parts)
         self.done: list[bytes] = [contents.head] if contents.order is Order.GIVEN else []
+        self.bulk = contents.order is Order.GIVEN and len(contents.parts) > _WORTH_KEEPING
         self.hasher: Any = None
         self.count = 0  # of parts that were begun
         self.low = _NO_LEVEL  # the highest level that a part refers back to
         self.nested = False
 
-    def spill(self) -> None:
+    def take_numbers(self) -> None:
+        """Encode parts by the batch, as far as they are numbers of one type."""
+        while batch := list(islice(self.rest, _BATCH)):
+            encoded = of_numbers(batch)
+            if encoded is None:
+                self.rest = chain(batch, self.rest)
+                break
+            self.done.append(encoded)
+            self.count += len(batch)
+            self.spill(always=True)
+        self.bulk = False
+
+    def spill(self, always: bool = False) -> None:
         """Hash what has come together so far."""
-        if self.contents.order is Order.GIVEN and len(self.done) >= _BATCH:
+        if self.contents.order is Order.GIVEN and (always or len(self.done) >= _BATCH):
             raw = b"".join(self.done)
             if self.hasher is None:
                 self.hasher = blake2b(digest_size=DIGEST_BYTES)
@@ -150,6 +165,8 @@ class Walk:
 
     def _go_on(self, frame: _Frame) -> bool:
         """Encode parts until one has parts itself, which is on the stack then; False: no more."""
+        if frame.bulk:
+            frame.take_numbers()
         scalar_of = SCALARS.get
         add = frame.done.append
         for part in frame.rest:

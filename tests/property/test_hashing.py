@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from dataflow.hashing import digest, leaves
+from dataflow.hashing import changed_leaves, digest, leaves
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -38,7 +38,8 @@ scalars = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(), st.complex_numbers(),
     st.text(st.characters(), max_size=5), st.binary(max_size=5), st.decimals(allow_nan=False),
     st.fractions(), st.dates(), st.datetimes(timezones=st.none() | st.just(UTC)), st.times(),
-    st.timedeltas(), st.uuids(), st.text("ab/.", max_size=4).map(PurePosixPath), st.sampled_from([..., int, str]),
+    st.timedeltas(), st.uuids(), st.text("ab/.", max_size=4).map(PurePosixPath),
+    st.sampled_from([..., int, str]),
 )
 hashable = st.recursive(scalars, lambda inner: st.one_of(
     st.lists(inner, max_size=3).map(tuple), st.frozensets(inner, max_size=3),
@@ -122,7 +123,9 @@ def test_array_is_the_same_in_every_layout(array: Any, data: st.DataObject) -> N
 def test_leaves_of_any_value_are_few_and_short(value: Any) -> None:
     found = leaves(value, name="v", limit=20)
     assert 1 <= len(found) <= 20
-    assert found == leaves(copy.deepcopy(value), name="v", limit=20)
+    again = leaves(copy.deepcopy(value), name="v", limit=20)
+    assert [leaf[:2] for leaf in again] == [leaf[:2] for leaf in found]  # texts may hold sets
+    assert changed_leaves(found, again) == []
 
 
 def account(value: Any) -> Any:

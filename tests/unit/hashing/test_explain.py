@@ -72,6 +72,22 @@ def test_big_container_is_one_leaf() -> None:
         ("v['xs']", "list of 1,000 items"), ("v['y']", "1")]
 
 
+def test_object_with_a_hook_is_one_leaf() -> None:
+    class Hooked:
+        def __init__(self, key: str) -> None:
+            self.key, self.other = key, iter([])
+
+        def __dataflow_hash__(self) -> Any:
+            return self.key
+
+    assert [leaf.path for leaf in leaves([Hooked("a")], name="v")] == ["v[0]"]
+    assert leaves(Hooked("a"), name="v")[0].digest == digest(Hooked("a"))[:8]
+
+
+def test_set_is_one_leaf_whose_text_has_an_order() -> None:
+    assert [leaf.text for leaf in leaves([{"b", "a"}, set()], name="v")] == ["{'a', 'b'}", "{}"]
+
+
 def test_leaves_are_at_most_so_many() -> None:
     value = [[[n, n + 1] for n in range(50)] for _ in range(50)]
     assert 0 < len(leaves(value, name="v", limit=30)) <= 30

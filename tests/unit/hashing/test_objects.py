@@ -10,7 +10,7 @@ from functools import cached_property, partial
 from typing import Any, Generic, TypeVar
 
 import pytest
-from pydantic import BaseModel, PrivateAttr
+from pydantic import AnyUrl, BaseModel, PrivateAttr, SecretStr
 
 from dataflow.exceptions import DefinitionTypeError
 from dataflow.hashing import digest, register, script_name, within_script
@@ -82,6 +82,11 @@ class Open(BaseModel, extra="allow"):
     rate: float = 1.0
 
 
+class Addressed(BaseModel):
+    url: AnyUrl
+    secret: SecretStr = SecretStr("x")
+
+
 @attrs.define
 class Attrs:
     a: int
@@ -127,8 +132,10 @@ def private_model(n: int) -> Model:
     lambda n: ValueError(n), lambda n: partial(max, n), lambda n: partial(max, key=n),
     lambda n: operator.itemgetter(n), lambda n: operator.attrgetter(f"a{n}"),
     lambda n: operator.methodcaller("a", n), lambda n: "abc".join if n == 1 else "ab".join,
+    lambda n: Addressed(url=f"http://a/{n}"), lambda n: Addressed(url="http://a", secret=str(n)),
+    lambda n: dict.fromkeys if n == 1 else MyDict.fromkeys,
     lambda n: list[int] if n == 1 else list[str],
-], ids=range(25))
+], ids=range(28))
 def test_objects_are_the_same_when_made_alike_and_apart_otherwise(make: Any) -> None:
     assert digest(make(1)) == digest(make(1)) != digest(make(2))
 

@@ -144,6 +144,12 @@ def test_sockets_and_coroutines_are_refused() -> None:
     loop.close()
 
 
+def test_ufunc_made_of_a_function_is_refused() -> None:
+    assert digest(np.sin) != digest(np.cos)
+    with pytest.raises(NotCacheable, match="none of NumPy's"):
+        digest(np.frompyfunc(lambda x: x, 1, 1))
+
+
 def test_generator_is_not_used_up_by_the_refusal() -> None:
     values = iter([1, 2])
     with pytest.raises(NotCacheable):

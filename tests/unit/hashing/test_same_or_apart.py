@@ -128,6 +128,19 @@ def test_long_list_with_and_without_parts_differs_at_every_place(size: int) -> N
     assert digest(list(range(size))) in keys
 
 
+@pytest.mark.parametrize("odd", [nan, -0.0, 2**63, -(2**63), True, np.float64(1), "a", [1], None])
+def test_numbers_taken_by_the_batch_are_as_one_by_one(odd: Any) -> None:
+    from dataflow.hashing.encoding import final, sequence_head
+    from dataflow.hashing.walk import Walk
+
+    for numbers in ([float(n) for n in range(5000)], list(range(5000)), [float("inf")] * 100):
+        for place in (0, 50, 99, len(numbers) - 1):
+            changed = [*numbers[:place], odd, *numbers[place + 1:]]
+            raw = sequence_head(list, len(changed)) + b"".join(
+                Walk("v").encode(item) for item in changed)
+            assert digest(changed) == final(b"#" + final(raw))
+
+
 def test_digest_is_what_it_was_in_the_first_release() -> None:
     # a change of the format must be meant: it makes every cache worthless
     assert digest((1, "a", 2.5)).hex() == "70da9df7fc22ddf0c6a6609909628a77"
