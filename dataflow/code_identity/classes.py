@@ -15,15 +15,14 @@ from typing import Any
 from dataflow.code_identity.bytecode import VERSION, fingerprint
 from dataflow.code_identity.functions import found_class, link_annotations, link_function
 from dataflow.code_identity.graph import Graph, Node
+from dataflow.code_identity.kinds import is_task
 from dataflow.code_identity.names import annotation_chains, chains, module_of, ours_in, resolve
 from dataflow.code_identity.normal_form import canonical, normal, readable
 from dataflow.code_identity.source import class_source
-from dataflow.code_identity.values import describe, found, is_task, refer_to
+from dataflow.code_identity.values import describe, found, refer_to
 from dataflow.exceptions import NotCacheable
 
-_MACHINERY = frozenset({"_abc_impl", "_member_names_", "_member_map_", "_value2member_map_",
-                        "_unhashable_values_", "_hashable_values_", "_member_type_",
-                        "_use_args_", "_value_repr_", "_new_member_", "_fields_defaults"})
+_MACHINERY = frozenset({"_abc_impl", "_is_protocol", "_is_runtime_protocol"})
 
 
 def fill_class(graph: Graph, node: Node) -> None:
@@ -50,11 +49,13 @@ def fill_class(graph: Graph, node: Node) -> None:
     owner = next(iter(inline.values()), module)
     if owner is not None:
         _link_body(graph, node, tree, owner)
-    for name in sorted(_bound(tree)):
-        _link_value(graph, node, cls, name)
     for name, member in sorted(vars(cls).items()):
-        if name not in inline and _functions_of(member):
+        if name in inline:
+            continue
+        if _functions_of(member):
             _link_others(graph, node, name, member)
+        elif not (name.startswith("__") or name in _MACHINERY or issubclass(cls, Enum)):
+            _link_value(graph, node, name, member)
 
 
 def _own_functions(cls: type) -> Iterator[tuple[str, FunctionType]]:
@@ -149,13 +150,11 @@ def _bound(tree: ast.ClassDef) -> set[str]:
     return found
 
 
-def _link_value(graph: Graph, node: Node, cls: type, name: str) -> None:
+def _link_value(graph: Graph, node: Node, name: str, member: Any) -> None:
     """Add the value of an attribute; one without a digest is what the source says of it."""
-    if name.startswith("__") or name not in vars(cls) or isinstance(vars(cls)[name], cls):
-        return
     before = len(node.links)
     try:
-        node.content += describe(graph, node, vars(cls)[name], f"value.{name}")
+        node.content += name.encode() + describe(graph, node, member, f"value.{name}")
     except NotCacheable:
         del node.links[before:]
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from dataflow.code_identity.bytecode import VERSION, fingerprint, reads
 from dataflow.code_identity.graph import Graph, Node
+from dataflow.code_identity.kinds import text_of
 from dataflow.code_identity.names import (
     annotation_chains,
     chains,
@@ -23,7 +24,7 @@ from dataflow.code_identity.names import (
 )
 from dataflow.code_identity.normal_form import canonical, normal, readable
 from dataflow.code_identity.source import function_source
-from dataflow.code_identity.values import describe, found, refer_to, text_of
+from dataflow.code_identity.values import describe, found, refer_to, told_above
 from dataflow.code_identity.watching import MISSING, watch_function
 from dataflow.code_identity.whole_modules import package_of
 
@@ -67,15 +68,18 @@ def fill_function(graph: Graph, node: Node) -> None:
 def _library_function(graph: Graph, node: Node, fn: FunctionType, module: str) -> None:
     """Link what a library made: by its version, with what it closes over.
 
-    What it wraps is followed; its own closure may then hold what has no
-    digest (a policy, a lock), and the decorator's line says it instead.
+    What it wraps is followed. Where that has the decorator's line in its
+    source, the closure may hold what has no digest (a policy, a lock): the
+    line says it instead.
     """
     graph.library(node, "library", module)
     wrapped = fn.__dict__.get("__wrapped__")
+    told = told_above(wrapped)
     if wrapped is not None:
-        graph.decorated.add(id(wrapped))
+        if told:
+            graph.decorated.add(id(wrapped))
         _value(graph, node, "__wrapped__", wrapped, "closure", "__wrapped__")
-    _link_closure(graph, node, fn, "", fn.__name__, soft=wrapped is not None)
+    _link_closure(graph, node, fn, "", fn.__name__, soft=told)
     registry = getattr(fn, "registry", None)
     if registry is not None and hasattr(fn, "dispatch"):  # functools.singledispatch
         for kind in sorted(registry, key=lambda kind: (kind.__module__, kind.__qualname__)):
@@ -111,10 +115,13 @@ def link_function(graph: Graph, node: Node, fn: FunctionType, prefix: str, name:
     for argument, value in _defaults(fn):
         _value(graph, node, f"{prefix}default {argument}", value, "default",
                f"{label}({argument})")
-    for attribute in sorted(fn.__dict__):
-        if attribute == "__wrapped__" or not attribute.startswith("__"):
-            _value(graph, node, f"{prefix}.{attribute}", fn.__dict__[attribute], "constant",
-                   f"{label}.{attribute}", soft=attribute != "__wrapped__")
+    copied = getattr(fn.__dict__.get("__wrapped__"), "__dict__", {})  # by functools.wraps
+    for attribute, value in sorted(fn.__dict__.items()):
+        if attribute == "__wrapped__":
+            _value(graph, node, f"{prefix}.{attribute}", value, "closure", f"{label}.{attribute}")
+        elif not attribute.startswith("__") and copied.get(attribute, MISSING) is not value:
+            _value(graph, node, f"{prefix}.{attribute}", value, "constant",
+                   f"{label}.{attribute}", soft=True)
 
 
 def _defaults(fn: FunctionType) -> list[tuple[str, Any]]:
@@ -182,26 +189,24 @@ def _class_of(graph: Graph, node: Node, fn: FunctionType) -> type | None:
     value: Any = MISSING if outer else fn.__globals__.get(names[0], MISSING)
     for name in names[1:]:
         value = getattr(value, name, MISSING)
-    if not isinstance(value, type) or not _has(value, fn):
+    if not isinstance(value, type) or _is_replaced(value, fn):
         raise node.refuse("", f"is a method of a class `{'.'.join(names)}` that cannot be found "
                               "under its name")
     return value
 
 
-def _has(cls: type, fn: FunctionType) -> bool:
-    """Return whether a class has a function, or something else made of it, under its name."""
+def _is_replaced(cls: type, fn: FunctionType) -> bool:
+    """Return whether the class has another function of the same origin: it was made anew."""
     member: Any = next((vars(kind)[fn.__name__] for kind in cls.__mro__
                         if fn.__name__ in vars(kind)), None)
     for _ in range(20):
-        if member is fn:
-            return True
-        below = next((getattr(member, name) for name in ("fn", "__func__", "fget", "func",
-                                                         "__wrapped__")
-                      if getattr(member, name, None) is not None), None)
-        if below is None:
-            break
-        member = below
-    return not isinstance(member, FunctionType)
+        if isinstance(member, FunctionType) and \
+                member.__code__.co_qualname == fn.__code__.co_qualname:
+            return member is not fn
+        member = next((getattr(member, name) for name in ("fn", "__func__", "fget", "func",
+                                                          "__wrapped__")
+                       if getattr(member, name, None) is not None), None)
+    return False
 
 
 def describe_callable(graph: Graph, node: Node, value: Any) -> None:

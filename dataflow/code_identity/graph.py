@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, Literal
 
-from dataflow.code_identity.ownership import Origin, origin_of, distribution_of
+from dataflow.code_identity.ownership import Origin, distribution_of, origin_of
 from dataflow.code_identity.parts import TEXT_SIZE, CodeIdentity, CodePart
 from dataflow.code_identity.watching import Watch
 from dataflow.exceptions import NotCacheable
@@ -63,8 +63,9 @@ class Node:
 
     def refuse(self, path: str, reason: str) -> NotCacheable:
         """Return the error for something in this node."""
-        inside = path.removeprefix("value")  # as the hasher names its root
-        return NotCacheable.because(self.where + inside, reason, WAYS_OUT)
+        if path and not path.startswith("value"):  # the hasher's name for all of this node
+            path = f" → {path}"
+        return NotCacheable.because(self.where + path.removeprefix("value"), reason, WAYS_OUT)
 
 
 class Graph:

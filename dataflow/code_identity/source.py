@@ -13,6 +13,7 @@ from __future__ import annotations
 import __future__
 
 import ast
+import inspect
 import linecache
 import warnings
 from collections import OrderedDict
@@ -202,13 +203,33 @@ def class_source(cls: type, codes: list[CodeType], filename: str,
     if file is None:
         return None
     wanted = {fingerprint(code) for code in codes}
+    try:
+        noted = {name for name in inspect.get_annotations(cls) if "__" not in name}
+    except Exception:  # Python 3.14 evaluates them now: user code
+        noted = None
     flags = codes[0].co_flags & _FUTURE if codes else 0
     for spot in reversed(file.spots.get(cls.__qualname__, ())):
         if not isinstance(spot.node, ast.ClassDef):
             continue
+        if noted is not None and _annotated(spot.node) != noted:
+            continue
         if wanted <= {fingerprint(code) for code in file.codes(spot.top, flags)}:
             return spot.node
     return None
+
+
+def _annotated(tree: ast.ClassDef) -> set[str]:
+    """Return the names that the body of a class annotates, in whatever statement."""
+    stack: list[ast.AST] = list(tree.body)
+    found: set[str] = set()
+    while stack:
+        node = stack.pop()
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.simple:
+            if "__" not in node.target.id:  # in a class it has another name
+                found.add(node.target.id)
+        elif not isinstance(node, (*_DEFINITIONS, ast.expr)):
+            stack += ast.iter_child_nodes(node)
+    return found
 
 
 def first_values(name: str, filename: str, namespace: dict[str, Any]) -> list[ast.AST]:

@@ -8,32 +8,41 @@ functions and classes are (``functions.py``, ``classes.py``).
 from __future__ import annotations
 
 import functools
-import logging
 import operator
-import re
 import types
-import typing
-from collections import defaultdict, deque
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Callable
 from enum import Enum
 from hashlib import blake2b
 from typing import Any
 
 from dataflow.code_identity.graph import Graph, Node
+from dataflow.code_identity.kinds import (
+    CONTAINERS,
+    PLAIN,
+    holds_code,
+    is_alias,
+    is_pure,
+    is_task,
+    is_tool,
+    joined,
+    own_classes_in,
+    own_type,
+    parts_of,
+    special,
+    state_of,
+    text_of,
+)
 from dataflow.code_identity.names import shown
 from dataflow.code_identity.ownership import importable
 from dataflow.exceptions import NotCacheable
 
-_PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes, bytearray, range,
-                    type(Ellipsis)})
-_CONTAINERS = (dict, list, tuple, set, frozenset, deque, types.MappingProxyType)
 _BUILTIN = (types.BuiltinFunctionType, types.MethodDescriptorType, types.WrapperDescriptorType,
             types.MethodWrapperType, types.ClassMethodDescriptorType)
 _OPERATORS = (operator.itemgetter, operator.attrgetter, operator.methodcaller)
-_STATELESS: frozenset[Any] = frozenset({object, typing.Generic, typing.Protocol})
-_TASKS = frozenset({"dataflow.tasks", "dataflow.flows"})
 _DEEPEST = 100
-_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+
+Inside = Callable[[Any, str], bytes]
 
 
 def fill_value(graph: Graph, node: Node) -> None:
@@ -72,27 +81,10 @@ def _first_value(graph: Graph, key: tuple[int, str]) -> tuple[bytes, str]:
             "\n".join(map(readable, found)) or "(bound by the code itself)")
 
 
-def text_of(value: Any) -> str:
-    """Return a repr that is never long in the making."""
-    if isinstance(value, (str, bytes, bytearray)):
-        return repr(value[:2000])
-    if isinstance(value, _CONTAINERS) and len(value) > 1000:
-        return f"<{type(value).__name__} of {len(value):,}>"
-    try:
-        return _ADDRESS.sub("", repr(value)[:20_000])
-    except Exception:  # the user's __repr__
-        return f"<{type(value).__name__}>"
-
-
 def found(graph: Graph, node: Node, label: str, value: Any, name: str, key: tuple[int, str],
           soft: bool) -> None:
     """Link a node to the value of a name: to code where it is such, else to a constant."""
-    try:
-        if key not in graph.written and refer_to(graph, node, label, value, soft):
-            return
-    except NotCacheable:
-        if not soft:
-            raise
+    if key not in graph.written and refer_to(graph, node, label, value, soft):
         return
     graph.reach(node, label, fill="value", subject=(value, key), key=key, kind="constant",
                 name=name, soft=soft)
@@ -107,7 +99,7 @@ def describe(graph: Graph, node: Node, value: Any, path: str, depth: int = 0,
     NotCacheable
         It has no digest; the text names the part.
     """
-    if type(value) in _PLAIN or not _holds_code(graph, value):
+    if type(value) in PLAIN or not holds_code(graph, value):
         return _digest(node, value, path)
     if depth > _DEEPEST:
         raise node.refuse(path, f"is nested more than {_DEEPEST} deep, with code in it")
@@ -116,30 +108,25 @@ def describe(graph: Graph, node: Node, value: Any, path: str, depth: int = 0,
     code = refer(graph, node, path, value)
     if code is not None:
         return code
-    special = _special(value)
-    if special is not None:
-        return special
+    known = special(value)
+    if known is not None:
+        return known
     around = (*around, id(value))
 
     def inside(part: Any, below: str) -> bytes:
         return describe(graph, node, part, f"{path}{below}", depth + 1, around)
 
-    if type(value).__module__.startswith("dataflow."):  # a tool, not the work
+    if is_tool(value):
         try:
             return _digest(node, value, path)
         except NotCacheable:
             return f"tool {type(value).__qualname__};".encode()
-    if isinstance(value, (functools.partial, functools.partialmethod)) or _is_alias(value):
-        return _joined(type(value).__name__, (inside(part, below)
-                                              for below, part in _parts(value)))
-    if isinstance(value, _CONTAINERS) and _is_pure(graph, type(value), _CONTAINERS):
+    if isinstance(value, (functools.partial, functools.partialmethod)) or is_alias(value):
+        return joined(type(value).__name__, (inside(part, below)
+                                              for below, part in parts_of(value)))
+    if isinstance(value, CONTAINERS) and is_pure(graph, type(value), CONTAINERS):
         return _container(graph, node, value, path, inside)
     return _instance(graph, node, value, path, inside)
-
-
-def _joined(kind: str, parts: typing.Iterable[bytes]) -> bytes:
-    whole = b"".join(len(part).to_bytes(8, "little") + part for part in parts)
-    return f"{kind}(".encode() + whole + b")"
 
 
 def _digest(node: Node, value: Any, path: str) -> bytes:
@@ -152,77 +139,13 @@ def _digest(node: Node, value: Any, path: str) -> bytes:
                           str(getattr(error, "reason", "has no digest"))) from error
 
 
-def _holds_code(graph: Graph, value: Any) -> bool:
-    """Return whether there is something in a value that is not for the hasher alone."""
-    stack, seen = [value], set()
-    while stack:
-        item = stack.pop()
-        kind = type(item)
-        if kind in _PLAIN or id(item) in seen:
-            continue
-        seen.add(id(item))
-        if isinstance(item, _CONTAINERS):
-            if isinstance(item, defaultdict) or _own_type(graph, kind):
-                return True
-            if isinstance(item, (dict, types.MappingProxyType)):
-                stack += [part for part in item if type(part) not in _PLAIN]
-                stack += [part for part in item.values() if type(part) not in _PLAIN]
-            else:
-                stack += [part for part in item if type(part) not in _PLAIN]
-        elif _is_code(item) or _special(item) is not None or _own_type(graph, kind):
-            return True
-    return False
-
-
-def _is_code(value: Any) -> bool:
-    return (callable(value) or isinstance(value, (types.ModuleType, staticmethod, classmethod,
-                                                  functools.partialmethod))
-            or _is_alias(value) or type(value).__module__.startswith("dataflow."))
-
-
-def _is_alias(value: Any) -> bool:
-    """Return whether a value is a type as annotations write them: ``list[int]``, ``int | None``."""
-    return type(value).__module__ == "typing" or typing.get_origin(value) is not None
-
-
-def _own_type(graph: Graph, kind: type) -> bool:
-    return graph.origin(str(kind.__module__)) == "own"
-
-
-def _special(value: Any) -> bytes | None:
-    """Return the bytes of what has no data of its own, or data that only this room knows of."""
-    if isinstance(value, (logging.Logger, logging.LoggerAdapter)):
-        return b"logger"
-    if type(value) is object:
-        return b"sentinel"
-    if isinstance(value, re.Pattern):
-        return repr(("pattern", value.pattern, value.flags)).encode("utf-8", "surrogatepass")
-    if isinstance(value, (typing.TypeVar, typing.ParamSpec)):
-        return f"typevar {value.__name__}".encode()
-    return None
-
-
-def _parts(value: Any) -> Iterator[tuple[str, Any]]:
-    """Yield what a partial or an alias is made of."""
-    if isinstance(value, (functools.partial, functools.partialmethod)):
-        yield ".func", value.func
-        yield ".args", value.args
-        for name in sorted(value.keywords):
-            yield f".keywords[{name!r}]", (name, value.keywords[name])
-        return
-    yield ".origin", getattr(value, "__name__", None) or str(type(value))
-    yield ".origin", typing.get_origin(value)
-    yield ".args", typing.get_args(value)
-    yield ".value", getattr(value, "__supertype__", getattr(value, "__value__", None))
-
-
-def _container(graph: Graph, node: Node, value: Any, path: str, inside: Any) -> bytes:
+def _container(graph: Graph, node: Node, value: Any, path: str, inside: Inside) -> bytes:
     kind = type(value)
-    parts = [inside(kind, "")] if _own_type(graph, kind) else []
+    parts = [inside(kind, "")] if own_type(graph, kind) else []
     if isinstance(value, defaultdict):
         parts.append(inside(value.default_factory, ".default_factory"))
-    if _own_type(graph, kind) and hasattr(value, "__dict__"):
-        parts += [inside((name, part), f".{name}") for name, part in _state(value)]
+    if own_type(graph, kind) and hasattr(value, "__dict__"):
+        parts += [inside((name, part), f".{name}") for name, part in state_of(value)]
     if isinstance(value, (dict, types.MappingProxyType)):
         for key, part in value.items():
             parts += (inside(key, ""), inside(part, f"[{text_of(key)[:40]}]"))
@@ -234,7 +157,7 @@ def _container(graph: Graph, node: Node, value: Any, path: str, inside: Any) -> 
         parts += [inside(part, "{}") for part in members]
     else:
         parts += [inside(part, f"[{number}]") for number, part in enumerate(value)]
-    return _joined(kind.__name__, parts)
+    return joined(kind.__name__, parts)
 
 
 def _order(node: Node, part: Any) -> bytes:
@@ -243,59 +166,66 @@ def _order(node: Node, part: Any) -> bytes:
     return _digest(node, part, "value{}")
 
 
-def _instance(graph: Graph, node: Node, value: Any, path: str, inside: Any) -> bytes:
+def _instance(graph: Graph, node: Node, value: Any, path: str, inside: Inside) -> bytes:
     """Return the bytes of an object: its class, and its state as far as it can be seen."""
     kind = type(value)
-    wrapped = getattr(value, "__wrapped__", None)
-    if not _own_type(graph, kind):
-        graph.library(node, path, kind.__module__)
-        if callable(wrapped):  # a decorator's object: what it was told stands above the function
-            graph.decorated.add(id(wrapped))
-            return _joined(f"{kind.__module__}.{kind.__qualname__}", [inside(wrapped, "")])
-        return _digest(node, value, path)
+    if not own_type(graph, kind):
+        return _library_instance(graph, node, value, path, inside)
     cls = inside(kind, "")
-    pure = _is_pure(graph, kind, ())
+    pure = is_pure(graph, kind, ())
     if isinstance(value, Enum):
-        return _joined("member", [cls, inside(value.name, ".name"), inside(value.value, ".value")])
+        return joined("member", [cls, inside(value.name, ".name"), inside(value.value, ".value")])
     if hasattr(kind, "__dataflow_hash__") or not pure:
-        return _joined("value", [cls, _digest(node, value, path)])
+        return _with_classes(graph, node, value, path, inside)
     before = len(node.links)
     try:
-        return _joined("instance", [cls, *(inside((name, part), f".{name}")
-                                           for name, part in _state(value))])
+        return joined("instance", [cls, *(inside((name, part), f".{name}")
+                                           for name, part in state_of(value))])
     except NotCacheable:
         del node.links[before:]
-        return _joined("value", [cls, _digest(node, value, path)])  # a registered type
+        return _with_classes(graph, node, value, path, inside)  # a registered type
 
 
-def _is_pure(graph: Graph, kind: type, allowed: tuple[type, ...]) -> bool:
-    """Return whether all of an object's state is in its attributes and, of those, its items."""
-    return all(_own_type(graph, part) or part in _STATELESS or part in allowed
-               or part.__module__ in ("abc", "collections") for part in kind.__mro__)
-
-
-def _state(value: Any) -> list[tuple[str, Any]]:
+def _library_instance(graph: Graph, node: Node, value: Any, path: str, inside: Inside) -> bytes:
     kind = type(value)
-    state = {name: part for name, part in getattr(value, "__dict__", {}).items()
-             if not isinstance(getattr(kind, name, None), functools.cached_property)}
-    for kind in type(value).__mro__:
-        slots = vars(kind).get("__slots__", ())
-        for name in (slots,) if isinstance(slots, str) else slots:
-            if name.startswith("__") and not name.endswith("__"):
-                name = f"_{kind.__name__.lstrip('_')}{name}"
-            if name not in ("__dict__", "__weakref__") and hasattr(value, name):
-                state[name] = getattr(value, name)
-    return sorted(state.items())
+    graph.library(node, path, kind.__module__)
+    wrapped = getattr(value, "__wrapped__", None)
+    if callable(wrapped) and told_above(wrapped):  # what a decorator made
+        graph.decorated.add(id(wrapped))
+        return joined(f"{kind.__module__}.{kind.__qualname__}", [inside(wrapped, "")])
+    return _with_classes(graph, node, value, path, inside)
 
 
-def is_task(value: Any) -> bool:
-    """Return whether a value is a task or a flow of this package."""
-    return any(kind.__module__ in _TASKS for kind in type(value).__mro__) and hasattr(value, "fn")
+def _with_classes(graph: Graph, node: Node, value: Any, path: str, inside: Inside) -> bytes:
+    """Return the digest of an object, with the classes of the user's own that are in it."""
+    digest = _digest(node, value, path)
+    classes = [inside(kind, "") for kind in own_classes_in(graph, [value])]
+    return joined("value", [digest, *classes])
+
+
+def told_above(fn: Any) -> bool:
+    """Return whether the source of a function shows decorators: what wraps it was told there."""
+    from dataflow.code_identity.source import function_source
+
+    if not isinstance(fn, types.FunctionType):
+        return False
+    tree = function_source(fn.__code__, fn.__globals__)
+    return bool(getattr(tree, "decorator_list", None))
 
 
 def refer_to(graph: Graph, node: Node, label: str, value: Any, soft: bool = False) -> bool:
-    """Link a node to code by a label; return whether the value is code."""
-    code = refer(graph, node, label, value, soft)
+    """Link a node to code by a label; return whether the value is code.
+
+    Softly, code that carries a value without a digest is left out.
+    """
+    before = len(node.links)
+    try:
+        code = refer(graph, node, label, value, soft)
+    except NotCacheable:
+        if not soft:
+            raise
+        del node.links[before:]
+        return True
     if code is None:
         return False
     if code not in (b"function", b"class"):  # the link says it all
@@ -323,7 +253,7 @@ def refer(graph: Graph, node: Node, label: str, value: Any, soft: bool = False) 
         return _module(graph, node, label, value)
     if isinstance(value, _OPERATORS):
         made_with: Any = value.__reduce__()[1:]
-        return _joined(type(value).__name__, [describe(graph, node, made_with, label)])
+        return joined(type(value).__name__, [describe(graph, node, made_with, label)])
     if isinstance(value, (functools.partial, functools.partialmethod)):
         return None
     return _library_object(graph, node, label, value)
@@ -357,7 +287,7 @@ def _method(graph: Graph, node: Node, label: str, method: types.MethodType, soft
     cls = target if isinstance(target, type) else type(target)
     graph.methods[id(fn)] = cls
     code = refer(graph, node, label, fn, soft) or describe(graph, node, fn, label)
-    return _joined("method", [code, describe(graph, node, target, f"{label}.__self__")])
+    return joined("method", [code, describe(graph, node, target, f"{label}.__self__")])
 
 
 def _builtin(graph: Graph, node: Node, label: str, value: Any) -> bytes:
@@ -366,15 +296,15 @@ def _builtin(graph: Graph, node: Node, label: str, value: Any) -> bytes:
     name = f"builtin {getattr(value, '__qualname__', value.__name__)}".encode()
     owner = getattr(value, "__objclass__", None)
     if owner is not None:
-        return _joined(name.decode(), [refer(graph, node, label, owner) or b""])
+        return joined(name.decode(), [refer(graph, node, label, owner) or b""])
     if target is None or isinstance(target, types.ModuleType):
         module = str(value.__module__ or getattr(target, "__name__", ""))
         if graph.origin(module) == "own":  # an extension of the user's own
             loaded = _module(graph, node, label, target) if target is not None else b""
-            return _joined(name.decode(), [loaded])
+            return joined(name.decode(), [loaded])
         graph.library(node, label, module)
-        return _joined(name.decode(), [module.encode()])
-    return _joined(name.decode(), [describe(graph, node, target, f"{label}.__self__")])
+        return joined(name.decode(), [module.encode()])
+    return joined(name.decode(), [describe(graph, node, target, f"{label}.__self__")])
 
 
 def _module(graph: Graph, node: Node, label: str, module: types.ModuleType) -> bytes:

@@ -4,7 +4,7 @@ import contextlib
 import functools
 import operator
 
-import numpy
+import numpy as np
 import pytest
 
 from dataflow import task
@@ -113,8 +113,8 @@ def test_bound_task_counts_its_class_and_instance():
 
 
 @pytest.mark.parametrize(("fn", "library"), [
-    (numpy.sin, "numpy"), (numpy.mean, "numpy"), (numpy.ndarray.sum, "numpy"),
-    (numpy.random.default_rng, "numpy"), (pytest.raises, "pytest"),
+    (np.sin, "numpy"), (np.mean, "numpy"), (np.ndarray.sum, "numpy"),
+    (np.random.default_rng, "numpy"), (pytest.raises, "pytest"),
 ])
 def test_function_of_a_library_counts_by_name_and_version(fn, library):
     parts = code_identity(fn).parts

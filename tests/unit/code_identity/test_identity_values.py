@@ -42,8 +42,8 @@ def test_constant_that_changed_is_told_with_both_values():
 def test_helper_that_changed_is_told_with_a_diff():
     other = identity_of(SOURCE.replace("return x\n", "return -x\n"))
     assert changed_parts(identity_of(SOURCE), other) == [
-        "helper `parse` changed:\n--- before\n+++ now\n@@ -1,2 +1,2 @@\n def parse(x):\n"
-        "-    return x\n+    return -x"]
+        ("helper `parse` changed:\n--- before\n+++ now\n@@ -1,2 +1,2 @@\n def parse(x):\n"
+         "-    return x\n+    return -x")]
 
 
 def test_parts_that_came_and_went_are_told():

@@ -63,6 +63,27 @@ def test_class_of_a_constant_counts_with_its_methods():
     assert identity_of(source.replace("self.rate * x", "self.rate + x")).digest != first
 
 
+@pytest.mark.parametrize("made", [
+    "types.SimpleNamespace(a=Own(1))", "np.array([Own(1), Own(2)], dtype=object)",
+    "{Own(1)}", "collections.deque([Own(1)])", "collections.OrderedDict(a=Own(1))",
+    "functools.partial(max, Own(1))", "Own(Own(1))",
+])
+def test_class_of_an_object_counts_wherever_a_constant_holds_it(made):
+    source = f"""
+        import collections, functools, types
+        import numpy as np
+        class Own:
+            def __init__(self, x): self.x = x
+            def go(self): return self.x
+        VALUE = {made}
+        def load(): return VALUE
+    """
+    first = code_identity(define(source, "user_code").load).digest
+    assert code_identity(define(source, "user_code").load).digest == first
+    other = define(source.replace("return self.x", "return -self.x"), "user_code")
+    assert code_identity(other.load).digest != first
+
+
 @pytest.mark.parametrize("made", ["logging.getLogger('a')", "object()",
                                   "logging.LoggerAdapter(logging.getLogger('b'))"])
 def test_logger_or_sentinel_counts_for_nothing_but_its_kind(made):
