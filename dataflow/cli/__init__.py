@@ -23,6 +23,7 @@ from dataflow.exceptions import DataflowError
 OK, FAILED, INTERRUPTED = 0, 1, 130
 
 _COMMANDS = {
+    "cache": "dataflow.cli.cache:cache",
     "config": "dataflow.cli.config:config",
     "flow-run": "dataflow.cli.flow_runs:flow_run",
     "task-run": "dataflow.cli.task_runs:task_run",
