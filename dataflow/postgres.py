@@ -39,11 +39,10 @@ def plain_url(url: str) -> str:
 
 
 def shown(url: str) -> str:
-    """Return a URL without its password."""
+    """Return a URL without its password; rather too little of it than too much."""
     scheme, _, rest = url.partition("://")
-    authority, slash, path = rest.partition("/")
-    user, at, host = authority.rpartition("@")
+    place, mark, query = rest.partition("?")
+    user, at, host = place.rpartition("@")  # the last one: a password may have any character
     name, colon, _ = user.partition(":")
-    hidden = f"{name}:…" if colon else name
-    path = _SECRETS.sub(r"\1…", path)
-    return f"{scheme}://{hidden}{at}{host}{slash}{path}"
+    query = _SECRETS.sub(r"\1…", mark + query)
+    return f"{scheme}://{name}{':…' if colon else ''}{at}{host}{query}"

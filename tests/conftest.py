@@ -88,6 +88,17 @@ def postgres_server() -> Iterator[Server]:
 
 
 @pytest.fixture
+def own_postgres() -> Iterator[Server]:
+    """Return a PostgreSQL server that the test may stop; skips where there is none."""
+    try:
+        server = Server()
+    except NoServer as error:
+        pytest.skip(f"no server: {error}")
+    yield server
+    server.close()
+
+
+@pytest.fixture
 def postgres_url(postgres_server: Server) -> Iterator[str]:
     """Return the URL of an empty database."""
     with postgres_server.database() as url:

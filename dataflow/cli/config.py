@@ -11,6 +11,7 @@ import click
 from dataflow.cli.options import Output, output_option
 from dataflow.cli.rendering import print_json, print_table
 from dataflow.exceptions import SettingsError
+from dataflow.postgres import shown
 from dataflow.settings import NAMES, get_settings, variable
 from dataflow.settings_value import PREFIX, named
 
@@ -140,10 +141,15 @@ def _slips() -> list[str]:
 def _text(value: object) -> str:
     if isinstance(value, tuple):
         return ", ".join(map(str, value))
-    return "" if value is None else str(value)
+    return "" if value is None else _shown(str(value))
+
+
+def _shown(value: str) -> str:
+    """Return a value without the password of a URL."""
+    return shown(value) if "://" in value else value
 
 
 def _plain(value: object) -> object:
     if isinstance(value, tuple):
         return list(value)
-    return value if value is None or isinstance(value, bool | int | float) else str(value)
+    return value if value is None or isinstance(value, bool | int | float) else _shown(str(value))

@@ -40,7 +40,7 @@ def _store_error(path: str, doing: str, error: Exception) -> StoreError:
     if isinstance(error, DBAPIError) and error.orig is not None:
         cause = error.orig
     if type(cause).__module__.partition(".")[0] == "psycopg":
-        return _postgres_error(path, doing, cause)
+        return postgres_error(path, doing, cause)
     return store_error(path, doing, cause)
 
 
@@ -61,14 +61,22 @@ _POSTGRES: dict[str, tuple[str, str, str]] = {
 }
 
 
-def _postgres_error(where: str, doing: str, cause: BaseException) -> StoreError:
+_REFUSALS = {  # a connection that is refused comes without a state
+    'database "': "3D", "authentication failed": "28", "pg_hba.conf": "28", 'role "': "28",
+    "no password supplied": "28", "too many": "53300", "connection slots": "53300",
+}
+
+
+def postgres_error(where: str, doing: str, cause: BaseException | None) -> StoreError:
+    """Return the error to raise for what psycopg raised."""
     state = getattr(cause, "sqlstate", None) or ""
     known = next(
         (_POSTGRES[key] for key in (state, state[:3], state[:2]) if key in _POSTGRES), None)
-    if known is None and not state and type(cause).__name__ == "OperationalError":
-        known = _UNREACHABLE
-    reason, what, advice = known or ("failed", "it failed", "look at the server and its log")
     said = str(cause).strip().replace("\n", "; ")
+    if known is None and not state and type(cause).__name__ == "OperationalError":
+        known = next((_POSTGRES[key] for text, key in _REFUSALS.items() if text in said),
+                     _UNREACHABLE)
+    reason, what, advice = known or ("failed", "it failed", "look at the server and its log")
     return StoreError(
         f"Cannot {doing} the run store {where}: {what} ({said}). Nothing was changed. "
         f"What to do: {advice}.",

@@ -72,20 +72,25 @@ class GulpWriter:
     def __init__(self, dialect: Dialect, insert: Callable[[Table], Any]) -> None:
         self._dialect = dialect
         self._insert = insert
-        self._flow_run = self._statement(
-            self._replace(schema.flow_runs, ["id"], skip=("key",), keep=LEASE))
-        self._calls = self._statement(self._keep_but_count(schema.calls))
-        self._spans = self._statement(self._keep(schema.spans, skip=("id",)))
-        self._ranges = self._statement(self._keep(schema.ranges))
-        self._task_runs = self._statement(self._replace_unless_final(schema.task_runs))
-        self._attempts = self._statement(self._keep(schema.attempts))
-        self._logs = self._statement(self._keep(schema.logs))
-        self._texts = self._statement(self._keep(schema.texts))
-        self._inputs = self._statement(self._replace(schema.inputs, ["run"]))
-        self._codes = self._statement(self._keep(schema.codes))
+        self._inserts = {name: self._statement(made) for name, made in self._made().items()}
         self._counts = self._update_call("counts")
         self._widths = self._update_call("width")
         self._faults = self._update_call("fault")
+
+    def _made(self) -> dict[str, Any]:
+        """Return the statement that inserts into each table."""
+        return {
+            "flow_runs": self._replace(schema.flow_runs, ["id"], skip=("key",), keep=LEASE),
+            "calls": self._keep_but_count(schema.calls),
+            "spans": self._keep(schema.spans, skip=("id",)),
+            "ranges": self._keep(schema.ranges),
+            "task_runs": self._replace_unless_final(schema.task_runs),
+            "attempts": self._keep(schema.attempts),
+            "logs": self._keep(schema.logs),
+            "texts": self._keep(schema.texts),
+            "inputs": self._replace(schema.inputs, ["run"]),
+            "codes": self._keep(schema.codes),
+        }
 
     def write(self, connection: Connection, flow_run_id: str, run: int | None, gulp: Gulp) -> int:
         """Write a gulp; return the run's key, which the next gulp may bring along.
@@ -98,11 +103,11 @@ class GulpWriter:
         if gulp.fence is not None:
             check_fence(connection, flow_run_id, gulp.fence, gulp.flow_run)
         if gulp.flow_run is not None:
-            self._many(connection, self._flow_run, [_flow_run_values(gulp.flow_run)])
+            self._put(connection, "flow_runs", [_flow_run_values(gulp.flow_run)])
         if run is None:
             run = _key_of(connection, flow_run_id)
         texts = _Texts(run)
-        self._many(connection, self._calls, _call_rows(run, gulp.calls, gulp.counts))
+        self._put(connection, "calls", _call_rows(run, gulp.calls, gulp.counts))
         self._many(
             connection, self._widths, [(width, run, call) for call, width in gulp.widths.items()]
         )
@@ -111,12 +116,12 @@ class GulpWriter:
             [(clean(fault), run, call) for call, fault in gulp.faults.items()],
         )
         self._many(connection, self._counts, _count_rows(run, gulp))
-        self._many(connection, self._spans, _span_rows(run, gulp.spans, texts))
-        self._many(connection, self._ranges, _range_rows(run, gulp.ranges))
-        self._many(connection, self._task_runs, _element_rows(run, gulp.elements, texts))
-        self._many(connection, self._attempts, _attempt_rows(run, gulp.attempts, texts))
-        self._many(connection, self._logs, _log_rows(run, gulp.logs))
-        self._many(connection, self._texts, texts.rows())
+        self._put(connection, "spans", _span_rows(run, gulp.spans, texts))
+        self._put(connection, "ranges", _range_rows(run, gulp.ranges))
+        self._put(connection, "task_runs", _element_rows(run, gulp.elements, texts))
+        self._put(connection, "attempts", _attempt_rows(run, gulp.attempts, texts))
+        self._put(connection, "logs", _log_rows(run, gulp.logs))
+        self._put(connection, "texts", texts.rows())
         return run
 
     def put_inputs(self, connection: Connection, flow_run_id: str, blob: bytes) -> None:
@@ -125,11 +130,15 @@ class GulpWriter:
         key = connection.execute(select(table.c.key).where(table.c.id == flow_run_id)).scalar()
         if key is None:
             raise not_found(flow_run_id)
-        self._many(connection, self._inputs, [(key, blob)])
+        self._put(connection, "inputs", [(key, blob)])
 
     def put_code(self, connection: Connection, digest: str, text: str) -> None:
         """Write the description of a task's code, once per digest."""
-        self._many(connection, self._codes, [(digest, clean(text))])
+        self._put(connection, "codes", [(digest, clean(text))])
+
+    def _put(self, connection: Connection, table: str, rows: list[Values]) -> None:
+        """Insert rows; how each table takes one that is there stands in :meth:`_made`."""
+        self._many(connection, self._inserts[table], rows)
 
     def _many(self, connection: Connection, statement: str, rows: list[Values]) -> None:
         if rows:

@@ -79,3 +79,13 @@ def test_view_hides_defaults_and_sources_and_names_slips_in_the_environment(
     assert "DATAFLOW_LOG_PRINTS" in shown.out and "environment" not in shown.out
     assert "DATAFLOW_LOG_LEVEL" not in shown.out
     assert "DATAFLOW_LOG_LEVL, which is no setting; did you mean DATAFLOW_LOG_LEVEL?" in shown.err
+
+
+@pytest.mark.parametrize("output", ["table", "json"])
+def test_view_shows_no_password_of_a_store(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], output: str
+) -> None:
+    monkeypatch.setenv("DATAFLOW_STORE", "postgresql://me:secret@host/db?password=secret")
+    assert main(["config", "view", "--output", output]) == 0
+    text = capsys.readouterr().out
+    assert "secret" not in text and "postgresql://me:" in text
