@@ -11,8 +11,8 @@ from typing import Any
 
 from benchmarks.harness import Report, alternate, arguments
 
-NOT_ALIKE = ("dask takes SHA-1 of the bytes as they lie: equal arrays in another order of memory, and "
-             "NaN that were computed in another way, have other tokens; joblib looks at the order too")
+NOT_ALIKE = ("dask takes SHA-1 of the bytes as they lie: equal arrays in another order of memory "
+             "have other tokens, and so have other NaN; joblib looks at the order too")
 SMALL = {"(1, 'a', 2.5)": (1, "a", 2.5), "('x', 3)": ("x", 3)}
 
 

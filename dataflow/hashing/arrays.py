@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 
 from dataflow.hashing.contents import Contents, Refused, Rule, by_names, by_position, type_name
-from dataflow.hashing.encoding import head, of_chunks
+from dataflow.hashing.encoding import head, of_bytes, of_chunks, of_str, short
 from dataflow.hashing.names import class_name
 from dataflow.hashing.objects import attributes_of
 
@@ -35,7 +35,7 @@ def rule_of(cls: type) -> Rule | None:
     if issubclass(cls, np.ndarray):
         return array if cls in (np.ndarray, np.memmap) else _subclass(cls)
     if issubclass(cls, np.generic):
-        return _scalar
+        return _number(cls) if issubclass(cls, (np.bool_, np.number)) else _scalar
     if issubclass(cls, np.dtype):
         return lambda value: Contents(head("numpy dtype", 1), [dtype_text(value)], by_position)
     if issubclass(cls, np.ufunc):
@@ -143,16 +143,35 @@ def _nan_bytes(dtype: Any) -> Array:
 
 
 def _ufunc(value: Any) -> Contents:
-    if getattr(np, value.__name__, None) is not value:
-        raise Refused(f"is a ufunc {value.__name__!r} that is none of NumPy's")
-    return Contents(head("ufunc", 1), [value.__name__], by_position)
+    name = str(value.__name__)
+    if getattr(np, name, None) is not value:
+        raise Refused(f"is a ufunc {name!r} that is none of NumPy's")
+    return Contents(head("ufunc", 1), [name], by_position)
+
+
+def _number(cls: Any) -> Rule:
+    """Return the rule for scalars of a numeric type: the type and their bytes.
+
+    One differs from Python's number of the same value: what is computed of it has another type.
+    """
+    dtype = np.dtype(cls)
+    if dtype.kind == "c" or dtype.itemsize > 8:
+        return _scalar
+    start = head("numpy number", 2) + of_str(dtype_text(dtype))
+    nan = start + of_bytes(np.array(np.nan, dtype.newbyteorder("<")).tobytes()) if (
+        dtype.kind == "f") else b""
+    swapped = sys.byteorder == "big"
+
+    def rule(value: Any) -> bytes:
+        if value != value:
+            return short(nan)
+        return short(start + of_bytes((value.byteswap() if swapped else value).tobytes()))
+
+    return rule
 
 
 def _scalar(value: Any) -> Contents:
-    """Take a scalar as an array of no dimension, and say that it is none.
-
-    It differs from Python's number of the same value: what is computed of it has another type.
-    """
+    """Take a scalar as an array of no dimension, and say that it is none."""
     return Contents(head("numpy scalar", 1), [np.asarray(value)], lambda n: "")
 
 

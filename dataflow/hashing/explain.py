@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
+from enum import Enum
 from typing import Any, Final, NamedTuple
 
 from dataflow.exceptions import NotCacheable
 from dataflow.hashing.contents import cut, safe_repr, type_name
+from dataflow.hashing.encoding import SCALARS
 from dataflow.hashing.kinds import has_hook
 from dataflow.hashing.objects import attributes_of, declares_fields, is_plain
 from dataflow.hashing.walk import digest
@@ -107,13 +109,25 @@ def _inner(value: Any, room: int) -> list[tuple[str, Any]] | None:
     if kind is dict:
         if len(value) > room:
             return None
-        return [(f"[{cut(safe_repr(key), _TEXT)}]", one) for key, one in list(value.items())]
+        return [(f"[{_key_text(key)}]", one) for key, one in list(value.items())]
     if kind.__flags__ & (1 << 9) and (declares_fields(kind) or is_plain(kind)):
         found = list(_attributes(value))
         return found if len(found) <= room else None
     if isinstance(value, tuple) and hasattr(kind, "_fields") and len(value) <= room:
         return [(f".{name}", one) for name, one in zip(kind._fields, value, strict=False)]
     return None
+
+
+def _key_text(key: Any) -> str:
+    """Return what a key is called in a path: no other's name, and the same in every process."""
+    text = safe_repr(key) if type(key) in SCALARS or isinstance(key, Enum) else ""
+    if text and len(text) <= _TEXT:
+        return text
+    try:
+        shown = digest(key)[:4].hex()
+    except NotCacheable:
+        shown = "…"
+    return f"{cut(text, _TEXT // 2) or type(key).__name__} {shown}"
 
 
 def _attributes(value: Any) -> Iterator[tuple[str, Any]]:

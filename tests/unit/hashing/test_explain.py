@@ -84,6 +84,13 @@ def test_object_with_a_hook_is_one_leaf() -> None:
     assert leaves(Hooked("a"), name="v")[0].digest == digest(Hooked("a"))[:8]
 
 
+def test_keys_of_any_type_give_paths_of_their_own() -> None:
+    keys = ["a", 1, "x" * 100 + "1", "x" * 100 + "2", frozenset("ab"), frozenset("ac"), (1, "a")]
+    old, new = dict.fromkeys(keys, 0), dict.fromkeys(keys, 1)
+    assert len({leaf.path for leaf in leaves(old, name="v")}) == len(keys)
+    assert len(changes(old, new)) == len(keys)
+
+
 def test_set_is_one_leaf_whose_text_has_an_order() -> None:
     assert [leaf.text for leaf in leaves([{"b", "a"}, set()], name="v")] == ["{'a', 'b'}", "{}"]
 
