@@ -7,6 +7,7 @@ Lives here: filling the node of a class. Does not live here: instances
 from __future__ import annotations
 
 import ast
+import inspect
 from collections.abc import Iterator
 from enum import Enum
 from types import FunctionType
@@ -15,9 +16,17 @@ from typing import Any
 from dataflow.code_identity.bytecode import VERSION, fingerprint
 from dataflow.code_identity.functions import found_class, link_annotations, link_function
 from dataflow.code_identity.graph import Graph, Node
-from dataflow.code_identity.kinds import is_task
-from dataflow.code_identity.names import annotation_chains, chains, module_of, ours_in, resolve
+from dataflow.code_identity.kinds import is_task, text_of
+from dataflow.code_identity.names import (
+    annotation_chains,
+    chains,
+    module_of,
+    ours_in,
+    resolve,
+    resolve_softly,
+)
 from dataflow.code_identity.normal_form import canonical, normal, readable
+from dataflow.code_identity.ownership import is_extension
 from dataflow.code_identity.source import class_source
 from dataflow.code_identity.values import describe, found, refer_to
 from dataflow.exceptions import NotCacheable
@@ -42,6 +51,8 @@ def fill_class(graph: Graph, node: Node) -> None:
     for name, fn in sorted(inline.items()):
         link_function(graph, node, fn, f"{name}: ", f"{cls.__name__}.{name}")
     if tree is None:
+        if is_extension(cls.__module__):
+            refer_to(graph, node, "compiled", module)
         _without_source(graph, node, cls, inline)
         return
     plain = normal(tree, ours_in(space))
@@ -122,10 +133,8 @@ def _link_body(graph: Graph, node: Node, tree: ast.ClassDef, owner: Any) -> None
     local = _bound(tree)
     for chain in sorted({chain for chain in chains(hard) if chain[0] not in local}):
         resolve(graph, node, owner, chain, found)
-    for chain in sorted(set(chains(soft))):
-        resolve(graph, node, owner, chain, found, soft=True)
-    for chain in sorted(set(annotation_chains(notes))):
-        resolve(graph, node, owner, chain, found_class, soft=True)
+    resolve_softly(graph, node, owner, chains(soft), found)
+    resolve_softly(graph, node, owner, annotation_chains(notes), found_class)
 
 
 def _statements(tree: ast.ClassDef) -> Iterator[ast.stmt]:
@@ -159,6 +168,16 @@ def _link_value(graph: Graph, node: Node, name: str, member: Any) -> None:
         del node.links[before:]
 
 
+def _annotations(cls: type) -> bytes:
+    """Return the annotations of a class as they were written or as they print."""
+    try:
+        found = inspect.get_annotations(cls)
+    except Exception:  # Python 3.14 evaluates them now: user code
+        return b""
+    return repr(sorted((name, note if isinstance(note, str) else text_of(note))
+                       for name, note in found.items())).encode("utf-8", "surrogatepass")
+
+
 def _without_source(graph: Graph, node: Node, cls: type, inline: dict[str, FunctionType]) -> None:
     """Make the content of a class from its members: a class of a console, a named tuple."""
     content = [f"members {cls.__name__}".encode()]
@@ -170,9 +189,7 @@ def _without_source(graph: Graph, node: Node, cls: type, inline: dict[str, Funct
         defaults = getattr(cls, "_field_defaults", {})
         content.append(describe(graph, node, (fields, defaults), "value"))
     else:
-        annotations = vars(cls).get("__annotations__", {})
-        content.append(repr(sorted((name, str(note)) for name, note in annotations.items()))
-                       .encode())
+        content.append(_annotations(cls))
         for name, member in sorted(vars(cls).items()):
             if name in inline or name in _MACHINERY or name.startswith("__"):
                 continue

@@ -20,6 +20,7 @@ from dataflow.code_identity.names import (
     ours_in,
     reach_imports,
     resolve,
+    resolve_softly,
     shown,
 )
 from dataflow.code_identity.normal_form import canonical, normal, readable
@@ -58,8 +59,7 @@ def fill_function(graph: Graph, node: Node) -> None:
     if tree is not None:
         link_annotations(graph, node, fn, tree)
         if id(fn) in graph.decorated:
-            for chain in sorted(set(chains(getattr(tree, "decorator_list", [])))):
-                resolve(graph, node, fn, chain, found, soft=True)
+            resolve_softly(graph, node, fn, chains(getattr(tree, "decorator_list", [])), found)
     cls = _class_of(graph, node, fn)
     if cls is not None:
         refer_to(graph, node, "its class", cls)
@@ -147,10 +147,14 @@ def _link_closure(graph: Graph, node: Node, fn: FunctionType, prefix: str, name:
 def _value(graph: Graph, node: Node, label: str, value: Any, kind: str, name: str,
            soft: bool = False) -> None:
     """Link to a value: code becomes a helper or a class, other values a part of their own."""
-    if not refer_to(graph, node, label, value, soft):
-        key = (id(node), f"{label} {len(node.links)}")
-        graph.reach(node, label, fill="value", subject=(value, key), key=key, kind=kind,
-                    name=name, soft=soft)
+    before, graph.softly = graph.softly, graph.softly or soft
+    try:
+        if not refer_to(graph, node, label, value):
+            key = (id(node), f"{label} {len(node.links)}")
+            graph.reach(node, label, fill="value", subject=(value, key), key=key, kind=kind,
+                        name=name)
+    finally:
+        graph.softly = before
 
 
 def link_annotations(graph: Graph, node: Node, fn: FunctionType, tree: ast.AST) -> None:
@@ -166,15 +170,14 @@ def link_annotations(graph: Graph, node: Node, fn: FunctionType, tree: ast.AST) 
              arguments.kwarg]
     notes = [one.annotation for one in every if one is not None]
     notes.append(getattr(tree, "returns", None))
-    for chain in sorted(set(annotation_chains(notes))):
-        resolve(graph, node, fn, chain, found_class, soft=True)
+    resolve_softly(graph, node, fn, annotation_chains(notes), found_class)
 
 
 def found_class(graph: Graph, node: Node, label: str, value: Any, name: str,
-                key: tuple[int, str], soft: bool) -> None:
+                key: tuple[int, str]) -> None:
     """Link to a class; other things that an annotation can name are nothing."""
     if isinstance(value, type):
-        refer_to(graph, node, label, value, soft)
+        refer_to(graph, node, label, value)
 
 
 def _class_of(graph: Graph, node: Node, fn: FunctionType) -> type | None:

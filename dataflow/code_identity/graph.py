@@ -86,6 +86,8 @@ class Graph:
         self.written: dict[tuple[int, str], tuple[str, dict[str, Any]]] = {}
         self.methods: dict[int, type] = {}  # functions whose class is known otherwise
         self.decorated: set[int] = set()  # functions whose decorators count
+        self.softly = False  # while a decorator or an annotation is followed
+        self.described = 0  # objects with code in them
         self.home = ""  # the module of the function itself
         self._name, self._own_top = name, own_top
         self._known: dict[Hashable, int] = {}
@@ -99,13 +101,13 @@ class Graph:
         return "own" if own else found
 
     def reach(self, source: Node | None, label: str, *, fill: Fill, subject: Any, key: Hashable,
-              kind: str, name: str, soft: bool = False) -> int:
+              kind: str, name: str) -> int:
         """Link a node to another one, which is made where it is not known yet.
 
         Code is filled before values: whatever binds a global name is known
         when its value is looked at. What is reached softly comes last.
         """
-        soft = soft or (source is not None and source.soft)
+        soft = self.softly or (source is not None and source.soft)
         number = self._known.get(key)
         if number is None:
             number = self._known[key] = len(self.nodes)

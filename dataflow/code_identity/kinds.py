@@ -54,21 +54,30 @@ def is_task(value: Any) -> bool:
     return any(kind.__module__ in _TASKS for kind in type(value).__mro__) and hasattr(value, "fn")
 
 
+def unwrapped(value: Any) -> Any:
+    """Return what a task, a static method or a cache calls: the wrapping changes no value."""
+    for _ in range(100):
+        if is_task(value):
+            value = value.fn
+        elif isinstance(value, (staticmethod, classmethod)):
+            value = value.__func__
+        elif isinstance(value, functools._lru_cache_wrapper):
+            value = value.__wrapped__
+        else:
+            break
+    return value
+
+
 def is_code(value: Any) -> bool:
     """Return whether a value is a function, a class, a module or the like."""
     return (callable(value) or isinstance(value, (types.ModuleType, staticmethod, classmethod,
                                                   functools.partialmethod))
-            or is_alias(value) or is_tool(value))
+            or is_alias(value))
 
 
 def is_alias(value: Any) -> bool:
     """Return whether a value is a type as annotations write them: ``list[int]``, ``int | None``."""
     return type(value).__module__ == "typing" or typing.get_origin(value) is not None
-
-
-def is_tool(value: Any) -> bool:
-    """Return whether a value is an object of this package: a tool, not the work."""
-    return type(value).__module__.startswith("dataflow.")
 
 
 def own_type(graph: Graph, kind: type) -> bool:

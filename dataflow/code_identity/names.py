@@ -25,7 +25,7 @@ from dataflow.code_identity.whole_modules import (
 )
 
 Chain = tuple[str, ...]
-Found = Callable[[Graph, Node, str, Any, str, tuple[int, str], bool], None]
+Found = Callable[[Graph, Node, str, Any, str, tuple[int, str]], None]
 
 # what a module is called and where it was loaded from; not what it does
 _AMBIENT = frozenset({"__name__", "__package__", "__spec__", "__loader__", "__builtins__",
@@ -39,8 +39,21 @@ def shown(graph: Graph, module: str, name: str) -> str:
     return name if module == graph.home or not module else f"{module}.{name}"
 
 
-def resolve(graph: Graph, node: Node, owner: Any, chain: Chain, found: Found,
-            soft: bool = False) -> None:
+def resolve_softly(graph: Graph, node: Node, owner: Any, chains: Iterable[Chain],
+                   found: Found) -> None:
+    """Link a node to what names stand for, and leave out what has no digest.
+
+    For decorators and annotations: what they name may matter, and need not.
+    """
+    before, graph.softly = graph.softly, True
+    try:
+        for chain in sorted(set(chains)):
+            resolve(graph, node, owner, chain, found)
+    finally:
+        graph.softly = before
+
+
+def resolve(graph: Graph, node: Node, owner: Any, chain: Chain, found: Found) -> None:
     """Link a node to what a chain of names stands for.
 
     Parameters
@@ -54,8 +67,6 @@ def resolve(graph: Graph, node: Node, owner: Any, chain: Chain, found: Found,
         modules of the user's own code.
     found
         Called with what it stands for.
-    soft
-        Leave out what has no digest.
     """
     space = space_of(owner)
     name, rest, label = chain[0], list(chain[1:]), ".".join(chain)
@@ -76,7 +87,7 @@ def resolve(graph: Graph, node: Node, owner: Any, chain: Chain, found: Found,
             node.links.append((label, -1))
         return None
     module = str(space.get("__name__", ""))
-    return found(graph, node, label, value, shown(graph, module, name), (id(space), name), soft)
+    return found(graph, node, label, value, shown(graph, module, name), (id(space), name))
 
 
 def _watch(graph: Graph, owner: Any, name: str) -> None:

@@ -21,6 +21,7 @@ from typing import Any
 
 _SKIPPED = frozenset({"ctx", "kind", "type_comment", "type_ignores"})
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 _BODIES = ("body", "orelse", "finalbody", "handlers", "cases")
 
 Left = Callable[[ast.expr], bool]  # whether a decorator is left out
@@ -47,26 +48,29 @@ def normal(node: ast.AST, left_out: Left, *, in_function: bool = False) -> ast.A
         in_function = not isinstance(node, ast.ClassDef)
         fields["decorator_list"] = [d for d in node.decorator_list if not left_out(d)]
     if isinstance(node, (ast.Module, *_DEFINITIONS)):
-        fields["body"] = _without_docstring(node.body)
+        fields["body"] = _without_docstring(node)
     for name in _BODIES:
         if isinstance(fields.get(name), list):
             fields[name] = [normal(child, left_out, in_function=in_function)
                             for child in fields[name]]
-    return type(node)(**fields)
+    made: ast.AST = type(node)(**fields)
+    if isinstance(made, ast.stmt):
+        made.lineno = getattr(node, "lineno", 0)  # asked for when it is written out
+    return made
 
 
-def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
-    match body:
-        case [ast.Expr(value=ast.Constant(value=str())), *rest]:
-            return rest or [ast.Pass()]
-    return body
+def _without_docstring(node: ast.Module | Definition) -> list[ast.stmt]:
+    match node.body:
+        case [ast.Expr(value=ast.Constant(value=str())) as first, *rest]:
+            return rest or [ast.Pass(lineno=first.lineno)]
+    return node.body
 
 
 def _without_annotation(node: ast.AnnAssign) -> ast.stmt:
     if node.value is not None:
         return ast.Assign(targets=[node.target], value=node.value, lineno=node.lineno)
     nothing = ast.Constant(value=None)  # it makes the name local, so it stays
-    return ast.AnnAssign(node.target, nothing, None, node.simple)
+    return ast.AnnAssign(node.target, nothing, None, node.simple, lineno=node.lineno)
 
 
 def canonical(node: ast.AST) -> bytes:
@@ -124,6 +128,6 @@ def _constant(value: object) -> str:
 def readable(node: ast.AST) -> str:
     """Return the node as source for people; no digest is made of it."""
     try:
-        return ast.unparse(ast.fix_missing_locations(node))
+        return ast.unparse(node)
     except (RecursionError, ValueError):
         return "(too deep to be shown)"

@@ -16,6 +16,7 @@ import os
 import sys
 import sysconfig
 from functools import lru_cache
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
@@ -107,3 +108,9 @@ def importable(value: Any, module: str | None, qualname: str | None) -> bool:
         if isinstance(found, (staticmethod, classmethod)):
             found = found.__func__
     return found is value
+
+
+def is_extension(module: str) -> bool:
+    """Return whether a loaded module is compiled code."""
+    file = getattr(sys.modules.get(module), "__file__", None)
+    return isinstance(file, str) and file.endswith(tuple(EXTENSION_SUFFIXES))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import operator
+import sys
 import types
 from collections import defaultdict
 from collections.abc import Callable
@@ -23,8 +24,6 @@ from dataflow.code_identity.kinds import (
     holds_code,
     is_alias,
     is_pure,
-    is_task,
-    is_tool,
     joined,
     own_classes_in,
     own_type,
@@ -32,15 +31,18 @@ from dataflow.code_identity.kinds import (
     special,
     state_of,
     text_of,
+    unwrapped,
 )
 from dataflow.code_identity.names import shown
-from dataflow.code_identity.ownership import importable
+from dataflow.code_identity.ownership import importable, is_extension
 from dataflow.exceptions import NotCacheable
 
 _BUILTIN = (types.BuiltinFunctionType, types.MethodDescriptorType, types.WrapperDescriptorType,
             types.MethodWrapperType, types.ClassMethodDescriptorType)
 _OPERATORS = (operator.itemgetter, operator.attrgetter, operator.methodcaller)
 _DEEPEST = 100
+_MOST_OBJECTS = 200_000
+_MADE_BY_PYTHON = 1 << 9  # of a class's flags; others are in C, NoneType say
 
 Inside = Callable[[Any, str], bytes]
 
@@ -51,7 +53,7 @@ def fill_value(graph: Graph, node: Node) -> None:
     Raises
     ------
     NotCacheable
-        Something in it has no digest; the text names it. Not for soft nodes.
+        Something in it has no digest; the text names it.
     """
     value, key = node.subject
     if key in graph.written:
@@ -59,13 +61,7 @@ def fill_value(graph: Graph, node: Node) -> None:
         return
     node.text = text_of(value)
     graph.library(node, "type", type(value).__module__)
-    try:
-        node.content = b"value" + describe(graph, node, value, "value")
-    except NotCacheable:
-        if not node.soft:
-            raise
-        node.links.clear()
-        node.content, node.text = b"left out", f"(left out: {node.text})"
+    node.content = b"value" + describe(graph, node, value, "value")
 
 
 def _first_value(graph: Graph, key: tuple[int, str]) -> tuple[bytes, str]:
@@ -81,13 +77,12 @@ def _first_value(graph: Graph, key: tuple[int, str]) -> tuple[bytes, str]:
             "\n".join(map(readable, found)) or "(bound by the code itself)")
 
 
-def found(graph: Graph, node: Node, label: str, value: Any, name: str, key: tuple[int, str],
-          soft: bool) -> None:
+def found(graph: Graph, node: Node, label: str, value: Any, name: str,
+          key: tuple[int, str]) -> None:
     """Link a node to the value of a name: to code where it is such, else to a constant."""
-    if key not in graph.written and refer_to(graph, node, label, value, soft):
-        return
-    graph.reach(node, label, fill="value", subject=(value, key), key=key, kind="constant",
-                name=name, soft=soft)
+    if key in graph.written or not refer_to(graph, node, label, value):
+        graph.reach(node, label, fill="value", subject=(value, key), key=key, kind="constant",
+                    name=name)
 
 
 def describe(graph: Graph, node: Node, value: Any, path: str, depth: int = 0,
@@ -99,8 +94,12 @@ def describe(graph: Graph, node: Node, value: Any, path: str, depth: int = 0,
     NotCacheable
         It has no digest; the text names the part.
     """
+    value = unwrapped(value)
     if type(value) in PLAIN or not holds_code(graph, value):
         return _digest(node, value, path)
+    graph.described += 1
+    if graph.described > _MOST_OBJECTS:
+        raise node.refuse(path, f"holds more than {_MOST_OBJECTS:,} objects, with code in them")
     if depth > _DEEPEST:
         raise node.refuse(path, f"is nested more than {_DEEPEST} deep, with code in it")
     if id(value) in around:
@@ -116,12 +115,7 @@ def describe(graph: Graph, node: Node, value: Any, path: str, depth: int = 0,
     def inside(part: Any, below: str) -> bytes:
         return describe(graph, node, part, f"{path}{below}", depth + 1, around)
 
-    if is_tool(value):
-        try:
-            return _digest(node, value, path)
-        except NotCacheable:
-            return f"tool {type(value).__qualname__};".encode()
-    if isinstance(value, (functools.partial, functools.partialmethod)) or is_alias(value):
+    if type(value) in (functools.partial, functools.partialmethod) or is_alias(value):
         return joined(type(value).__name__, (inside(part, below)
                                               for below, part in parts_of(value)))
     if isinstance(value, CONTAINERS) and is_pure(graph, type(value), CONTAINERS):
@@ -213,16 +207,17 @@ def told_above(fn: Any) -> bool:
     return bool(getattr(tree, "decorator_list", None))
 
 
-def refer_to(graph: Graph, node: Node, label: str, value: Any, soft: bool = False) -> bool:
+def refer_to(graph: Graph, node: Node, label: str, value: Any) -> bool:
     """Link a node to code by a label; return whether the value is code.
 
-    Softly, code that carries a value without a digest is left out.
+    While the graph is followed softly, code that carries a value without a
+    digest is left out.
     """
     before = len(node.links)
     try:
-        code = refer(graph, node, label, value, soft)
+        code = refer(graph, node, label, value)
     except NotCacheable:
-        if not soft:
+        if not graph.softly:
             raise
         del node.links[before:]
         return True
@@ -233,20 +228,15 @@ def refer_to(graph: Graph, node: Node, label: str, value: Any, soft: bool = Fals
     return True
 
 
-def refer(graph: Graph, node: Node, label: str, value: Any, soft: bool = False) -> bytes | None:
+def refer(graph: Graph, node: Node, label: str, value: Any) -> bytes | None:
     """Link a node to a function, a class, a method or a library; None for other values."""
-    if is_task(value):
-        value = value.fn
-    if isinstance(value, (staticmethod, classmethod)):
-        value = value.__func__
-    if isinstance(value, functools._lru_cache_wrapper):
-        value = value.__wrapped__
+    value = unwrapped(value)
     if isinstance(value, types.FunctionType):
-        return _function(graph, node, label, value, soft)
+        return _function(graph, node, label, value)
     if isinstance(value, type) and not isinstance(value, types.GenericAlias):
-        return _class(graph, node, label, value, soft)
+        return _class(graph, node, label, value)
     if isinstance(value, types.MethodType):
-        return _method(graph, node, label, value, soft)
+        return _method(graph, node, label, value)
     if isinstance(value, _BUILTIN):
         return _builtin(graph, node, label, value)
     if isinstance(value, types.ModuleType):
@@ -259,7 +249,7 @@ def refer(graph: Graph, node: Node, label: str, value: Any, soft: bool = False) 
     return _library_object(graph, node, label, value)
 
 
-def _function(graph: Graph, node: Node, label: str, fn: types.FunctionType, soft: bool) -> bytes:
+def _function(graph: Graph, node: Node, label: str, fn: types.FunctionType) -> bytes:
     module = str(fn.__globals__.get("__name__", ""))
     # what a library wrapped calls itself by the names of what it wraps
     foreign = graph.origin(module) != "own" and graph.origin(str(fn.__module__)) != "own"
@@ -268,25 +258,26 @@ def _function(graph: Graph, node: Node, label: str, fn: types.FunctionType, soft
         return f"library {module}.{fn.__qualname__}".encode()
     name = fn.__qualname__.rpartition("<locals>.")[2]
     graph.reach(node, label, fill="function", subject=fn, key=id(fn), kind="helper",
-                name=shown(graph, str(fn.__module__), name), soft=soft)
+                name=shown(graph, str(fn.__module__), name))
     return b"function"
 
 
-def _class(graph: Graph, node: Node, label: str, cls: type, soft: bool) -> bytes:
+def _class(graph: Graph, node: Node, label: str, cls: type) -> bytes:
     module = str(cls.__module__)
-    if graph.origin(module) != "own" and importable(cls, module, cls.__qualname__):
+    named = importable(cls, module, cls.__qualname__) or not cls.__flags__ & _MADE_BY_PYTHON
+    if graph.origin(module) != "own" and named:
         graph.library(node, label, module)
         return f"library {module}.{cls.__qualname__}".encode()
-    graph.reach(node, label, fill="class", subject=cls, key=id(cls), kind="class", soft=soft,
+    graph.reach(node, label, fill="class", subject=cls, key=id(cls), kind="class",
                 name=shown(graph, module, cls.__qualname__.rpartition("<locals>.")[2]))
     return b"class"
 
 
-def _method(graph: Graph, node: Node, label: str, method: types.MethodType, soft: bool) -> bytes:
+def _method(graph: Graph, node: Node, label: str, method: types.MethodType) -> bytes:
     target, fn = method.__self__, method.__func__
     cls = target if isinstance(target, type) else type(target)
     graph.methods[id(fn)] = cls
-    code = refer(graph, node, label, fn, soft) or describe(graph, node, fn, label)
+    code = refer(graph, node, label, fn) or describe(graph, node, fn, label)
     return joined("method", [code, describe(graph, node, target, f"{label}.__self__")])
 
 
@@ -327,8 +318,11 @@ def _library_object(graph: Graph, node: Node, label: str, value: Any) -> bytes |
     if not callable(value) or not isinstance(name, str):
         return None
     for module in (getattr(value, "__module__", None), type(value).__module__.partition(".")[0]):
-        if isinstance(module, str) and graph.origin(module) != "own" and \
-                importable(value, module, name):
+        if not isinstance(module, str) or not importable(value, module, name):
+            continue
+        if graph.origin(module) != "own":
             graph.library(node, label, module)
             return f"library {module}.{name}".encode()
+        if is_extension(module):  # compiled by the user, with Cython say
+            return joined(name, [_module(graph, node, label, sys.modules[module])])
     return None

@@ -112,6 +112,24 @@ def test_bound_task_counts_its_class_and_instance():
         assert code_identity(getattr(other, name)).digest != first
 
 
+def test_task_of_a_callable_object_is_followed_where_it_is_read():
+    source = """
+        import functools
+        from dataflow import task
+        class Adder:
+            def __init__(self, n): self.n = n
+            def __call__(self, x): return x + self.n
+        add = task(Adder(1))
+        kept = functools.lru_cache(Adder(2))
+        def load(x): return add(x), [kept], {"a": add}
+    """
+    first = code_identity(define(source, "user_code").load).digest
+    assert code_identity(define(source, "user_code").load).digest == first
+    for old, new in [("Adder(1)", "Adder(3)"), ("Adder(2)", "Adder(3)"), ("x + self", "x - self")]:
+        other = define(source.replace(old, new), "user_code").load
+        assert code_identity(other).digest != first
+
+
 @pytest.mark.parametrize(("fn", "library"), [
     (np.sin, "numpy"), (np.mean, "numpy"), (np.ndarray.sum, "numpy"),
     (np.random.default_rng, "numpy"), (pytest.raises, "pytest"),

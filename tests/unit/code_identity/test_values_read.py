@@ -244,15 +244,35 @@ def test_library_that_is_imported_in_a_body_or_annotated_counts():
                                         for part in identity_of(source).parts}
 
 
-def test_decorator_argument_without_a_digest_is_left_out_only_for_wrappers_of_libraries():
+def test_decorator_argument_without_a_digest_counts_as_it_is_written():
     source = """
         import contextlib, threading
-        LOCK = threading.Lock()
+        LOCK = OTHER = threading.Lock()
         def of(lock): return contextlib.contextmanager
         @of(LOCK)
         def load(x): yield x
     """
-    assert identity_of(source).parts[0].name == "load"
+    first = identity_of(source).digest
+    assert identity_of(source).digest == first
+    assert identity_of(source.replace("of(LOCK)", "of(OTHER)")).digest != first
+
+
+def test_class_of_an_annotation_that_reaches_something_without_a_digest_is_no_refusal():
+    source = """
+        import threading
+        LOCK = threading.Lock()
+        class Store:
+            def get(self):
+                with LOCK: return 1
+        def load(store: Store): return store.get()
+        def make(): return Store()
+    """
+    first = identity_of(source)
+    texts = {part.name: part.text for part in first.parts}
+    assert texts["LOCK"].startswith("(left out")
+    assert identity_of(source.replace("return 1", "return 2")).digest != first.digest
+    with pytest.raises(NotCacheable, match="make → class `Store` → constant `LOCK`"):
+        identity_of(source, "make")
 
 
 def test_constant_that_holds_itself_has_an_identity():
