@@ -107,8 +107,8 @@ class FolderStorage(ResultStorage):
     def delete(self, name: str) -> None:
         """Delete a file; see the port."""
         with translated(self.location, "delete from"):
-            self._check_folders(name)
             try:
+                self._check_folders(name)
                 os.unlink(self._path(name))
             except FileNotFoundError:
                 pass
