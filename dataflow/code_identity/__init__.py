@@ -6,18 +6,31 @@ of values (``dataflow.hashing``), keys made of both (``cache_keys.py``).
 
 What counts
 -----------
-- the normalised source of the function (``normal_form.py``), or its code
-  object where no source gives that code (``source.py``);
-- functions, classes, constants, closure values and defaults that it reads, at
-  any depth, where they are of the user's own code (``ownership.py``);
-- libraries that are named on the way, by version.
+- The normalised source of the function (``normal_form.py``), the same on each
+  version of Python; its code object where no source gives that code
+  (``source.py``), which holds for one minor version.
+- Functions, classes, constants, closure values and defaults that it reads, at
+  any depth, where they are of the user's own code (``ownership.py``). A
+  constant counts by value; the classes of what it holds count as well.
+- Libraries that are named on the way, by name and version. Python and this
+  package count for nothing.
+- A module that is imported in a body, or used as a value, as a whole.
+- A name that the code binds itself (``global``) as the source begins with it.
+- Annotations, and decorators of libraries, as they are written; what they name
+  where it has a digest.
+
+What does not
+-------------
+Comments, format, docstrings; decorators of this package with their options;
+loggers; names of modules and files; how a constant is spelled.
 
 What cannot be seen
 -------------------
-``getattr`` with a name made at run time, ``exec``, ``eval``; the classes of
-arguments that have no annotation; the environment, files, the clock; what a
-constant's content becomes in place after it was first looked at. Names of
-modules and files do not count.
+``getattr`` with a name made at run time, ``globals()``, ``exec``, ``eval``;
+classes of arguments that have no annotation; the environment, files, the
+clock; attributes of classes and contents of constants that change in place
+after the first look (a list that a task appends to makes it no other task);
+objects of the user's own within a table of a library.
 """
 
 from __future__ import annotations

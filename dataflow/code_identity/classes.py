@@ -58,8 +58,8 @@ def fill_class(graph: Graph, node: Node) -> None:
     plain = normal(tree, ours_in(space))
     node.content, node.text = b"class" + canonical(plain), readable(plain)
     owner = next(iter(inline.values()), module)
-    if owner is not None:
-        _link_body(graph, node, tree, owner)
+    if owner is not None and isinstance(plain, ast.ClassDef):
+        _link_body(graph, node, plain, owner)
     for name, member in sorted(vars(cls).items()):
         if name in inline:
             continue

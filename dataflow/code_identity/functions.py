@@ -16,7 +16,6 @@ from dataflow.code_identity.graph import Graph, Node
 from dataflow.code_identity.kinds import text_of
 from dataflow.code_identity.names import (
     annotation_chains,
-    chains,
     ours_in,
     reach_imports,
     resolve,
@@ -46,10 +45,9 @@ def fill_function(graph: Graph, node: Node) -> None:
         node.text = f"(no source that gives this code: the code object of {VERSION})"
     else:
         plain = normal(tree, ours_in(fn.__globals__))
-        decorators = getattr(plain, "decorator_list", [])
         if isinstance(plain, (ast.FunctionDef, ast.AsyncFunctionDef)):
             # decorators have done their work: what they made is what is looked at
-            plain.decorator_list = decorators if id(fn) in graph.decorated else []
+            plain.decorator_list = []
         node.content, node.text = b"source" + canonical(plain), readable(plain)
     module = str(fn.__globals__.get("__name__", ""))
     if graph.origin(module) != "own":
@@ -58,8 +56,6 @@ def fill_function(graph: Graph, node: Node) -> None:
     link_function(graph, node, fn, "", fn.__qualname__.rpartition("<locals>.")[2])
     if tree is not None:
         link_annotations(graph, node, fn, tree)
-        if id(fn) in graph.decorated:
-            resolve_softly(graph, node, fn, chains(getattr(tree, "decorator_list", [])), found)
     cls = _class_of(graph, node, fn)
     if cls is not None:
         refer_to(graph, node, "its class", cls)
@@ -74,12 +70,11 @@ def _library_function(graph: Graph, node: Node, fn: FunctionType, module: str) -
     """
     graph.library(node, "library", module)
     wrapped = fn.__dict__.get("__wrapped__")
-    told = told_above(wrapped)
+    told = told_above(graph, node, wrapped)
+    node.content += told or b""
     if wrapped is not None:
-        if told:
-            graph.decorated.add(id(wrapped))
         _value(graph, node, "__wrapped__", wrapped, "closure", "__wrapped__")
-    _link_closure(graph, node, fn, "", fn.__name__, soft=told)
+    _link_closure(graph, node, fn, "", fn.__name__, soft=told is not None)
     registry = getattr(fn, "registry", None)
     if registry is not None and hasattr(fn, "dispatch"):  # functools.singledispatch
         for kind in sorted(registry, key=lambda kind: (kind.__module__, kind.__qualname__)):

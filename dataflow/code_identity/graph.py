@@ -85,7 +85,6 @@ class Graph:
         # global names that the code binds → file and globals
         self.written: dict[tuple[int, str], tuple[str, dict[str, Any]]] = {}
         self.methods: dict[int, type] = {}  # functions whose class is known otherwise
-        self.decorated: set[int] = set()  # functions whose decorators count
         self.softly = False  # while a decorator or an annotation is followed
         self.described = 0  # objects with code in them
         self.home = ""  # the module of the function itself

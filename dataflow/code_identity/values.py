@@ -33,8 +33,10 @@ from dataflow.code_identity.kinds import (
     text_of,
     unwrapped,
 )
-from dataflow.code_identity.names import shown
+from dataflow.code_identity.names import chains, ours_in, resolve_softly, shown
+from dataflow.code_identity.normal_form import canonical, readable
 from dataflow.code_identity.ownership import importable, is_extension
+from dataflow.code_identity.source import first_values, function_source
 from dataflow.exceptions import NotCacheable
 
 _BUILTIN = (types.BuiltinFunctionType, types.MethodDescriptorType, types.WrapperDescriptorType,
@@ -69,12 +71,9 @@ def _first_value(graph: Graph, key: tuple[int, str]) -> tuple[bytes, str]:
 
     Its value changes as the code runs: a counter, something made at first use.
     """
-    from dataflow.code_identity.normal_form import canonical, readable
-    from dataflow.code_identity.source import first_values
-
-    found = first_values(key[1], *graph.written[key])
-    return (b"".join([b"written", *map(canonical, found)]),
-            "\n".join(map(readable, found)) or "(bound by the code itself)")
+    first = first_values(key[1], *graph.written[key])
+    return (b"".join([b"written", *map(canonical, first)]),
+            "\n".join(map(readable, first)) or "(bound by the code itself)")
 
 
 def found(graph: Graph, node: Node, label: str, value: Any, name: str,
@@ -184,9 +183,9 @@ def _library_instance(graph: Graph, node: Node, value: Any, path: str, inside: I
     kind = type(value)
     graph.library(node, path, kind.__module__)
     wrapped = getattr(value, "__wrapped__", None)
-    if callable(wrapped) and told_above(wrapped):  # what a decorator made
-        graph.decorated.add(id(wrapped))
-        return joined(f"{kind.__module__}.{kind.__qualname__}", [inside(wrapped, "")])
+    told = told_above(graph, node, wrapped)
+    if told is not None:
+        return joined(f"{kind.__module__}.{kind.__qualname__}", [inside(wrapped, ""), told])
     return _with_classes(graph, node, value, path, inside)
 
 
@@ -197,14 +196,21 @@ def _with_classes(graph: Graph, node: Node, value: Any, path: str, inside: Insid
     return joined("value", [digest, *classes])
 
 
-def told_above(fn: Any) -> bool:
-    """Return whether the source of a function shows decorators: what wraps it was told there."""
-    from dataflow.code_identity.source import function_source
+def told_above(graph: Graph, node: Node, fn: Any) -> bytes | None:
+    """Return the bytes of the decorators above a function; None where there are none to be seen.
 
+    What a library's decorator made is told there: its object may hold what
+    has no digest. Names in them are followed softly.
+    """
     if not isinstance(fn, types.FunctionType):
-        return False
+        return None
     tree = function_source(fn.__code__, fn.__globals__)
-    return bool(getattr(tree, "decorator_list", None))
+    ours = ours_in(fn.__globals__)
+    lines = [line for line in getattr(tree, "decorator_list", []) if not ours(line)]
+    if not lines:
+        return None
+    resolve_softly(graph, node, fn, chains(lines), found)
+    return joined("decorators", map(canonical, lines))
 
 
 def refer_to(graph: Graph, node: Node, label: str, value: Any) -> bool:

@@ -257,6 +257,32 @@ def test_decorator_argument_without_a_digest_counts_as_it_is_written():
     assert identity_of(source.replace("of(LOCK)", "of(OTHER)")).digest != first
 
 
+def test_options_of_a_task_do_not_count_wherever_it_is_defined():
+    source = """
+        import contextlib
+        from dataflow import task
+        RETRIES = 2
+        class Loader:
+            @task(retries=RETRIES)
+            def load(self, x): return x
+        @task(retries=RETRIES)
+        @contextlib.contextmanager
+        def managed(x): yield x
+        def load(x):
+            @task(retries=RETRIES)
+            def inner(y): return y
+            return Loader().load(x), managed(x)
+    """
+    first = identity_of(source)
+    names = {part.name for part in first.parts}
+    assert identity_of(source.replace("RETRIES = 2", "RETRIES = 3")).digest != first.digest
+    assert "RETRIES" in names  # the inner task reads it each time that load runs
+    outer = source.replace("@task(retries=RETRIES)\n            def", "@task\n            def")
+    assert outer != source
+    assert identity_of(outer).digest == identity_of(
+        outer.replace("RETRIES = 2", "RETRIES = 3")).digest
+
+
 def test_class_of_an_annotation_that_reaches_something_without_a_digest_is_no_refusal():
     source = """
         import threading
