@@ -25,6 +25,7 @@ from dataflow.engine.messages import (
     Commands,
     Event,
     Pull,
+    RunnerRestarted,
     Tick,
     ValueLost,
 )
@@ -32,12 +33,25 @@ from dataflow.fetching import Fetcher
 from dataflow.graph import CallView
 from dataflow.relaying import relay_lines
 from dataflow.run_record import RunRecord
-from dataflow.runner import BatchDone, Capacity, CapacityChanged, Handle, RunnerSession, TaskRunner
+from dataflow.runner import (
+    BatchDone,
+    BatchLost,
+    BatchRefused,
+    Capacity,
+    CapacityChanged,
+    Handle,
+    RunnerLost,
+    RunnerSession,
+    TaskRunner,
+)
 from dataflow.sources import Source
 from dataflow.watching import Watchers
 
 GATHER_S = 0.005
 """What a flow adds is gathered for so long before it is cut into batches, in seconds."""
+
+RESTART_LIMIT = 5
+"""Times a run goes on after its scheduler or cluster was lost."""
 
 _GLANCE_S = 0.001
 _LONGEST_SLEEP_S = 3600.0  # then it is looked again: a platform's own waits have a limit
@@ -86,6 +100,7 @@ class Loop:
         self._added = self._heard = 0  # calls posted to, and heard by the engine
         self._asked = self._asked_heard = 0
         self._deferred: list[Pull] = []
+        self._restarts = 0
         self._stopping = False
         self._pumping = False
 
@@ -222,6 +237,8 @@ class Loop:
             heard = False
             while self._events:
                 event = self._events.popleft()
+                if isinstance(event, RunnerLost) and self._restarted(event.reason):
+                    event = RunnerRestarted()
                 self._remember(event)
                 self._engine.hear(event, time.time())
                 heard = True
@@ -249,6 +266,37 @@ class Loop:
         self._session = self.runner.session(self.run, self._post)
         self._events.appendleft(CapacityChanged(self._session.capacity()))
         self.record.change(runner=self.runner.name, dashboard_link=self.runner.dashboard_link)
+
+    def _restarted(self, reason: str) -> bool:
+        """Have a lost runner started again, within limits; return whether it is there.
+
+        Blocks the loop, and nothing else: there is nobody to hear from meanwhile.
+        """
+        session = self._session
+        if session is None or self._restarts >= RESTART_LIMIT or self._stopping:
+            return False
+        self._restarts += 1
+        logger.warning("The runner of flow run %r was lost (%s). Waiting for it, or starting "
+                       "another (%d of at most %d times).", self.run.flow_run_name, reason,
+                       self._restarts, RESTART_LIMIT)
+        session.close(cancelled=True)
+        self._handles.clear()
+        try:
+            there = self.runner.restart(session, self._is_given_up)
+        except Exception as error:  # whatever a cluster raises when it does not start
+            logger.error("The runner could not be started again: %s: %s",
+                         type(error).__name__, error)
+            there = False
+        if not there:
+            return False
+        self._events = deque(event for event in self._events if not isinstance(
+            event, BatchDone | BatchLost | BatchRefused | RunnerLost))
+        self._open_session()
+        logger.warning("The runner is there again; flow run %r goes on.", self.run.flow_run_name)
+        return True
+
+    def _is_given_up(self) -> bool:
+        return self._stopping or any(isinstance(event, CancelAll) for event in self._events)
 
     def _remember(self, event: Event) -> None:
         if isinstance(event, BatchDone):

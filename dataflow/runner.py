@@ -183,6 +183,24 @@ class TaskRunner(abc.ABC):
         With ``cancelled`` (Ctrl-C), what still runs is ended within 5 s.
         """
 
+    def restart(self, session: RunnerSession, give_up: Callable[[], bool]) -> bool:
+        """Acquire again what a session lost; blocks until that is there or will not be.
+
+        Parameters
+        ----------
+        session
+            One that emitted RunnerLost; it is closed already. Where another run that
+            shares the runner has restarted it since, there is nothing to do.
+        give_up
+            Asked now and then; True ends the waiting.
+
+        Returns
+        -------
+        bool
+            Whether a new session can be opened. Values of the old one are gone.
+        """
+        return False
+
     @property
     def dashboard_link(self) -> str | None:
         """Address of a page to watch the runner in, where it has one."""

@@ -19,6 +19,7 @@ from dataflow.engine.messages import (
     GeneratorsStopped,
     HandleDropped,
     Pulled,
+    RunnerRestarted,
     Tick,
     ValueLost,
 )
@@ -103,6 +104,8 @@ class Engine:
                 self._value_lost(event)
             case CapacityChanged():
                 self.world.pacing.capacity = event.capacity
+            case RunnerRestarted():
+                self._recovery.begin_anew()
             case RunnerLost():
                 self._runner_lost(event.reason)
 

@@ -69,13 +69,18 @@ class ValueLost:
 
 
 @dataclass(frozen=True, slots=True)
+class RunnerRestarted:
+    """The runner was lost and is there again: nothing is in flight, all values are gone."""
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """Time has passed."""
 
 
 Event = (
     CallAdded | Pulled | CancelAsked | CancelAll | GeneratorsStopped | HandleDropped
-    | ValueLost | Tick | RunnerEvent
+    | ValueLost | RunnerRestarted | Tick | RunnerEvent
 )
 
 

@@ -15,7 +15,7 @@ from dataflow.engine.cut import Cutter
 from dataflow.engine.node import Node
 from dataflow.engine.settle import Root, Settler, raised
 from dataflow.engine.widths import Widths
-from dataflow.engine.world import Flight, World, wake_at
+from dataflow.engine.world import Beside, Flight, World, wake_at
 from dataflow.exceptions import BlockLost, WorkerLost
 from dataflow.outcomes import FIRST_FINAL, SUCCEEDED, Code, Detail, ErrorRecord, Report, Span
 from dataflow.runner import BatchLost, BatchRefused
@@ -75,6 +75,27 @@ class Recovery:
                 node.ready.push_front(self._to_wait(node, back))
             self.world.enqueue(node)
             self.after(node)
+
+    def begin_anew(self) -> None:
+        """The runner is another one: what was in flight goes again, values are nowhere."""
+        world = self.world
+        flights, world.flights = list(world.flights.values()), {}
+        world.in_flight.clear()
+        world.beside = Beside()
+        world.holders.clear()
+        for node in world.nodes.values():
+            node.batches = node.at_once = 0
+            if node.places.all():
+                node.places.forget()
+        for flight in flights:
+            for node, indexes in flight.parts:
+                back = self._back_to_pending(node, indexes)
+                node.ready.push_front(self._to_wait(node, back))
+        self.widths.lengths.ask_again()
+        for node in world.nodes.values():
+            world.enqueue(node)
+            self.after(node)
+        world.commands.settled = True
 
     def refused(self, event: BatchRefused) -> None:
         """A batch could not be sent: the calls or elements at fault fail, the others go again."""

@@ -8,6 +8,7 @@ which are read back when somebody needs them (``recovery.py``).
 from __future__ import annotations
 
 import heapq
+from typing import Any
 
 from dataflow.engine.node import Node
 from dataflow.engine.settle import Settler
@@ -59,11 +60,13 @@ class Takeover:
 
     def _names(self, node: Node, recorded: Recorded, start: int, stop: int) -> None:
         view = node.view
-        for mine, theirs in ((view.attempts, recorded.attempts), (view.names, recorded.names),
-                             (view.messages, recorded.messages)):
+        pairs: tuple[tuple[dict[int, Any], dict[int, Any]], ...] = (
+            (view.attempts, recorded.attempts), (view.names, recorded.names),
+            (view.messages, recorded.messages))
+        for mine, theirs in pairs:
             for index, value in theirs.items():
                 if start <= index < stop and recorded.codes[index]:
-                    mine[index] = value  # type: ignore[index]  # of the same kind each
+                    mine[index] = value
 
     @staticmethod
     def _keys(node: Node, recorded: Recorded, start: int, stop: int) -> None:

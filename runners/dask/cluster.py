@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from importlib import import_module
@@ -28,6 +29,8 @@ logger = logging.getLogger("dataflow.runners.dask")
 
 _LOOPBACK = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
 _CLOSE_S = 2.0
+_TRY_S = 2.0
+_AGAIN_S = 0.25
 _CONNECT_S = 10.0
 """How long an address is tried; ``client_kwargs={"timeout": ...}`` says otherwise."""
 
@@ -51,6 +54,33 @@ def join(address: Any, client_kwargs: dict[str, Any]) -> Link:
             f"No Dask scheduler answers at {address}: {error}. Is it running, and is it reached "
             "from here?") from error
     return Link(client, None if isinstance(address, str) else address, owned=False)
+
+
+def rejoin(address: str, security: Any, client_kwargs: dict[str, Any], patience_s: float,
+           give_up: Callable[[], bool]) -> Link | None:
+    """Connect again to a scheduler that was lost; None where none with workers comes in time."""
+    until_s = time.monotonic() + patience_s
+    options = {"security": security, **_client_options(client_kwargs), "timeout": _TRY_S}
+    client: Client | None = None
+    while time.monotonic() < until_s and not give_up():
+        try:
+            if client is None:
+                client = Client(address, **options)
+            if client.nthreads():
+                return Link(client, None, owned=False)
+        except (OSError, TimeoutError, ValueError):
+            if client is not None:
+                _close_client(client)
+                client = None
+        time.sleep(_AGAIN_S)
+    if client is not None:
+        _close_client(client)
+    return None
+
+
+def _close_client(client: Client) -> None:
+    with contextlib.suppress(OSError, TimeoutError, RuntimeError):
+        client.close(timeout=_TRY_S)
 
 
 def start_own(cluster_class: Callable[..., Any] | str | None, cluster_kwargs: dict[str, Any],

@@ -52,6 +52,10 @@ class DaskTaskRunner(TaskRunner):
         A running client, whose cluster is used. It stays open and as it is:
         the runner talks to the scheduler through a client of its own.
 
+    reconnect_timeout_seconds
+        How long a flow waits for a lost scheduler to answer again at its address, before
+        what is open is CRASHED. A cluster that the runner started itself is started anew.
+
     Raises
     ------
     ValueError
@@ -70,6 +74,7 @@ class DaskTaskRunner(TaskRunner):
         client_kwargs: dict[str, Any] | None = None,
         performance_report_path: str | None = None,
         client: Client | None = None,
+        reconnect_timeout_seconds: float = 30.0,
     ) -> None:
         self.cluster = cluster
         self.address = address
@@ -79,6 +84,7 @@ class DaskTaskRunner(TaskRunner):
         self.client_kwargs = _keywords("client_kwargs", client_kwargs)
         self.performance_report_path = performance_report_path
         self.client = client
+        self.reconnect_timeout_seconds = _seconds(reconnect_timeout_seconds)
         self._check()
         self._guard = threading.Lock()
         self._link: Link | None = None
@@ -87,7 +93,8 @@ class DaskTaskRunner(TaskRunner):
 
     def duplicate(self) -> DaskTaskRunner:
         """Return an unstarted runner with the same settings, live objects included."""
-        return type(self)(**self._settings())
+        return type(self)(
+            **self._settings(), reconnect_timeout_seconds=self.reconnect_timeout_seconds)
 
     def start(self) -> None:
         """Find, join or start the cluster."""
@@ -109,6 +116,32 @@ class DaskTaskRunner(TaskRunner):
 
         assert self._link is not None
         return DaskSession(self._link, run, sink)
+
+    def restart(self, session: RunnerSession, give_up: Callable[[], bool]) -> bool:
+        """Wait for the scheduler at its address, or start a cluster anew that was ours."""
+        from runners.dask import cluster
+        from runners.dask.session import DaskSession
+
+        assert isinstance(session, DaskSession)
+        with self._guard:
+            lost = self._link
+            if lost is None or lost is not session.link:
+                return lost is not None
+            address = lost.address
+            cluster.give_back(lost, cancelled=True)
+            if self._finalizer is not None:
+                self._finalizer.detach()  # type: ignore[attr-defined]  # a weakref.finalize
+            self._link = self._finalizer = None
+            if lost.owned:
+                made: Link | None = self._connect()
+            else:
+                made = cluster.rejoin(address, lost.client.security, self.client_kwargs,
+                                      self.reconnect_timeout_seconds, give_up)
+            if made is None:
+                return False
+            self._link = made
+            self._finalizer = cluster.end_with_process(self, made)
+        return True
 
     def close(self, *, cancelled: bool = False) -> None:
         """Close our client, and the cluster where it is ours.
@@ -216,6 +249,13 @@ class DaskTaskRunner(TaskRunner):
     def _write_report(self, link: Link) -> None:
         with link.client.as_current():
             self._reports.close()
+
+
+def _seconds(given: Any) -> float:
+    if isinstance(given, bool) or not isinstance(given, int | float) or not given >= 0:
+        raise ValueError(f"DaskTaskRunner: reconnect_timeout_seconds= must be a number of seconds, "
+                         f"0 or more, got {given!r:.80}")
+    return float(given)
 
 
 def _keywords(option: str, given: Any) -> dict[str, Any]:

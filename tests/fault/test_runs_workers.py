@@ -438,7 +438,7 @@ def test_kill_9_of_the_scheduler_crashes_what_was_open_and_keeps_what_was_record
     def after(x: int) -> int:
         return x
 
-    @flow(task_runner=DaskTaskRunner(address=elsewhere.address))
+    @flow(task_runner=DaskTaskRunner(address=elsewhere.address, reconnect_timeout_seconds=1))
     def orphaned() -> Any:
         first.map(range(100)).wait()
         slowly = slow.map(range(200))
@@ -475,7 +475,7 @@ def test_kill_9_of_the_scheduler_crashes_what_was_open_and_keeps_what_was_record
 def test_result_after_the_scheduler_died_is_an_error_and_fails_the_flow(
     elsewhere: Elsewhere
 ) -> None:
-    @flow(task_runner=DaskTaskRunner(address=elsewhere.address))
+    @flow(task_runner=DaskTaskRunner(address=elsewhere.address, reconnect_timeout_seconds=1))
     def asks() -> Any:
         futures = task(abs).map(range(50))
         futures.wait()
