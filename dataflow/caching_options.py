@@ -96,7 +96,7 @@ def _policy(check: Check, owner: str) -> CachePolicy | None:
     if policy is not None and not isinstance(policy, CachePolicy):
         check.wrong_type("cache_policy", "a cache policy, e.g. INPUTS or TASK_SOURCE + INPUTS")
     if key_fn is None:
-        return policy  # type: ignore[no-any-return]  # as just checked
+        return policy
     if policy is not None:
         logger.warning("%s has cache_policy and cache_key_fn: cache_key_fn counts, cache_policy "
                        "is without effect.", owner)

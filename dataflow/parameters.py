@@ -12,6 +12,7 @@ import json
 import math
 import reprlib
 import typing
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -66,7 +67,7 @@ class Parameters:
         unknown = [name for name in named if name not in self.signature.parameters]
         if unknown:
             raise ParameterBindError(f"{self._label} has no parameter {unknown[0]!r}")
-        bound = inspect.BoundArguments(self.signature, dict(named))  # type: ignore[arg-type]
+        bound = inspect.BoundArguments(self.signature, OrderedDict(named))
         return bound.args, bound.kwargs
 
     def validate(self, bound: inspect.BoundArguments, given: set[str]) -> None:

@@ -180,8 +180,8 @@ class Recorder:
                 self._store.write(*whole[0])
             else:
                 self._store.write_all(whole)
-        except RunFenced as error:
-            self._fence(error)
+        except RunFenced as fenced:
+            self._fence(fenced)
             return True
         except Exception as cause:  # whatever a store raises: what was not written is kept
             error = cause if isinstance(cause, StoreError) else _unexpected(cause)

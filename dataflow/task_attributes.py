@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import uuid
 from collections.abc import Callable
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dataflow.batch import TaskCode
@@ -226,17 +227,19 @@ class TaskAttributes:
     def identity(self) -> CodeIdentity:
         """Return what the task's code is: its function, the helpers, values and libraries it uses.
 
-        Worked out once per task.
+        Worked out once per task and flow run, anew where something that it reads was rebound.
 
         Raises
         ------
         NotCacheable
             It cannot be known; the text says which part and why.
         """
-        own = self._origin or self
-        if own._identity is None:
-            from dataflow.code_identity import code_identity
+        from dataflow.code_identity import code_identity
 
+        own = self._origin or self
+        if isinstance(own._function, FunctionType):
+            return code_identity(own._function)  # kept there while nothing changes
+        if own._identity is None:  # of a partial or an object: its state of the first time
             own._identity = code_identity(own._function)
         found: CodeIdentity = own._identity
         return found

@@ -24,6 +24,7 @@ from dataflow.caching import Caching
 from dataflow.context import TaskRunContext
 from dataflow.exceptions import CorruptResult, DefinitionTypeError, NotCacheable, ResultStorageError
 from dataflow.failures import text_of
+from dataflow.hashing import within_script
 from dataflow.key_maker import KeyMaker
 from dataflow.packs import Entry, Origin, results_at
 from dataflow.worker.claiming import HeldClaim, claim
@@ -107,6 +108,12 @@ class Keeper:
     def _make_keys(self, find: Find) -> None:
         if self.caching.why_not is not None:
             self._note_why(self._indexes[0], self.caching.why_not)
+        recipe = self.caching.recipe
+        with within_script(None if recipe is None else recipe.script):
+            self._fill_keys(find)
+        self._awaited = frozenset(self._twins.values())
+
+    def _fill_keys(self, find: Find) -> None:
         first: dict[bytes, int] = {}
         for at, index in enumerate(self._indexes):
             key = self._known.get(index)
@@ -117,7 +124,6 @@ class Keeper:
                 twin = first.setdefault(key, at)
                 if twin != at:
                     self._twins[at] = twin
-        self._awaited = frozenset(self._twins.values())
 
     def _key(self, at: int, index: int, find: Find) -> bytes | None:
         assert self._maker is not None
@@ -145,7 +151,7 @@ class Keeper:
         if not positions or (self.caching.refresh and not self._known):
             return positions
         results, place = self._shelf.results, self.caching.place
-        found = results.find(place, [self._keys[at] for at in positions], time.time(), fresh=fresh)
+        found = results.find(place, self._keys_at(positions), time.time(), fresh=fresh)
         hits = [(at, entry) for at, entry in zip(positions, found, strict=True)
                 if entry is not None]
         if self._wanted and hits:
