@@ -214,12 +214,17 @@ def pack(metadata: Metadata, version: str, items: Items) -> tuple[list[bytes], C
     said, index = metadata.to_json(version), b"".join(columns)
     sizes = len(said), len(index), len(items), int(lengths.sum())
     head = HEAD.pack(MAGIC, VERSION, 0)
-    footer = FOOTER.pack(*sizes, flags, VERSION, bytes(16), END)
+    footer = FOOTER.pack(*sizes, flags, marked(VERSION), bytes(16), END)
     digest = _digest(footer, said, index)
-    footer = FOOTER.pack(*sizes, flags, VERSION, digest, END)
+    footer = FOOTER.pack(*sizes, flags, marked(VERSION), digest, END)
     parts = [head, b"".join(payloads)] if len(payloads) > 1 else [head, payloads[0]]
     parts.append(b"".join((said, index, footer)))
     return parts, _columns(index, len(items), flags)
+
+
+def marked(version: int) -> int:
+    """Return a version as the footer has it: with its complement, so that damage is no version."""
+    return version | (~version & 0xFFFF) << 16
 
 
 def tail_bytes(end: bytes) -> int:
@@ -242,8 +247,11 @@ def tail_bytes(end: bytes) -> int:
     said, index, count, payload, flags, version, _, magic = FOOTER.unpack(end[-FOOTER.size :])
     if magic != END:
         raise BadPack("it does not end like a pack: cut short, or another kind of file")
-    if version > VERSION:
-        raise NewerPack(f"its format is version {version}, and this dataflow knows {VERSION}")
+    if version != marked(VERSION):
+        number = version & 0xFFFF
+        if number > VERSION and version == marked(number):
+            raise NewerPack(f"its format is version {number}, and this dataflow knows {VERSION}")
+        raise BadPack("its footer is damaged")
     size = FOOTER.size + said + index
     if index != count * _entry_bytes(flags) or size > 1 << 40 or payload > 1 << 62:
         raise BadPack("its footer is damaged")

@@ -57,8 +57,9 @@ class S3Storage(ResultStorage):
     block_bytes = 1 << 18
 
     def __init__(self, url: str, **options: Any) -> None:
-        self.location, self.options = url.rstrip("/"), options
-        self.bucket, _, self.prefix = self.location.removeprefix("s3://").partition("/")
+        path = url.partition("://")[2].strip("/")
+        self.location, self.options = f"s3://{path}", options
+        self.bucket, _, self.prefix = path.partition("/")
         if not self.bucket:
             raise ResultStorageError(f"{url!r} names no bucket.", location=url, reason="unknown")
         self._store: Any = None

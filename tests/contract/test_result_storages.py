@@ -331,7 +331,8 @@ def test_pack_of_a_newer_version_is_left_alone_and_told_of(
 
     [pack] = write(storage, {1: "a"})
     data = bytearray(storage.read(pack))
-    data[-packs_format.FOOTER.size + 36] = 9
+    at = len(data) - packs_format.FOOTER.size + 36
+    data[at : at + 4] = packs_format.marked(9).to_bytes(4, "little")
     storage.write(pack, [bytes(data)])
     assert held(storage, [1]) == {} and names(storage) == [pack]
     assert "version 9" in caplog.text
