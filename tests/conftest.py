@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import hypothesis
 import pytest
 
+from tests.flaky_store import let_stores_fail
 from tests.postgres_support import OVERRIDE, NoServer, Server
 
 if TYPE_CHECKING:
@@ -33,6 +34,19 @@ hypothesis.settings.register_profile("suite", deadline=None, database=None, prin
 hypothesis.settings.register_profile("long", parent=hypothesis.settings.get_profile("suite"),
                                      max_examples=2_000)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add ``--flaky-store RATE``: every flow's store reports failures after doing its work."""
+    parser.addoption("--flaky-store", type=float, default=0.0, metavar="RATE",
+                     help="let stores report so many of their writes as failed, 0.01 to 0.2")
+
+
+@pytest.fixture(autouse=True)
+def _stores_are_flaky(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    rate = request.config.getoption("--flaky-store")
+    if rate:
+        let_stores_fail(monkeypatch, rate, seed=len(request.node.nodeid))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
