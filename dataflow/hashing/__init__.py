@@ -19,7 +19,8 @@ What has a rule
 - subclasses of builtin types, and exceptions: class, content and attributes
 - dates, times, zones; Decimal, Fraction, UUID, patterns, addresses; ``random.Random``
 - paths: their text, not what is in the file
-- classes: module and name; modules: name and version; functions, methods, partials: their code
+- classes: module and name; modules of libraries: name and version; functions, methods,
+  partials: their code
 - NumPy arrays and scalars, pandas, polars, PyArrow, sparse matrices of SciPy
 - what is registered (:func:`register`) or has ``__dataflow_hash__(self)``, which returns
   anything that has a digest
@@ -80,8 +81,8 @@ arrays on a processor with instructions for SHA-256 (half of that on one without
 
 Limits
 ------
-What a class does is no part of its instances' digest, nor is the content of a file part of
-its path's. A pydantic model is its values, not which of them were given. Schema metadata of
+What a class does is no part of its instances' digest, its ``__call__`` apart, nor is
+the content of a file part of its path's. A pydantic model is its values, not which of them were given. Schema metadata of
 Arrow tables counts; chunks, blocks and memory layouts never do. Objects in cycles are told
 apart by where the cycle is entered.
 """

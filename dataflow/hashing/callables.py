@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from dataflow.exceptions import NotCacheable
-from dataflow.hashing.contents import Contents, Refused, Rule, by_names, by_position
+from dataflow.hashing.contents import Contents, Order, Refused, Rule, by_names, by_position
 from dataflow.hashing.encoding import head
 from dataflow.hashing.names import class_name, function_name, module_name
 
@@ -95,6 +95,8 @@ def _module(value: types.ModuleType) -> Contents:
             known = version(top)
         except PackageNotFoundError:
             known = str(getattr(sys.modules.get(top), "__version__", ""))
+    if not known:
+        raise Refused("is a module without a version", "pass what you need of it")
     return Contents(head("module", 2), (name, known), by_position)
 
 
@@ -107,6 +109,8 @@ _EXACT: dict[type, Rule] = {
     types.WrapperDescriptorType: lambda value: Contents(
         head("descriptor", 2), (value.__objclass__, value.__name__), by_position),
     types.GenericAlias: _alias,
+    types.UnionType: lambda value: Contents(
+        head("union", len(value.__args__)), value.__args__, by_position, Order.SORTED),
     type(functools.lru_cache(lambda: None)): lambda value: Contents(
         head("lru_cache", 2), (value.__wrapped__, value.cache_parameters()),
         by_names([".__wrapped__", ".cache_parameters()"])),

@@ -5,8 +5,8 @@ builtin types (``stdlib_types.py``), classes as values (``callables.py``).
 
 An object is its class, by name, and its attributes. Values of
 ``functools.cached_property`` are left out, since they come and go with the looks at
-them. What a class does is no part of its instances' content: it belongs to the
-identity of the code.
+them. What a class does is no part of its instances' content, its ``__call__`` apart: it
+belongs to the identity of the code.
 """
 
 from __future__ import annotations
@@ -65,9 +65,8 @@ def plain(cls: type) -> Rule:
     reason = _why_not_plain(cls)
     if reason is not None:
         return _refusal(*reason)
-    name = class_name(cls)
+    name = _identity(cls)
     attributes = attributes_of(cls)
-
     checked = False
 
     def rule(value: Any) -> Contents:
@@ -119,6 +118,16 @@ _MEMBER = types.MemberDescriptorType
 """What a slot is, as an attribute of its class."""
 
 
+def _identity(cls: type) -> Any:
+    """Return what stands for the class in its instances: its name.
+
+    With the code of ``__call__`` where there is one: such an object is passed as a function.
+    """
+    call = getattr(cls, "__call__", None)  # noqa: B004  what it is, not whether it is
+    name = class_name(cls)
+    return (name, call) if isinstance(call, types.FunctionType) else name
+
+
 def _enum(cls: type[enum.Enum]) -> Rule:
     name = class_name(cls)
     start = head("enum", 3)
@@ -133,7 +142,7 @@ def _by_fields(cls: type, tag: str, names: list[str]) -> Rule:
     Attributes that are no fields count as well: ``__post_init__`` may have made them of
     what is not kept.
     """
-    name = class_name(cls)
+    name = _identity(cls)
     others = attributes_of(cls, but=names)
     labels = ["", *(f".{field}" for field in names for _ in "kv")]
 
@@ -150,7 +159,7 @@ def _by_fields(cls: type, tag: str, names: list[str]) -> Rule:
 
 
 def _pydantic(cls: type) -> Rule:
-    name = class_name(cls)
+    name = _identity(cls)
     attributes = attributes_of(cls, but=(
         "__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__"))
     start = head("pydantic", 4)
@@ -172,12 +181,12 @@ def _why_not_plain(cls: type) -> tuple[str, str | None] | None:
     called = type_name(cls)
     if cls is object:
         return ("is an object()", "it is equal to nothing but itself; use an enum")
+    if issubclass(cls, io.IOBase):
+        return (f"is an open file ({called})", "pass its path or its content")
     if hasattr(cls, "__next__"):
         return (f"is an iterator ({called})", "looking at it would use it up; pass a list")
     if issubclass(cls, Future) or hasattr(cls, "add_done_callback"):
         return (f"is a future ({called})", "pass its result")
-    if issubclass(cls, io.IOBase):
-        return (f"is an open file ({called})", "pass its path or its content")
     if issubclass(cls, (weakref.ref, type(lambda: None))):
         return (f"is a {called}", None)
     if any(not parent.__flags__ & _HEAP_TYPE for parent in cls.__mro__[:-1]):

@@ -169,6 +169,11 @@ def _interval(value: Any) -> Contents:
     return Contents(head(_SCALARS, 4), parts, by_position)
 
 
+def _offset(value: Any) -> Contents:
+    parts = (type_name(type(value)), value.n, value.normalize, dict(value.kwds))
+    return Contents(head(_SCALARS, 4), parts, by_position)
+
+
 def _missing(value: Any) -> Contents:
     return Contents(head(_SCALARS, 1), [type(value).__name__], by_position)
 
@@ -196,6 +201,7 @@ _RULES: dict[type, Rule] = {
     pd.Timedelta: _timestamp,
     pd.Period: _period,
     pd.Interval: _interval,
+    pd.DateOffset.__mro__[-2]: _offset,
     pd.api.extensions.ExtensionDtype: _dtype,
     type(pd.DataFrame({"a": [1]}).groupby("a")): _grouped,
 }

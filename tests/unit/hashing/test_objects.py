@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import operator
+import types
 from dataclasses import InitVar, dataclass, field
 from enum import Enum
 from functools import cached_property, partial
@@ -12,7 +13,7 @@ from typing import Any, Generic, TypeVar
 import pytest
 from pydantic import AnyUrl, BaseModel, PrivateAttr, SecretStr
 
-from dataflow.exceptions import DefinitionTypeError
+from dataflow.exceptions import DefinitionTypeError, NotCacheable
 from dataflow.hashing import digest, register, script_name, within_script
 from dataflow.hashing.kinds import rule_of
 from dataflow.hashing.names import class_name
@@ -222,6 +223,30 @@ def test_class_of_a_script_is_called_by_the_name_of_its_file() -> None:
 
 def test_rule_is_looked_up_once_per_type() -> None:
     assert rule_of(Config) is rule_of(Config)
+
+
+class Doubling:
+    def __call__(self, x: int) -> int:
+        return 2 * x
+
+
+class Halving:
+    def __call__(self, x: int) -> float:
+        return x / 2
+
+
+def test_object_that_is_called_is_its_code_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = digest(Doubling())
+    assert digest(Doubling()) == before
+    monkeypatch.setattr(Doubling, "__call__", Halving.__call__)
+    monkeypatch.setattr("dataflow.hashing.kinds._rules", {})
+    assert digest(Doubling()) != before
+
+
+def test_own_module_is_refused_and_one_of_a_library_is_not() -> None:
+    with pytest.raises(NotCacheable, match="module without a version"):
+        digest(types.ModuleType("of_my_own"))
+    assert digest(pytest) == digest(pytest) != digest(types)
 
 
 def _double(x: int) -> int:

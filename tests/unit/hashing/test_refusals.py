@@ -89,7 +89,7 @@ PATHS = [
     (count(), "v", "is an iterator (itertools.count)"),
     (map(str, [1]), "v", "is an iterator (map)"),
     (zip([1]), "v", "is an iterator (zip)"),
-    (io.StringIO("a"), "v", "is an iterator (_io.StringIO)"),
+    (io.StringIO("a"), "v", "is an open file (_io.StringIO)"),
     (Future(), "v", "is a future (concurrent.futures._base.Future)"),
     (weakref.ref(Plain), "v", "is a weakref.ReferenceType"),
     (threading.local(), "v", "is a _thread._local"),

@@ -88,12 +88,14 @@ ALL_APART: list[Any] = [
     datetime(2020, 1, 1, 1, tzinfo=timezone(timedelta(hours=1))), time(), timedelta(), UTC,
     ZoneInfo("UTC"), Decimal(0), Decimal("-0"), Decimal("NaN"), Decimal("sNaN"), Decimal("Inf"),
     Fraction(0), UUID(int=0), Path("a"), PurePosixPath("a"), PureWindowsPath("a"), Path("/a"),
-    re.compile("a"), re.compile("a", re.IGNORECASE), re.compile(b"a"), int, str, list[int], Colour,
+    re.compile("a"), re.compile("a", re.IGNORECASE), re.compile(b"a"),
+    int, str, list[int], int | str, Colour,
     Exception(), Exception("a"), ValueError("a"), OSError(2, "x", "a"), OSError(2, "x", "b"), len,
     [].append, re, np.int32(0), np.int64(0), np.float64(0), np.bool_(False), np.str_("0"),
     np.datetime64(0, "s"), np.datetime64(0, "ms"), np.timedelta64(0, "s"), np.dtype("i4"),
     pd.NaT, pd.NA, pd.Timestamp(0), pd.Timestamp(0, tz="UTC"), pd.Timedelta(0),
     pd.Period("2020"), pd.Interval(0, 1), pd.Interval(0, 1, closed="both"),
+    pd.offsets.Day(1), pd.offsets.Day(2), pd.offsets.Hour(1), pd.DateOffset(days=1),
 ]
 
 
