@@ -81,10 +81,10 @@ arrays on a processor with instructions for SHA-256 (half of that on one without
 
 Limits
 ------
-What a class does is no part of its instances' digest, its ``__call__`` apart, nor is
-the content of a file part of its path's. A pydantic model is its values, not which of them were given. Schema metadata of
-Arrow tables counts; chunks, blocks and memory layouts never do. Objects in cycles are told
-apart by where the cycle is entered.
+What a class does is no part of its instances' digest, its ``__call__`` apart, nor is the
+content of a file part of its path's. A pydantic model is its values, not which of them were
+given. Schema metadata of Arrow tables counts; chunks, blocks and memory layouts never do.
+Objects in cycles are told apart by where the cycle is entered.
 """
 
 from __future__ import annotations
