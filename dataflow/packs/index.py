@@ -4,8 +4,9 @@ Lives here: building them, merging small ones into larger ones, looking many key
 up at once; pure. Does not live here: files, or which packs there are
 (``partition.py``).
 
-Only the first half of a key is held. The packs hold the whole of it, and whoever
-uses what is found compares it.
+Only 8 bytes made of a key are held (``short``). The packs hold the whole of it,
+and whoever uses what is found compares it. Of two keys with the same 8 bytes one
+is not found: it is computed again, once in 2**64.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _SLOT_BITS = 32
+_ODD = np.uint64(0x9E3779B97F4A7C15)
 _SLOTS = np.uint64((1 << _SLOT_BITS) - 1)
 
 
@@ -27,9 +29,17 @@ _SLOTS = np.uint64((1 << _SLOT_BITS) - 1)
 class Run:
     """Entries in the order of their keys, each key once."""
 
-    keys: NDArray[np.uint64]  # the first halves
+    keys: NDArray[np.uint64]  # short ones
     places: NDArray[np.uint64]  # number of the pack, slot in it
     created: NDArray[np.float64]  # epoch seconds
+
+
+def short(keys: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return 8 bytes of each key, whole keys being two numbers one after the other.
+
+    Both halves count: keys need not be digests to differ here.
+    """
+    return keys[::2] + keys[1::2] * _ODD
 
 
 def run_of(keys: NDArray[np.uint64], number: int, created: NDArray[np.float64] | float) -> Run:
@@ -38,7 +48,7 @@ def run_of(keys: NDArray[np.uint64], number: int, created: NDArray[np.float64] |
     Parameters
     ----------
     keys
-        First halves of the keys in the order of the slots.
+        Short keys in the order of the slots.
     number
         Of the pack.
     created
@@ -89,7 +99,7 @@ def look_up(
     Parameters
     ----------
     keys
-        First halves.
+        Short ones.
     """
     places = np.zeros(len(keys), np.uint64)
     newest = np.full(len(keys), -np.inf)

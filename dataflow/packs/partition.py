@@ -18,7 +18,7 @@ import numpy as np
 
 from dataflow.packs.entries import Entry, is_pack_name
 from dataflow.packs.format import BadPack, Columns, Metadata, Tail
-from dataflow.packs.index import Run, levelled, look_up, merged, run_of, without
+from dataflow.packs.index import Run, levelled, look_up, merged, run_of, short, without
 from dataflow.packs.opening import openable, put_aside, read_tail
 from dataflow.result_storage import ResultStorage
 
@@ -123,22 +123,23 @@ class Partition:
         joined = b"".join(keys)
         if len(joined) != 16 * len(keys):
             raise ValueError("a key has 16 bytes")
-        halves = np.frombuffer(joined, "<u8").reshape(-1, 2)
-        positions, numbers, slots = look_up(runs, np.ascontiguousarray(halves[:, 0]))
+        whole = np.frombuffer(joined, "<u8")
+        positions, numbers, slots = look_up(runs, short(whole))
         for group in _groups(numbers):
             at, chosen = positions[group], slots[group]
             pack = self._by_number[numbers[group[0]]]
-            for position, entry in self._entries(pack, at, chosen, keys, halves, now_s):
+            for position, entry in self._entries(pack, at, chosen, keys, whole, now_s):
                 found[position] = entry
         return found
 
     def _entries(
         self, pack: Pack, at: np.ndarray, slots: np.ndarray, keys: Sequence[bytes],
-        halves: np.ndarray, now_s: float,
+        whole: np.ndarray, now_s: float,
     ) -> Iterator[tuple[int, Entry]]:
         """Return the entries of one pack that do have the keys and have not expired."""
         columns = self.columns(pack)
-        good = columns.keys[2 * slots + 1] == halves[at, 1]
+        good = columns.keys[2 * slots + 1] == whole[2 * at + 1]
+        good &= columns.keys[2 * slots] == whole[2 * at]
         if columns.expires is not None:
             until = columns.expires[slots]
             good &= (until == 0) | (until > now_s)
@@ -203,7 +204,7 @@ class Partition:
                 self._by_number.append(pack)
                 self._packs[name] = pack
                 self._hold(name, tail.columns)
-                runs.append(run_of(tail.columns.keys[::2], pack.number, _created(tail)))
+                runs.append(run_of(short(tail.columns.keys), pack.number, _created(tail)))
         finally:  # what was opened before one that could not be
             if runs:
                 self._runs = levelled((*self._runs, merged(runs)))

@@ -6,7 +6,7 @@ import random
 
 import numpy as np
 
-from dataflow.packs.index import Run, levelled, look_up, merged, run_of, without
+from dataflow.packs.index import Run, levelled, look_up, merged, run_of, short, without
 
 
 def found(runs: tuple[Run, ...], keys: list[int]) -> dict[int, tuple[int, int]]:
@@ -61,3 +61,11 @@ def test_many_packs_answer_like_a_dict() -> None:
                 model[key] = created_s, number, slot
     expected = {key: (number, slot) for key, (_, number, slot) in model.items()}
     assert found(runs, list(range(220))) == expected
+
+
+def test_keys_that_are_no_digests_differ_when_they_are_shortened() -> None:
+    keys = [n.to_bytes(16, "big") for n in range(300)] + [n.to_bytes(16, "little")
+                                                          for n in range(1, 300)]
+    keys += [bytes([n]) * 16 for n in range(1, 256)]
+    shortened = short(np.frombuffer(b"".join(keys), "<u8"))
+    assert len(set(shortened.tolist())) == len(keys)
