@@ -11,7 +11,6 @@ import operator
 import sys
 import threading
 import types
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from dataflow.exceptions import NotCacheable
@@ -86,6 +85,8 @@ def _alias(value: Any) -> Contents:
 
 
 def _module(value: types.ModuleType) -> Contents:
+    from importlib.metadata import PackageNotFoundError, version
+
     name = module_name(value.__name__)
     top = name.partition(".")[0]
     if top in sys.stdlib_module_names:
