@@ -125,6 +125,7 @@ class TaskCode:
     hooks: Any = None  # dataflow.hooks.TaskHooks, None where there are none
     owner: Any = None  # the Task itself, where hooks or conditions are to be given it
     caching: Any = None  # dataflow.caching.Caching; None: results are neither kept nor looked up
+    effects: Any = None  # dataflow.task_transactions.Effects, None where there are none
 
 
 @dataclass(slots=True)
@@ -138,6 +139,8 @@ class CallCode:
     names: tuple[str, ...]  # parameter names of ``args``
     mapped: bool
     tags: frozenset[str] = frozenset()
+    ordinal: int = 0  # among the calls of its task in this try of the flow function
+    joins: bool = False  # a transaction where it was submitted calls the hooks of its effects
 
 
 @dataclass(slots=True)
@@ -256,6 +259,7 @@ class RunInfo:
     extra_loggers: tuple[str, ...] = ()  # of other libraries, whose lines are kept too
     worker: str | None = None  # of an inside: the process of another machine or worker it is in
     within: str = ""  # " of task run 'a' of flow run 'b'", where a task run is around
+    key: str | None = None  # of an inside: the key of the task run that it is in
     keeping: Any = None  # dataflow.caching.KeepingDefaults, for tasks called on workers too
 
     @property

@@ -32,8 +32,14 @@ class Caching:
     policy: str = ""  # as users write it, for records
     code: str | None = None  # hex digest of the task's code, where it was worked out
     why_not: str | None = None  # not cacheable, for every call alike: what to say
+    mark: str | None = None  # in the storage, of the flow's process: dataflow.storage_reach
 
     @property
     def place(self) -> str:
         """The partition that the keys belong to."""
         return self.partition if self.recipe is None else self.recipe.partition
+
+    @property
+    def asks_user(self) -> bool:
+        """Whether code of the user's makes keys, and is to be given the task."""
+        return self.recipe is not None and bool(self.recipe.user)

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from hashlib import blake2b
 from typing import Any, NamedTuple, Protocol, Self, cast
 
 from dataflow.batch import CallCode, RunInfo
@@ -135,6 +136,19 @@ class TaskRunContext:
         return task_run_id(self.run.flow_run_id, self.code.call, self.index)
 
     @property
+    def key(self) -> str | None:
+        """What names the work of this task run, or None outside a flow run.
+
+        The same in all its attempts, in later tries of the flow function and when the
+        run is resumed, as long as the flow makes the same calls in the same order.
+        """
+        run, code = self.run, self.code
+        if run is None:
+            return None
+        text = f"{run.key or run.flow_run_id}:{code.task.name}:{code.ordinal}:{self.index}"
+        return blake2b(text.encode("utf-8", "backslashreplace"), digest_size=16).hexdigest()
+
+    @property
     def name(self) -> str:
         """Task run name."""
         if self.chosen_name is not None:
@@ -200,6 +214,9 @@ class RunDriver(Protocol):
     def next_call(self, task_name: str = "", kind: str = "") -> int:
         """Return the id for the next call of this run, which is of that task and kind."""
 
+    def ordinal(self, task_name: str) -> int:
+        """Return how many calls of a task were made before in this try of the function."""
+
     def add(self, spec: CallSpec) -> CallView:
         """Add a call to the graph; never blocks."""
 
@@ -220,6 +237,9 @@ class RunDriver(Protocol):
 
     def view(self, call: int) -> CallView:
         """Return the live columns of a call."""
+
+    def rolled_back(self, call: int, indexes: Sequence[int]) -> None:
+        """Say of completed elements that their effects were undone."""
 
     def wait(self, done: Callable[[], bool], timeout_s: float | None = None) -> bool:
         """Block until ``done()``; return False when the time is up first."""
@@ -249,6 +269,9 @@ class RunDriver(Protocol):
     def record_state(self, state_type: str, state_name: str, message: str | None = None,
                      error: ErrorRecord | None = None) -> None:
         """Record a state of the flow run."""
+
+    def record_result(self, key: bytes | None) -> None:
+        """Record under which key the flow run's own result is kept."""
 
     def log(self, line: LogLine) -> None:
         """Record a log line."""
@@ -371,6 +394,8 @@ class TagsContext:
 current_task: ContextVar[TaskRunContext | None] = ContextVar("dataflow_task", default=None)
 current_flow: ContextVar[FlowRunContext | None] = ContextVar("dataflow_flow", default=None)
 current_tags: ContextVar[frozenset[str]] = ContextVar("dataflow_tags", default=frozenset())
+current_transaction: ContextVar[Any] = ContextVar("dataflow_transaction", default=None)
+"""A :class:`dataflow.transaction_state.BaseTransaction`, None outside of one."""
 
 
 @contextmanager

@@ -79,6 +79,7 @@ class Driver(Loop):
         self.record.fenced = self._taken_from_us
         self.resumption = resumption
         self._numbers = count(first_call if resumption is None else resumption.next_free)
+        self._ordinals: dict[str, count[int]] = {}
         self._asking = threading.Lock()
         self._children: dict[int, list[int]] = {}  # direct call → calls that its task run made
         self._stopped: str | None = None  # why nothing may be added any more
@@ -199,9 +200,19 @@ class Driver(Loop):
                 return number
         return next(self._numbers)  # in one piece: several threads may ask
 
+    def ordinal(self, task_name: str) -> int:
+        """Return how many calls of a task were made before in this try of the function."""
+        return next(self._ordinals.setdefault(task_name, count()))
+
     def view(self, call: int) -> CallView:
         """Return the columns of a call."""
         return self._views[call]
+
+    def rolled_back(self, call: int, indexes: Sequence[int]) -> None:
+        """Say of completed elements that their effects were undone: they are cached no more."""
+        from dataflow.task_transactions import undone
+
+        undone(self._views[call], indexes, self.record)
 
     def add(self, spec: CallSpec) -> CallView:
         """Add a call to the graph; returns at once.
@@ -404,6 +415,10 @@ class Driver(Loop):
                      error: ErrorRecord | None = None) -> None:
         """Record a state of the flow run; start and end times follow from it."""
         self.record.state(state_type, state_name, message, error)
+
+    def record_result(self, key: bytes | None) -> None:
+        """Record under which key the flow run's own result is kept."""
+        self.record.change(result_key=key)
 
     def record_subflow(self, call: CallRecord | None, element: ElementRecord) -> None:
         """Record the call that stands for a flow called in this one: made, or ended."""

@@ -34,7 +34,8 @@
     │   ├── UnpicklableTask (TypeError)
     │   ├── MissingModule (ImportError)
     │   └── BlockLost (LookupError)          values that no worker holds any more
-    ├── NotCacheable (TypeError)             a value or its code has no cache key; the text says which part
+    ├── NotCacheable (TypeError)             a value or its code has no cache key; says which part
+    ├── ResumeError (RuntimeError)           a flow run cannot go on; nothing was begun
     ├── IllegalStateMove (RuntimeError)      a run cannot go from its state to that one
     ├── StoreError (OSError)                 the run store failed; what was to be written was not
     │   ├── StoreVersionError

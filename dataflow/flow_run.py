@@ -43,6 +43,7 @@ from dataflow.logging import flow_logger
 from dataflow.nested import run_around
 from dataflow.outcomes import ErrorRecord
 from dataflow.recorder import Gathered
+from dataflow.settings import get_settings
 from dataflow.state_details import StateDetails
 from dataflow.states import Cancelled, Failed, State
 from dataflow.store import Store
@@ -111,6 +112,9 @@ class FlowRun:
             if self._dry is None:
                 self._point = child_point(
                     parent.driver, self._stand_in.task_run_id, parent.store)
+                before = self._returned_before()
+                if before is not None:
+                    return before
         self._context, self._store = opened(
             self.flow, self.settings, self._bound, parent, self._stand_in, self._dry, self._point)
         control = self._context.control
@@ -254,7 +258,36 @@ class FlowRun:
         for text in returned.lost:
             flow_logger(self._context).warning("A returned value could not be fetched: %s", text)
         state = returned.state()
+        if state.is_completed() and self._keeps():
+            from dataflow.flow_result import keep
+
+            key = keep(self.flow, self._context.run, state.data if state.has_data() else None)
+            self._context.driver.record_result(key)
         return state if state is returned.value else self._own(state)
+
+    def _keeps(self) -> bool:
+        """Tell whether what the flow returns is kept."""
+        own = self.settings.keeping.persist
+        wanted = get_settings().results_persist_by_default if own is None else own
+        return wanted and self._dry is None and self._context.run.keeping is not None
+
+    def _returned_before(self) -> State | None:
+        """Return the state of a flow that completed before the run around was interrupted."""
+        point = self._point
+        if point is None or point.row.state_type != "COMPLETED" or point.row.result_key is None:
+            return None
+        from dataflow.flow_result import NotKept, kept
+        from dataflow.keeping_defaults import keeping_defaults
+
+        around = None if self._parent is None else self._parent.run.keeping
+        try:
+            value = kept(self.flow, keeping_defaults(self.settings.keeping, None, around),
+                         point.row.result_key)
+        except NotKept:
+            return None
+        point.store.give_up_lease(point.row.id, point.epoch)
+        return State("COMPLETED", point.row.state_name, point.row.message, value,
+                     state_details=StateDetails(point.row.id))
 
     def _own(self, state: State) -> State:
         """Return a state that says which run it is of; one that the user made does not."""

@@ -122,6 +122,9 @@ class CallHandle:
         if not len(indexes):
             return []
         if self.flow_run.ended:
+            kept = self._kept(indexes)
+            if kept is not None:
+                return kept
             raise MissingResult(
                 f"The value of task run {self.name_of(indexes[0])!r} is gone: flow run "
                 f"{self.flow_run.run.flow_run_name!r} has ended. Return the future from the "
@@ -129,6 +132,17 @@ class CallHandle:
                 task_run_id=self.id_of(indexes[0]),
             )
         return self.flow_run.driver.values(self.call, indexes, deadline.left_s())
+
+    def _kept(self, indexes: Sequence[int]) -> list[Any] | None:
+        """Return values from the result storage, None unless all of them are there."""
+        view = self.view
+        keys = [key for index in indexes if (key := view.key_of(index)) is not None]
+        if view.caching is None or len(keys) < len(indexes):
+            return None
+        from dataflow.worker.keeping import NOWHERE, read_back
+
+        values = read_back(view.caching, keys)
+        return None if any(value is NOWHERE for value in values) else values
 
     def succeeded(self, index: int) -> bool:
         """Tell whether an element completed."""

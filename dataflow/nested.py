@@ -141,6 +141,7 @@ class OwnInside(Inside):
             run,
             flow_run_id=str(uuid.uuid5(uuid.UUID(task_run_id), str(task_run.attempt))),
             outer_flow_run_id=run.shown_flow_run_id, parent_task_run_id=task_run_id,
+            key=task_run.key,
             within=f" of task run {task_run.name!r}{run.place}",
             worker=around.worker if around is not None and around.worker else run.worker,
         )

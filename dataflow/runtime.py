@@ -113,6 +113,16 @@ class _TaskRun(_Facts):
         return around.attempt if around else 0
 
     @property
+    def key(self) -> str | None:
+        """What names the work of this task run, 32 hex digits, for effects that are to happen once.
+
+        The same in all attempts, in later tries of the flow function and when the run is
+        resumed: hand it to whoever tells calls apart by such a key (a payment, a row to insert).
+        """
+        around = current_task.get()
+        return around.key if around else None
+
+    @property
     def map_index(self) -> int | None:
         """Position in the map, None outside of one."""
         around = current_task.get()

@@ -23,6 +23,7 @@ from dataflow.partitions import Address, partition_of
 from dataflow.result_storage import open_storage
 from dataflow.serializers import serializer_of
 from dataflow.settings import get_settings
+from dataflow.storage_reach import mark
 
 
 def caching_of(task: Any, options: KeepingOptions, signature: inspect.Signature | None,
@@ -56,14 +57,15 @@ def caching_of(task: Any, options: KeepingOptions, signature: inspect.Signature 
         why_not = str(error)
     storage = options.storage if options.storage is not None else policy.key_storage
     serializer = options.serializer
+    opened = open_storage(defaults.storage if storage is None else storage)
     return Caching(
-        storage=open_storage(defaults.storage if storage is None else storage),
+        storage=opened,
         serializer=serializer_of(defaults.serializer if serializer is None else serializer),
         partition=facts.partition, recipe=recipe, named=options.storage_key,
         expires_after_s=options.expires_after_s,
         refresh=defaults.refresh if options.refresh is None else options.refresh,
         claims=defaults.claims, lock_manager=policy.lock_manager, policy=str(policy),
-        code=code.hex, why_not=why_not,
+        code=code.hex, why_not=why_not, mark=mark(opened),
     )
 
 

@@ -17,7 +17,7 @@ from dataflow import direct_async
 from dataflow.annotations import NotSet
 from dataflow.arguments import Extraction, merged, wait_for_deps, waited_for
 from dataflow.batch import CallCode, Const, Source, TaskCode
-from dataflow.context import FlowRunContext, current_tags
+from dataflow.context import FlowRunContext, current_tags, current_transaction
 from dataflow.direct import call_in_flow, call_outside
 from dataflow.exceptions import MissingContextError
 from dataflow.futures import Future, FutureList
@@ -255,6 +255,8 @@ class Task(TaskAttributes, Generic[P, R]):
         view = flow_run.driver.add(CallSpec(
             code, "submit", self.task_key, deps=merged(deps), options=self._settings.call))
         future: Future[R] = Future(CallHandle(flow_run, view))
+        if code.joins:
+            _join(flow_run, code, future)
         if return_state:
             future.wait()
             return future.state
@@ -323,13 +325,15 @@ class Task(TaskAttributes, Generic[P, R]):
         keywords = {key: mapping.take(key, key, value) for key, value in kwargs.items()}
         mapping.check()
         deps = mapping.deps + wait_for_deps(flow_run, wait_for)
-        code = self._call_code(flow_run.driver.next_call(self.name, "map"), flow_run, tuple(sources),
-                               keywords, mapped=True)
+        code = self._call_code(flow_run.driver.next_call(self.name, "map"), flow_run,
+                               tuple(sources), keywords, mapped=True)
         view = flow_run.driver.add(CallSpec(
             code, "map", self.task_key, tuple(mapping.mapped), merged(deps), mapping.item_deps,
             self._settings.call))
         futures: FutureList[R] = FutureList(
             CallHandle(flow_run, view, self._settings.call, mapping.width))
+        if code.joins:
+            _join(flow_run, code, futures)
         if return_state:
             futures.wait()
             return futures.states
@@ -374,6 +378,8 @@ class Task(TaskAttributes, Generic[P, R]):
             call, code, args, kwargs,
             self._arguments.names(len(args)) if names is None else names, mapped,
             code.tags | around if around else code.tags,
+            0 if flow_run is None else flow_run.driver.ordinal(code.name),
+            current_transaction.get() is not None,
         )
 
     def __getstate__(self) -> dict[str, Any]:
@@ -381,6 +387,13 @@ class Task(TaskAttributes, Generic[P, R]):
 
     def __repr__(self) -> str:
         return f"<Task {self.name!r}>"
+
+
+def _join(flow_run: FlowRunContext, code: CallCode, futures: Future[Any] | FutureList[Any]) -> None:
+    """Let task runs take part in the transaction in whose block they were submitted."""
+    from dataflow.task_transactions import submitted
+
+    submitted(current_transaction.get(), flow_run.driver, code, futures)
 
 
 @overload
@@ -445,9 +458,37 @@ def task(fn: Any = None, /, **options: Unpack[TaskKeywords]) -> Any:
         Higher runs first.
     workers
         Addresses or names of the workers that may run it.
+    cache_policy
+        What makes two calls the same: INPUTS, TASK_SOURCE, RUN_ID, FLOW_PARAMETERS, sums
+        (``+``) and differences (``- "name"``) of them, or a class of your own; all in
+        ``dataflow.cache_policies``. The same call is not executed again: its state is
+        COMPLETED named Cached. Built-in parts tell tasks apart.
+    cache_key_fn
+        ``(context, parameters) -> str | None``: the key itself, shared by all that return
+        it; None: not cached. Counts more than cache_policy.
+    cache_expiration
+        A timedelta, or seconds: how long a result counts.
+    refresh_cache
+        Execute in any case, and replace what is kept.
+    persist_result
+        Keep results beyond the run. By default as the flow says, else the setting
+        ``results.persist_by_default``; True where another keyword of these asks for it.
+    result_storage
+        A folder, a URL of fsspec, ``s3://…`` or a ResultStorage; by default as the flow says,
+        else ``results`` in DATAFLOW_HOME.
+    result_storage_key
+        A template such as ``"out/{parameters[x]}.pkl"``: each result has a file of its own,
+        and a run whose file is there is not executed.
+    result_serializer
+        ``"pickle"``, ``"json"``, ``"parquet"``, ``"compressed/…"``, or a Serializer.
+    cache_result_in_memory
+        Kept for reading: a value stays where it was computed as long as somebody may ask.
+    on_commit, on_rollback
+        Lists of hooks ``(transaction)``, sync or async: when a run that completed is committed
+        or rolled back with the transaction around it (``dataflow.transactions``). Without one
+        around, on_commit is called at the end of each run, where it takes place.
     options
-        The keywords above. Those of caching, results and transactions do not act
-        yet; viz_return_value and asset_deps are kept for reading.
+        The keywords above; viz_return_value and asset_deps are kept for reading.
 
     Returns
     -------

@@ -31,6 +31,9 @@ class FakeDriver:
 
     def start(self) -> None: ...
 
+    def ordinal(self, task_name: str) -> int:
+        return 0
+
     def next_call(self, task_name: str = "", kind: str = "") -> int:
         self._calls += 1
         return self._calls - 1
@@ -52,6 +55,8 @@ class FakeDriver:
                         final=1)
         self.views[code.call] = view
         return view, code.task.fn(*args, **kwargs)
+
+    def rolled_back(self, call: int, indexes: Sequence[int]) -> None: ...
 
     def view(self, call: int) -> CallView:
         return self.views[call]

@@ -10,10 +10,12 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from dataflow.claims import Claims, claims_at, owner_of_this_process
 from dataflow.exceptions import StoreError
+from dataflow.locking.protocol import LockManager
 
 LEASE_S = 30.0
 """A claim whose process has gone without a word counts for so long, in seconds."""
@@ -31,13 +33,40 @@ class HeldClaim:
         Positions of the keys that somebody else has claimed.
     """
 
-    def __init__(self, claims: Claims | None, partition: str, keys: Sequence[bytes]) -> None:
+    def __init__(self, claims: Claims | None, partition: str, keys: Sequence[bytes],
+                 locks: LockManager | None = None) -> None:
         self._claims = claims
         self._partition = partition
         self._id: int | None = None
+        self._locks = locks
+        self._holder = f"{owner_of_this_process()}-{id(self)}"
+        self._locked: set[bytes] = set()
         self.denied: frozenset[int] = frozenset()
         if claims is not None and keys:
             self._take(keys, None)
+        if locks is not None:
+            self._lock(keys)
+
+    def _lock(self, keys: Sequence[bytes]) -> None:
+        """Take the user's locks of what was granted; what is locked elsewhere is denied."""
+        assert self._locks is not None
+        denied = set(self.denied)
+        for at, key in enumerate(keys):
+            if at not in denied:
+                if self._locks.acquire_lock(key.hex(), self._holder, acquire_timeout=0):
+                    self._locked.add(key)
+                else:
+                    denied.add(at)
+        if len(denied) > len(self.denied):
+            self.denied = frozenset(denied)
+            self.narrow([key for key in keys if key in self._locked])
+
+    def _unlock(self, keys: Sequence[bytes]) -> None:
+        for key in keys:
+            self._locked.discard(key)
+            if self._locks is not None:
+                with suppress(ValueError):  # its time was up
+                    self._locks.release_lock(key.hex(), self._holder)
 
     def _take(self, keys: Sequence[bytes], replacing: int | None) -> None:
         assert self._claims is not None
@@ -64,6 +93,8 @@ class HeldClaim:
 
     def narrow(self, keys: Sequence[bytes]) -> None:
         """Let go of all but some keys."""
+        if self._locked:
+            self._unlock([key for key in self._locked if key not in set(keys)])
         before = self._id
         if self._claims is None or before is None:
             return
@@ -77,6 +108,8 @@ class HeldClaim:
 
     def release(self) -> None:
         """Let go of all of it."""
+        if self._locked:
+            self._unlock(list(self._locked))
         before, self._id = self._id, None
         if before is None or self._claims is None:
             return
@@ -87,13 +120,17 @@ class HeldClaim:
             _say_once(f"A claim could not be given back and runs out in {LEASE_S:.0f} s: {error}")
 
 
-def claim(address: Any, partition: str, keys: Sequence[bytes]) -> HeldClaim:
-    """Claim results; where this process does not reach the claims, all of them are granted."""
+def claim(address: Any, partition: str, keys: Sequence[bytes],
+          locks: LockManager | None = None) -> HeldClaim:
+    """Claim results; where this process does not reach the claims, all of them are granted.
+
+    ``locks``: the cache policy's lock manager, whose locks are taken besides.
+    """
     claims = None if address is None else claims_at(address)
     if claims is None and address is not None:
         _say_once("This process does not reach the run store: results that other machines are "
                   "computing at the same time may be computed here too.")
-    return HeldClaim(claims, partition, keys)
+    return HeldClaim(claims, partition, keys, locks)
 
 
 class _Held:

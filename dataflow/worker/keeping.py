@@ -94,6 +94,9 @@ class Keeper:
         began = _clock()
         try:
             self._make_keys(find)
+            if self._shelf.broken is not None:
+                self._tell_broken()
+                return
             positions = [at for at, key in enumerate(self._keys)
                          if key is not None and at not in self._twins]
             missing = self._look_up(positions, fresh=False)
@@ -164,7 +167,8 @@ class Keeper:
         return [at for at in positions if at not in self._entries]
 
     def _take_claim(self, missing: list[int]) -> None:
-        held = claim(self.caching.claims, self.caching.place, self._keys_at(missing))
+        held = claim(self.caching.claims, self.caching.place, self._keys_at(missing),
+                     self.caching.lock_manager)
         self._claim = held
         self._denied = frozenset(missing[place] for place in held.denied)
         granted = [at for at in missing if at not in self._denied]

@@ -16,10 +16,11 @@ from dataflow.batch import CallCode, RunInfo
 from dataflow.caching import Caching
 from dataflow.exceptions import ResultStorageError
 from dataflow.packs import Origin, Results, Writer, results_at
+from dataflow.storage_reach import reaches
 
 _clock = time.perf_counter
 FLUSH_S = 0.25
-"""Results are written at least so often while they come, in seconds: what a killed process loses."""
+"""Results are written at least so often while they come, in seconds: what a kill may cost."""
 
 FLUSH_BYTES = 8 << 20
 """Results waiting to be written, in bytes."""
@@ -39,7 +40,9 @@ class Shelf:
     def __init__(self, caching: Caching, code: CallCode, run: RunInfo | None) -> None:
         self.results: Results = results_at(caching.storage)
         self.broken: ResultStorageError | None = None
-        """Why nothing more is written."""
+        """Why nothing is written (any more)."""
+        if not reaches(caching.storage, caching.mark):
+            self.broken = _not_shared(caching)
         self._caching, self._code, self._run = caching, code, run
         self._writer: Writer | None = None
         self._written: list[Callable[[], None]] = []  # told once it is written
@@ -90,6 +93,15 @@ class Shelf:
                 return
         for tell in written:
             tell()
+
+
+def _not_shared(caching: Caching) -> ResultStorageError:
+    location = caching.storage.location
+    return ResultStorageError(
+        f"This worker does not see the folder {location} of the flow's process: what it would keep "
+        "there nobody else would find. Its values go by the cluster alone. Name a folder that all "
+        "machines share, or a URL such as s3://bucket/results (result_storage=, "
+        "DATAFLOW_RESULTS_LOCATION).", location=location, reason="not shared")
 
 
 def origin_of(code: CallCode, run: RunInfo | None) -> Origin:
