@@ -49,6 +49,12 @@ _USUAL_WAYS_OUT: Final = (
 )
 
 
+def _argument(name: str) -> str:
+    """Return the argument that a path begins with: ``args['cfg'].lock`` is of ``cfg``."""
+    found = re.match(r"args\['([^']+)'\]", name)
+    return name if found is None else found[1]
+
+
 def digest(value: Any, *, name: str = "value") -> bytes:
     """Return the digest of a value: equal ones have the same, in every process and machine.
 
@@ -248,7 +254,7 @@ class Walk:
         name = self._name
         if name == "args" and labels and (found := re.fullmatch(r"\['(\w+)'\]", labels[0])):
             name = found[1]
-        ways_out = refused.what_to_do or _USUAL_WAYS_OUT.format(name=name)
+        ways_out = refused.what_to_do or _USUAL_WAYS_OUT.format(name=_argument(name))
         return NotCacheable.because(_shortened(path), refused.reason, ways_out)
 
 

@@ -7,15 +7,15 @@ it. Does not live here: many elements at once (``keeping.py``), the attempts
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from dataflow.batch import CallCode, RunInfo
-from dataflow.context import LogSink
+from dataflow.context import LogSink, TaskRunContext
 from dataflow.outcomes import SUCCEEDED, Code, Said
 from dataflow.worker.attempt import Attempts, Outcome
 from dataflow.worker.keeping import Keeper, cached_message, keeper_of
 from dataflow.worker.shelves import Shelf
+from dataflow.worker.step import log_of
 
 
 class KeptCall:
@@ -84,6 +84,4 @@ class KeptCall:
             outcome.key = keeper.keys_of(slice(None))
 
     def _log(self, index: int, level: int, text: str) -> None:
-        if self._logs is not None:
-            self._logs.add(self._code.call, index, 0, time.time(), level,
-                           "dataflow.task_runs", text)
+        log_of(TaskRunContext(self._run, self._code, index, 0, self._logs, (), {}), level, text)

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from dataflow.batch import Batch, Column, Part, RunInfo
+from dataflow.context import TaskRunContext, current_task
 from dataflow.outcomes import SUCCEEDED, Attempt, Code, Detail, Said, Span
 from dataflow.unnesting import items_in
 from dataflow.worker.attempt import Attempts, Outcome
@@ -54,7 +55,10 @@ class Step:
         self.indexes = indexes
         self.call = part.code.call
         code = part.code
-        self.attempts = self.attempts_type(
+        kind = self.attempts_type
+        if code.task.effects is not None and not code.joins:
+            kind = self._committing_type()
+        self.attempts = kind(
             code, walk.run, walk.logs, walk.attempts, remote=walk.remote,
             stopped=lambda: walk.control.stopped, interrupted=walk.control.interrupted,
             nested=walk.nested,
@@ -73,6 +77,12 @@ class Step:
         self.unfinished = False  # the element at hand goes on in a later batch
         self.keeper: Keeper | None = None
 
+    def _committing_type(self) -> type[Attempts]:
+        """Return what calls the hooks of effects too; loaded where there are some."""
+        from dataflow.worker.effects import CommittingAttempts
+
+        return CommittingAttempts
+
     def prepare(self, *, wanted: bool) -> None:
         """Look up results that are kept, before the first element runs.
 
@@ -90,7 +100,8 @@ class Step:
         self.keeper.prepare(self._arguments)
 
     def _log(self, index: int, level: int, text: str) -> None:
-        self.walk.logs.add(self.call, index, 0, time.time(), level, "dataflow.task_runs", text)
+        log_of(TaskRunContext(
+            self.walk.run, self.part.code, index, 0, self.walk.logs, (), {}), level, text)
 
     def _arguments(self, position: int, index: int) -> tuple[tuple[Any, ...], dict[str, Any]]:
         return (tuple([get(position, index) for get in self.args]),
@@ -143,6 +154,8 @@ class Step:
 
     def keep(self, keeper: Keeper, position: int, index: int, outcome: Outcome) -> None:
         """Have a result kept that was computed; say in the state where it has no key."""
+        if outcome.said is not None and outcome.said.state_name == "RolledBack":
+            return
         keeper.keep(position, index, outcome.value)
         why = keeper.reasons.get(index) if keeper.reasons else None
         if why is not None and outcome.said is None:
@@ -225,6 +238,17 @@ class Step:
         indexes = sorted(fresh.keys() - without)
         if indexes:
             columns[self.call] = Column(indexes, [fresh[i] for i in indexes])
+
+
+def log_of(task_run: TaskRunContext, level: int, text: str) -> None:
+    """Write a line into the log of a task run."""
+    from dataflow.logging import task_logger
+
+    token = current_task.set(task_run)
+    try:
+        task_logger(task_run).log(level, "%s", text)
+    finally:
+        current_task.reset(token)
 
 
 def settled(steps: Sequence[Step]) -> float:
