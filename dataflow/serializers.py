@@ -45,6 +45,10 @@ class Serializer(abc.ABC):
             The value cannot be held; the text names its type and what to do.
         """
 
+    def dumps_sharing(self, obj: Any, classes: dict[bytes, bytes]) -> bytes:
+        """Return the value as bytes; code that many values have in common goes to ``classes``."""
+        return self.dumps(obj)
+
     @abc.abstractmethod
     def loads(self, blob: bytes) -> Any:
         """Return the value that :meth:`dumps` made the bytes of."""
@@ -82,6 +86,15 @@ class PickleSerializer(Serializer):
         except Exception as error:  # user values: __reduce__ may raise anything
             raise _unserializable(self, obj, error) from error
         return data
+
+    def dumps_sharing(self, obj: Any, classes: dict[bytes, bytes]) -> bytes:
+        """Return the pickle of a value; the code of the script's classes goes to ``classes``."""
+        if self.picklelib != "cloudpickle":
+            return self.dumps(obj)
+        try:
+            return kept_pickle(obj, classes)
+        except Exception as error:  # user values: __reduce__ may raise anything
+            raise _unserializable(self, obj, error) from error
 
     def loads(self, blob: bytes) -> Any:
         """Return the value of a pickle."""

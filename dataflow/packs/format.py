@@ -8,7 +8,8 @@ its index; pure. Does not live here: reading and writing files (``reading.py``,
 
     head      16 bytes   magic, version
     payloads             the serialised values, back to back
-    metadata             JSON: serializer, origins (run id, run name, task, call, created)
+    metadata             JSON: serializer, origins (run id, run name, task, call, created),
+                         code of classes of a script
     index                columns, little-endian, each with one number per entry:
                          keys 16 bytes, lengths u64, checksums u32, map indexes i64,
                          then expiry f64 and number of origin u16 where they differ from 0
@@ -25,7 +26,7 @@ import base64
 import json
 import pickle
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,7 @@ from zlib import crc32
 import numpy as np
 
 from dataflow.pickling import kept_pickle, load_pickle
+from dataflow.script_classes import know_classes
 from dataflow.serializers import Serializer, serializer_of
 
 if TYPE_CHECKING:
@@ -114,19 +116,24 @@ class Metadata:
         Its name.
     pickled
         The serializer itself, where no name makes an equal one.
+    classes
+        Digest and code of classes of a script that values are of.
     """
 
     serializer: str
     pickled: bytes | None
     origins: tuple[Origin, ...]
+    classes: tuple[tuple[bytes, bytes], ...] = ()
 
     @classmethod
-    def of(cls, serializer: Serializer, origins: tuple[Origin, ...]) -> Metadata:
+    def of(cls, serializer: Serializer, origins: tuple[Origin, ...],
+           classes: Mapping[bytes, bytes] | None = None) -> Metadata:
         """Return the metadata of what a serializer makes."""
-        spec = serializer.spec
+        spec, shared = serializer.spec, tuple((classes or {}).items())
         if spec is not None:
-            return cls(spec, None, origins)
-        return cls(serializer.type or type(serializer).__name__, kept_pickle(serializer), origins)
+            return cls(spec, None, origins, shared)
+        name = serializer.type or type(serializer).__name__
+        return cls(name, kept_pickle(serializer), origins, shared)
 
     def loader(self) -> Callable[[bytes | memoryview], Any]:
         """Return what makes a value of its bytes.
@@ -136,6 +143,8 @@ class Metadata:
         Exception
             The serializer is not installed here, or what unpickling it raises.
         """
+        if self.classes:
+            know_classes(dict(self.classes))
         if self.pickled is not None:
             serializer = load_pickle(self.pickled)
         elif self.serializer == "pickle":
@@ -150,8 +159,9 @@ class Metadata:
         pickled = self.pickled and base64.b64encode(self.pickled).decode()
         origins = [[each.run_id, each.run_name, each.task_name, each.call, each.created_s]
                    for each in self.origins]
+        classes = {digest.hex(): base64.b64encode(code).decode() for digest, code in self.classes}
         return json.dumps({"dataflow": version, "serializer": self.serializer, "pickled": pickled,
-                           "origins": origins}).encode()
+                           "origins": origins, "classes": classes}).encode()
 
     @classmethod
     def from_json(cls, data: bytes) -> Metadata:
@@ -159,7 +169,9 @@ class Metadata:
         fields = json.loads(data)
         pickled = fields["pickled"] and base64.b64decode(fields["pickled"])
         origins = tuple(Origin(*each) for each in fields["origins"])
-        return cls(fields["serializer"], pickled, origins)
+        classes = tuple((bytes.fromhex(digest), base64.b64decode(code))
+                        for digest, code in fields["classes"].items())
+        return cls(fields["serializer"], pickled, origins, classes)
 
 
 @dataclass(frozen=True, slots=True)

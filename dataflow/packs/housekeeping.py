@@ -165,10 +165,12 @@ def _perform(storage: ResultStorage, chosen: Plan) -> int:
 def _merge(storage: ResultStorage, group: Sequence[Part]) -> None:
     items = Items()
     origins: dict[Origin, int] = {}
+    classes: dict[bytes, bytes] = {}
     metadata: Metadata | None = None
     for file, slots in group:
         assert file.tail is not None
         metadata = file.tail.metadata
+        classes.update(metadata.classes)
         taken = whole_items(storage, file.name, file.tail, slots)
         if len(taken) < len(slots):
             raise ResultStorageError(
@@ -185,7 +187,7 @@ def _merge(storage: ResultStorage, group: Sequence[Part]) -> None:
     partition = group[0][0].partition
     newest = max(origin.created_s for origin in origins)
     write_pack(storage, f"{partition}/{new_pack_name(newest)}",
-               replace(metadata, origins=tuple(origins)), items)
+               replace(metadata, origins=tuple(origins), classes=tuple(classes.items())), items)
 
 
 def _old_quarantine(storage: ResultStorage, budget: Budget) -> list[str]:

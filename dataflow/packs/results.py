@@ -294,8 +294,9 @@ class Results:
         UnserializableResult
             The serializer cannot hold it.
         """
-        data = serializer.dumps(value)
-        write_pack(self.storage, checked_name(name), Metadata.of(serializer, (origin,)),
+        classes: dict[bytes, bytes] = {}
+        data = serializer.dumps_sharing(value, classes)
+        write_pack(self.storage, checked_name(name), Metadata.of(serializer, (origin,), classes),
                    Items([key], [data], [index], [expires_s]))
         return Entry(name, 0, len(data), expires_s, index, key)
 

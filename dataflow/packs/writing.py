@@ -7,6 +7,7 @@ format (``format.py``), when a writer is flushed (who has it).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from dataflow.packs.entries import checked_partition, new_pack_name
@@ -58,7 +59,8 @@ class Writer:
         self._storage = storage
         self._partition = checked_partition(partition)
         self._metadata = Metadata.of(serializer, (origin,))
-        self._dumps = serializer.dumps
+        self._dumps = serializer.dumps_sharing
+        self._classes: dict[bytes, bytes] = {}
         self._written = written
         self._items = Items()
         self.pending_bytes = 0
@@ -81,7 +83,7 @@ class Writer:
         UnserializableResult
             Its serializer cannot hold it; nothing of it is kept.
         """
-        data = self._dumps(value)
+        data = self._dumps(value, self._classes)
         self._items.add(key, data, index, expires_s)
         self.pending_bytes += len(data)
 
@@ -95,10 +97,12 @@ class Writer:
             again where they are needed.
         """
         items, self._items, self.pending_bytes = self._items, Items(), 0
+        metadata = replace(self._metadata, classes=tuple(self._classes.items()))
+        self._classes = {}
         names = []
         for group in _groups(items):
-            name = f"{self._partition}/{new_pack_name(self._metadata.origins[0].created_s)}"
-            self._written(name, write_pack(self._storage, name, self._metadata, group))
+            name = f"{self._partition}/{new_pack_name(metadata.origins[0].created_s)}"
+            self._written(name, write_pack(self._storage, name, metadata, group))
             names.append(name)
         return names
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
+import cloudpickle
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -105,6 +106,25 @@ def test_class_of_the_script_is_taken_from_the_script_that_loads(
     monkeypatch.setitem(sys.modules, "__main__", ModuleType("__main__"))
     first, second = load_pickle(data)
     assert (first.twice(), second.twice()) == (2, 4) and type(first) is type(second)
+
+
+def test_class_that_came_with_the_code_is_taken_where_the_script_is_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    source = ("class Point:\n    def __init__(self, x): self.x = x\n"
+              "    def twice(self): return 2 * self.x")
+    sessions = []
+    for twice in ("2", "2", "3"):
+        script = ModuleType("__main__")
+        exec(source.replace("2 *", f"{twice} *"), script.__dict__)
+        monkeypatch.setitem(sys.modules, "__main__", script)
+        cloudpickle.dumps(script.Point)
+        sessions.append((script.Point, kept_pickle(script.Point(5))))
+    first, second, changed = sessions
+    monkeypatch.setitem(sys.modules, "__main__", ModuleType("__main__"))
+    assert type(load_pickle(first[1])) is second[0], "the newest that is the same"
+    assert type(load_pickle(changed[1])) is changed[0]
+    assert load_pickle(changed[1]).twice() == 15
 
 
 def test_text_that_only_looks_like_the_script_is_kept() -> None:
