@@ -305,7 +305,8 @@ class Driver(Loop):
             nested=nested, before=before, first_wait_s=wait_s,
             told=lambda waits: self.record.direct_waits(code, task_key, began, waits, parent))
         ended = began + (time.perf_counter() - clock)
-        view = self._direct_ended(code, task_key, began, ended, outcome, history, parent, nested)
+        view = self._direct_ended(code, task_key, began, ended, outcome, history, parent, nested,
+                                  facts_of(code, args, kwargs))
         return view, outcome.value
 
     async def direct_awaited(self, code: CallCode, args: tuple[Any, ...], kwargs: dict[str, Any],
@@ -337,7 +338,8 @@ class Driver(Loop):
             nested=nested, before=before, first_wait_s=wait_s,
             told=lambda waits: self.record.direct_waits(code, task_key, began, waits, parent))
         ended = began + (time.perf_counter() - clock)
-        view = self._direct_ended(code, task_key, began, ended, outcome, history, parent, nested)
+        view = self._direct_ended(code, task_key, began, ended, outcome, history, parent, nested,
+                                  facts_of(code, args, kwargs))
         return view, outcome.value
 
     def stream_began(self, code: CallCode, task_key: str, began_s: float) -> None:
@@ -351,7 +353,8 @@ class Driver(Loop):
 
     def _direct_ended(self, code: CallCode, task_key: str, began: float, ended: float,
                       outcome: Outcome, history: list[Attempt], parent: int | None = None,
-                      nested: Sequence[tuple[str, Any]] = ()) -> CallView:
+                      nested: Sequence[tuple[str, Any]] = (),
+                      facts: dict[str, Any] | None = None) -> CallView:
         view = CallView(code.call, code.task.name, "direct", 1, bytearray([outcome.code]))
         view.final = 1
         if outcome.error is not None:
@@ -364,7 +367,7 @@ class Driver(Loop):
         if outcome.key is not None:
             view.caching, view.keys = code.task.caching, bytearray(outcome.key)
         self._views[code.call] = view
-        self.record.direct(code, task_key, began, ended, outcome, history, parent)
+        self.record.direct(code, task_key, began, ended, outcome, history, parent, facts or {})
         if nested:
             self.record.put_nested(nested)
         return view

@@ -13,12 +13,15 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Generator
-from typing import Any, Generic, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, cast
 
 from dataflow.awaiting import off_loop, until
 from dataflow.handles import CallHandle, Deadline
 from dataflow.resolve import Marker
 from dataflow.states import State
+
+if TYPE_CHECKING:
+    from dataflow.explaining import Explanation  # loaded when it is asked for
 
 R = TypeVar("R", covariant=True)
 _UNSET: Any = object()
@@ -137,6 +140,26 @@ class Future(Marker, Generic[R]):
         if raise_on_failure:
             raise error
         return cast(R, error)
+
+    def explain(self) -> Explanation:
+        """Return why the task run ran, or why it did not; waits until it has ended.
+
+        ``print(future.explain())`` names the nearest old result and what changed since:
+        inputs, code (with a diff), or that it expired. See also
+        ``dataflow task-run why``, which tells the same later.
+
+        Raises
+        ------
+        RunNotFound
+            It is not recorded: inside of a task run, where records come with its end.
+        """
+        from dataflow.explaining import explain_recorded
+
+        self.wait()
+        flow_run = self.handle.flow_run
+        return explain_recorded(
+            None if flow_run.ended else flow_run.store, flow_run.run.flow_run_id,
+            self.handle.call, self.index if self.handle.mapped else None)
 
     def cancel(self) -> bool:
         """Cancel the task run where it has not begun; tell whether that changed anything.

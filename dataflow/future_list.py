@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from typing import Any, NoReturn, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast, overload
 
 from dataflow.awaiting import off_loop, until
 from dataflow.exceptions import MapGivenUp
@@ -17,6 +17,9 @@ from dataflow.handles import CallHandle, Deadline
 from dataflow.outcomes import STATE_OF, Code
 from dataflow.resolve import Marker
 from dataflow.states import State
+
+if TYPE_CHECKING:
+    from dataflow.explaining import Explanation  # loaded when it is asked for
 
 R = TypeVar("R", covariant=True)
 
@@ -277,6 +280,10 @@ class FutureList(Marker, Sequence[Future[R]]):
             codes = codes[self.indexes.start : self.indexes.stop : self.indexes.step]
         found = {STATE_OF[code][1]: codes.count(code) for code in STATE_OF if code != Code.LEFT}
         return {name: number for name, number in found.items() if number}
+
+    def explain(self, index: int) -> Explanation:
+        """Return why an element ran, or why it did not; see :meth:`Future.explain`."""
+        return self[index].explain()
 
     def cancel(self) -> bool:
         """Cancel what has not begun of the map; tell whether that changed anything."""

@@ -134,10 +134,11 @@ class RunRecord(LogSink):
         return self._run.worker or "flow"
 
     def direct(self, code: CallCode, task_key: str, began_s: float, ended_s: float,
-               outcome: Outcome, history: list[Attempt], parent: int | None) -> None:
-        """Record a direct call that has ended."""
+               outcome: Outcome, history: list[Attempt], parent: int | None,
+               facts: dict[str, Any]) -> None:
+        """Record a direct call that has ended; ``facts`` say how it is cached."""
         self.put(Gulp(
-            calls=[self._direct_call(code, task_key, began_s, parent)],
+            calls=[self._direct_call(code, task_key, began_s, parent, facts)],
             elements=[ElementRecord(code.call, 0, outcome.code, began_s, ended_s,
                                     outcome.attempts, self._here, outcome.name, outcome.error,
                                     outcome.said.message if outcome.said else None,
@@ -158,11 +159,11 @@ class RunRecord(LogSink):
             counts={code.call: {int(Code.AWAITING_RETRY): 1}},
         ))
 
-    def _direct_call(self, code: CallCode, task_key: str, began_s: float,
-                     parent: int | None) -> CallRecord:
+    def _direct_call(self, code: CallCode, task_key: str, began_s: float, parent: int | None,
+                     facts: dict[str, Any] | None = None) -> CallRecord:
         return CallRecord(call=code.call, task_name=code.task.name, task_key=task_key,
                           kind="direct", width=1, tags=tuple(sorted(code.tags)),
-                          created_s=began_s, parent=parent)
+                          created_s=began_s, parent=parent, **(facts or {}))
 
     def subflow(self, call: CallRecord | None, element: ElementRecord) -> None:
         """Record the call that stands for a flow called in this one: made, or ended."""

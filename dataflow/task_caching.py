@@ -9,14 +9,15 @@ Lives here: from what the task, the flow and the settings say to one
 from __future__ import annotations
 
 import inspect
-from typing import Any
+import logging
+from typing import TYPE_CHECKING, Any
 
 from dataflow.cache_keys import RunFacts, TaskFacts, recipe_of
 from dataflow.cache_policies import DEFAULT, NO_CACHE
 from dataflow.caching import Caching
 from dataflow.caching_options import KeepingOptions
 from dataflow.context import FlowRunContext
-from dataflow.exceptions import NotCacheable
+from dataflow.exceptions import NotCacheable, StoreError
 from dataflow.ids import new_run_id
 from dataflow.keeping_defaults import KeepingDefaults, keeping_defaults
 from dataflow.partitions import Address, partition_of
@@ -24,6 +25,12 @@ from dataflow.result_storage import open_storage
 from dataflow.serializers import serializer_of
 from dataflow.settings import get_settings
 from dataflow.storage_reach import mark
+from dataflow.store import Store
+
+if TYPE_CHECKING:
+    from dataflow.code_identity import CodeIdentity
+
+logger = logging.getLogger("dataflow.tasks")
 
 
 def caching_of(task: Any, options: KeepingOptions, signature: inspect.Signature | None,
@@ -55,6 +62,8 @@ def caching_of(task: Any, options: KeepingOptions, signature: inspect.Signature 
             recipe = recipe_of(policy, facts, _run_facts(flow_run))
     except NotCacheable as error:
         why_not = str(error)
+    if code.identity is not None and flow_run is not None:
+        _keep_identity(code.identity, flow_run.store)
     storage = options.storage if options.storage is not None else policy.key_storage
     serializer = options.serializer
     opened = open_storage(defaults.storage if storage is None else storage)
@@ -74,12 +83,31 @@ class _Code:
 
     def __init__(self, task: Any) -> None:
         self._task = task
-        self.hex: str | None = None
+        self.identity: CodeIdentity | None = None
+
+    @property
+    def hex(self) -> str | None:
+        return None if self.identity is None else self.identity.digest.hex()
 
     def __call__(self) -> bytes:
-        digest: bytes = self._task.identity().digest
-        self.hex = digest.hex()
-        return digest
+        found: CodeIdentity = self._task.identity()
+        self.identity = found
+        return found.digest
+
+
+def _keep_identity(identity: CodeIdentity, store: Any) -> None:
+    """Keep what the code is, so that it can be told later what changed in it.
+
+    Workers have no store: of tasks that only task runs call, the digest alone is known.
+    """
+    if not isinstance(store, Store):
+        return
+    digest = identity.digest.hex()
+    try:
+        if store.code(digest) is None:
+            store.put_code(digest, identity.to_json())
+    except StoreError as error:  # an explanation will say less
+        logger.debug("the code %s was not kept: %s", digest, error)
 
 
 def _run_facts(flow_run: FlowRunContext | None) -> RunFacts:
