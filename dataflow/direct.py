@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dataflow.annotations import Annotation, allow_failure, flatten, opaque, quote
 from dataflow.arguments import Extraction, allows, described, wait_for_deps
 from dataflow.batch import CallCode, RunInfo
-from dataflow.context import FlowRunContext, LogSink, current_task
+from dataflow.context import FlowRunContext, LogSink, current_task, current_transaction
 from dataflow.failures import describe, exception_of
 from dataflow.futures import Future, FutureList
 from dataflow.graph import CallSpec, CallView
@@ -22,22 +22,40 @@ from dataflow.states import State
 from dataflow.unnesting import flattened
 
 if TYPE_CHECKING:
+    from dataflow.transaction_state import BaseTransaction  # loaded with the first one
     from dataflow.worker.attempt import Outcome  # loaded with the first call
 
 
 def call_in_flow(
     flow_run: FlowRunContext, code: CallCode, args: tuple[Any, ...], kwargs: dict[str, Any],
-    task_key: str, return_state: bool, wait_for: Any,
+    task_key: str, return_state: bool, wait_for: Any, own: BaseTransaction | None = None,
 ) -> Any:
-    """Run a direct call of a flow; return its value or state."""
+    """Run a direct call of a flow; return its value or state.
+
+    ``own``: the transaction opened around it, where it is to have one.
+    """
+    if own is None and joins(code):
+        from dataflow.transactions import Transaction
+
+        with Transaction() as own:
+            return call_in_flow(flow_run, code, args, kwargs, task_key, return_state, wait_for, own)
     if wait_for is not None or has_marker(args) or has_marker(kwargs):
         found = Inputs(flow_run)
         args, kwargs = found.values(args), found.values(kwargs)
         found.after(wait_for)
         if found.failed:
-            return not_ready(flow_run, code, found, task_key, return_state)
+            return not_ready(flow_run, code, found, task_key, return_state, own)
     view, value = flow_run.driver.direct(code, args, kwargs, task_key, flow_run)
+    if own is not None:
+        from dataflow.task_transactions import call_ended
+
+        call_ended(own, flow_run.driver, code, view, value)
     return result_of(flow_run, view, value, return_state)
+
+
+def joins(code: CallCode) -> bool:
+    """Tell whether a direct call is to have a transaction of its own."""
+    return code.task.effects is not None or current_transaction.get() is not None
 
 
 def result_of(flow_run: FlowRunContext, view: CallView, value: Any, return_state: bool) -> Any:
@@ -143,9 +161,14 @@ class Inputs:
 
 
 def not_ready(
-    flow_run: FlowRunContext, code: CallCode, found: Inputs, task_key: str, return_state: bool
+    flow_run: FlowRunContext, code: CallCode, found: Inputs, task_key: str, return_state: bool,
+    own: BaseTransaction | None = None,
 ) -> Any:
     """Let the graph record that the call does not run, and why."""
+    if own is not None:
+        from dataflow.task_transactions import task_failed
+
+        task_failed(own)
     deps = wait_for_deps(flow_run, found.failed)  # raises for a state of another run
     spec = CallSpec(code, "direct", task_key, deps=tuple(deps))
     future: Future[Any] = Future(CallHandle(flow_run, flow_run.driver.add(spec)))
@@ -154,13 +177,23 @@ def not_ready(
 
 
 def call_outside(
-    code: CallCode, args: tuple[Any, ...], kwargs: dict[str, Any], return_state: bool
+    code: CallCode, args: tuple[Any, ...], kwargs: dict[str, Any], return_state: bool,
+    own: BaseTransaction | None = None,
 ) -> Any:
     """Run a call that belongs to no flow; nothing is recorded."""
+    if own is None and joins(code):
+        from dataflow.transactions import Transaction
+
+        with Transaction() as own:
+            return call_outside(code, args, kwargs, return_state, own)
     from dataflow.worker.attempt import run_here
 
     run, logs, index = surroundings()
     outcome = run_here(code, *resolved(args, kwargs), run, logs, index=index)
+    if own is not None:
+        from dataflow.task_transactions import call_ended_outside
+
+        call_ended_outside(own, code, outcome)
     return result_outside(outcome, return_state)
 
 

@@ -8,12 +8,13 @@ functions (``direct.py``), the attempts (``worker/async_attempt.py``).
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dataflow.batch import CallCode
 from dataflow.context import FlowRunContext
 from dataflow.direct import (
     Inputs,
+    joins,
     not_ready,
     resolved,
     result_of,
@@ -22,6 +23,9 @@ from dataflow.direct import (
 )
 from dataflow.outcomes import ErrorRecord
 from dataflow.resolve import has_marker
+
+if TYPE_CHECKING:
+    from dataflow.transaction_state import BaseTransaction  # loaded with the first one
 
 
 def call_in_flow(
@@ -53,14 +57,24 @@ def call_outside(
 
 async def _await_in_flow(
     flow_run: FlowRunContext, code: CallCode, args: tuple[Any, ...], kwargs: dict[str, Any],
-    task_key: str, return_state: bool, wait_for: Any,
+    task_key: str, return_state: bool, wait_for: Any, own: BaseTransaction | None = None,
 ) -> Any:
+    if own is None and joins(code):
+        from dataflow.transactions import AsyncTransaction
+
+        async with AsyncTransaction() as own:
+            return await _await_in_flow(
+                flow_run, code, args, kwargs, task_key, return_state, wait_for, own)
     if wait_for is not None or has_marker(args) or has_marker(kwargs):
         found, args, kwargs = await inputs_of(flow_run, args, kwargs, wait_for)
         if found.failed:
-            return not_ready(flow_run, code, found, task_key, return_state)
+            return not_ready(flow_run, code, found, task_key, return_state, own)
     view, value = await flow_run.driver.direct_awaited(code, args, kwargs, task_key,
                                                         flow_run)
+    if own is not None:
+        from dataflow.task_transactions import call_ended
+
+        call_ended(own, flow_run.driver, code, view, value)
     raise_cancellation(view.errors.get(0))
     return result_of(flow_run, view, value, return_state)
 
@@ -86,13 +100,23 @@ async def inputs_of(
 
 
 async def _await_outside(
-    code: CallCode, args: tuple[Any, ...], kwargs: dict[str, Any], return_state: bool
+    code: CallCode, args: tuple[Any, ...], kwargs: dict[str, Any], return_state: bool,
+    own: BaseTransaction | None = None,
 ) -> Any:
+    if own is None and joins(code):
+        from dataflow.transactions import AsyncTransaction
+
+        async with AsyncTransaction() as own:
+            return await _await_outside(code, args, kwargs, return_state, own)
     from dataflow.worker.async_attempt import arrive_here
 
     run, logs, index = surroundings()
     args, kwargs = await resolved_beside(args, kwargs)
     outcome = await arrive_here(code, args, kwargs, run, logs, index=index)
+    if own is not None:
+        from dataflow.task_transactions import call_ended_outside
+
+        call_ended_outside(own, code, outcome)
     raise_cancellation(outcome.error)
     return result_outside(outcome, return_state)
 

@@ -117,7 +117,8 @@ class DryRun:
             known = self._codes[id(task)] = task, replace(
                 code, token=f"dry-{code.token}", fn=self._stand_in(task), retries=0,
                 retry_delay=RetryPolicy(), retry_condition=None, timeout_s=None,
-                isolation="thread", run_name=None, hooks=None, owner=None)
+                isolation="thread", run_name=None, hooks=None, owner=None,
+                effects=None)
         return known[1]
 
     def origins(self, *values: Any) -> set[Origin]:

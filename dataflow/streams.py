@@ -18,7 +18,13 @@ from contextvars import Context, copy_context
 from typing import Any
 
 from dataflow.batch import CallCode, RunInfo
-from dataflow.context import FlowRunContext, LogSink, TaskRunContext, current_task
+from dataflow.context import (
+    FlowRunContext,
+    LogSink,
+    TaskRunContext,
+    current_task,
+    current_transaction,
+)
 from dataflow.direct import Inputs, not_ready, resolved, surroundings
 from dataflow.direct_async import inputs_of, resolved_beside
 from dataflow.exceptions import CallError, TaskRunTimeoutError
@@ -113,6 +119,8 @@ class _Stream:
         self._attempts = Attempts(code, run, logs, self.history, remote=False, caller=caller)
         self._index = index
         self._around = current_task.get()
+        self._transaction = current_transaction.get()  # in whose block it is called
+        self.outcome: Outcome | None = None
         self._attempt = 0
         self._started = 0.0
         self._inside_s = 0.0  # time spent in the generator itself, of this attempt
@@ -123,6 +131,25 @@ class _Stream:
 
     def ended(self, outcome: Outcome) -> None:
         """The run has ended."""
+
+    def _first(self) -> None:
+        self.began()
+        if self._transaction is not None:
+            from dataflow.task_transactions import consumed
+
+            consumed(self._transaction, self.code, self, self.rolled_back)
+
+    def _last(self, outcome: Outcome) -> None:
+        self.outcome = outcome
+        self.ended(outcome)
+        effects = self.code.task.effects
+        if outcome.code == Code.COMPLETED and effects is not None and self._transaction is None:
+            from dataflow.task_transactions import commit_alone
+
+            commit_alone(effects)
+
+    def rolled_back(self) -> None:
+        """The transaction in whose block it was called was rolled back."""
 
     # one attempt
 
@@ -146,7 +173,7 @@ class _Stream:
     def _complete(self, context: TaskRunContext) -> None:
         if self.code.task.hooks is not None:
             tell_completed(context, None, None, self._started)
-        self.ended(Outcome(Code.COMPLETED, attempts=self._attempt, name=context.chosen_name))
+        self._last(Outcome(Code.COMPLETED, attempts=self._attempt, name=context.chosen_name))
 
     def _fail(self, context: TaskRunContext, error: BaseException) -> float | None:
         """Return the delay before the generator begins anew, None where it has failed."""
@@ -156,7 +183,7 @@ class _Stream:
                                      outcome.error)
             return min(outcome.retry_in_s or 0.0, _LONGEST_SLEEP_S)
         outcome.code, outcome.retry_in_s = code, None
-        self.ended(outcome)
+        self._last(outcome)
         return None
 
     def _left_s(self) -> float | None:
@@ -172,7 +199,7 @@ class _Stream:
 
     def items(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Generator[Any, Any, Any]:
         """Yield what the generator yields; what is sent or thrown reaches it."""
-        self.began()
+        self._first()
         context: TaskRunContext | None = None
         while True:
             context = self._begin(args, kwargs, context)
@@ -231,7 +258,7 @@ class _Stream:
     async def async_items(self, take: Callable[[], Any]) -> AsyncGenerator[Any, Any]:
         """Yield what the async generator yields; what is sent or thrown reaches it."""
         args, kwargs = await take()
-        self.began()
+        self._first()
         context: TaskRunContext | None = None
         while True:
             context = self._begin(args, kwargs, context)
@@ -311,3 +338,7 @@ class _Recorded(_Stream):
             self.code, self.task_key, self._began_s, outcome, self.history)
         if outcome.code != Code.COMPLETED:
             CallHandle(self.flow_run, view).consume(0)
+
+    def rolled_back(self) -> None:
+        """Say so in the records."""
+        self.flow_run.driver.rolled_back(self.code.call, (0,))

@@ -192,8 +192,27 @@ class TaskAttributes:
         """Add a hook for runs that fail and are not tried again; for use as a decorator."""
         return self._with_hook("on_failure", fn)
 
+    @property
+    def on_commit_hooks(self) -> list[Callable[..., Any]]:
+        """Hooks of a run that is committed; a copy, add one with :meth:`on_commit`."""
+        return list(self._settings.on_commit)
+
+    @property
+    def on_rollback_hooks(self) -> list[Callable[..., Any]]:
+        """Hooks of a run that is rolled back; a copy, add one with :meth:`on_rollback`."""
+        return list(self._settings.on_rollback)
+
+    def on_commit(self, fn: H) -> H:
+        """Add a hook ``(transaction)`` for runs that are committed; for use as a decorator."""
+        return self._with_hook("on_commit", fn)
+
+    def on_rollback(self, fn: H) -> H:
+        """Add a hook ``(transaction)`` for runs that are rolled back; for use as a decorator."""
+        return self._with_hook("on_rollback", fn)
+
     def _with_hook(self, option: str, fn: H) -> H:
-        hooks = [*getattr(self._settings.hooks, option), fn]
+        own = self._settings
+        hooks = [*getattr(own if hasattr(own, option) else own.hooks, option), fn]
         given = {**self._given, option: hooks}
         self._settings = check_task(given, self._settings.name, self._settings.description)
         self._given = given
@@ -272,12 +291,21 @@ class TaskAttributes:
     def _new_code(self, fn: Callable[..., Any], log_prints: bool) -> TaskCode:
         """Make what workers need; what the task leaves open is as the settings say."""
         own, retries = self._settings, self.retries
-        asked = bool(own.hooks) or own.retry_condition_fn is not None
+        asked = (bool(own.hooks) or own.retry_condition_fn is not None
+                 or (self._caching is not None and self._caching.asks_user))
         return TaskCode(
             token=f"{_process}-{next(_tokens)}", fn=fn, name=own.name, retries=retries,
             retry_delay=self._policy(retries), retry_condition=own.retry_condition_fn,
             timeout_s=own.timeout_seconds, isolation=own.isolation, log_prints=log_prints,
             run_name=own.task_run_name, tags=own.tags, kind=self.kind,
             concurrency=concurrency_of(own, self.kind), hooks=own.hooks or None,
-            owner=self if asked else None, caching=self._caching,
+            owner=self if asked else None, caching=self._caching, effects=self._effects(),
         )
+
+    def _effects(self) -> Any:
+        own = self._settings
+        if not (own.on_commit or own.on_rollback):
+            return None
+        from dataflow.task_transactions import Effects
+
+        return Effects(own.on_commit, own.on_rollback)

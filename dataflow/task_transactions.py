@@ -1,15 +1,15 @@
 """How task runs join the transaction around them.
 
-Lives here: what is to be called when a task run completes, and when one is
-submitted. Does not live here: who calls it (``direct.py``, ``tasks.py``,
-``worker/``).
+Lives here: what a task run brings into a transaction, and what is undone of it when
+that one is rolled back. Does not live here: who calls it (``direct.py``, ``streams.py``,
+``tasks.py``, ``worker/``), transactions (``transactions.py``).
 
-A direct call, and a run that no transaction is around, has a transaction of its
-own, opened around it::
+A direct call in a block, and a run of a task with hooks that no block is around, has a
+transaction of its own, opened around all of its attempts::
 
     with Transaction() as own:      # get_transaction() in the task is this one
         value = ...                 # an exception rolls back what is around too
-        task_completed(task, value, own)
+        task_completed(effects, value, own)
 
 What is submitted in a block joins the block's transaction at its end. A task run that is
 Cached joins none: another run did its work, and committed it.
@@ -17,19 +17,48 @@ Cached joins none: another run did its work, and committed it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from dataflow.transaction_state import BaseTransaction, Followed, TransactionState
+from dataflow.context import LogSink, RunDriver
+from dataflow.exceptions import ResultStorageError
+from dataflow.outcomes import STATE_OF, SUCCEEDED, Code, Said
+from dataflow.transaction_state import BaseTransaction, Ended, Followed, TransactionState
+from dataflow.transactions import Transaction
+
+if TYPE_CHECKING:
+    from dataflow.batch import CallCode
+    from dataflow.caching import Caching
+    from dataflow.future import Future
+    from dataflow.future_list import FutureList
+    from dataflow.graph import CallView
+    from dataflow.worker.attempt import Outcome
+
+ROLLED_BACK = Said("Task rolled back as part of transaction", "RolledBack")
+"""What is said of a task run that completed and whose effects were undone."""
+
+logger = logging.getLogger("dataflow.transactions")
 
 
-def task_completed(task: Any, value: Any, own: BaseTransaction,
+class Effects(NamedTuple):
+    """The hooks of a task for transactions, each kind in the order in which they were given."""
+
+    on_commit_hooks: tuple[Callable[[Any], Any], ...] = ()
+    on_rollback_hooks: tuple[Callable[[Any], Any], ...] = ()
+
+
+_NO_EFFECTS = Effects()
+
+
+def task_completed(effects: Any, value: Any, own: BaseTransaction,
                    rolled_back: Callable[[], Any] | None = None) -> None:
     """Stage a completed task run in its own transaction.
 
     Parameters
     ----------
-    task
+    effects
         Its ``on_commit_hooks`` and ``on_rollback_hooks`` are taken over.
     value
         What it returned.
@@ -40,7 +69,7 @@ def task_completed(task: Any, value: Any, own: BaseTransaction,
         Called after the hooks of a rollback: to record the state RolledBack, and to take
         back a result that was kept, since what it stands for is undone.
     """
-    own.stage(value, list(task.on_rollback_hooks), list(task.on_commit_hooks))
+    own.stage(value, effects.on_rollback_hooks, effects.on_commit_hooks)
     own.when_rolled_back = rolled_back
 
 
@@ -53,22 +82,150 @@ def task_failed(own: BaseTransaction) -> None:
         own.state = TransactionState.ROLLED_BACK
 
 
-def task_submitted(task: Any, futures: Any, around: BaseTransaction,
-                   rolled_back: Callable[[Any], Any] | None = None) -> None:
+def task_submitted(effects: Any, runs: Any, around: BaseTransaction,
+                   rolled_back: Callable[[Sequence[int]], Any] | None = None) -> None:
     """Let what was submitted in a block join it at its end, when all of it is final.
 
     Parameters
     ----------
-    futures
-        A Future, or the FutureList of a map: each completed element joins, in their order.
+    effects
+        The hooks: as for :func:`task_completed`.
+    runs
+        A :class:`Submitted`: each completed element joins, in their order.
     around
         The transaction whose block it is.
     rolled_back
-        Called with the state of each task run that is rolled back, after its hooks.
+        Called with the indexes of task runs that are rolled back, after their hooks.
 
     Notes
     -----
     The end of the block waits for it. Where one did not complete, the block is rolled back.
     """
     around.followed.append(Followed(
-        futures, tuple(task.on_commit_hooks), tuple(task.on_rollback_hooks), rolled_back))
+        runs, tuple(effects.on_commit_hooks), tuple(effects.on_rollback_hooks), rolled_back))
+
+
+def call_ended(own: BaseTransaction, driver: RunDriver, code: CallCode, view: CallView,
+               value: Any) -> None:
+    """Let a direct call of a flow that has ended join the transaction around it."""
+    state = view.code(0)
+    if state == Code.COMPLETED:
+        task_completed(code.task.effects or _NO_EFFECTS, value, own,
+                       lambda: driver.rolled_back(code.call, (0,)))
+    elif state not in SUCCEEDED:
+        task_failed(own)
+
+
+def call_ended_outside(own: BaseTransaction, code: CallCode, outcome: Outcome) -> None:
+    """Do as :func:`call_ended` for a call that belongs to no flow."""
+    if outcome.code == Code.COMPLETED:
+        keys = [] if outcome.key is None else [outcome.key]
+        task_completed(code.task.effects or _NO_EFFECTS, outcome.value, own,
+                       lambda: _forget(code.task.caching, keys))
+    elif outcome.code not in SUCCEEDED:
+        task_failed(own)
+
+
+def submitted(around: BaseTransaction, driver: RunDriver, code: CallCode,
+              futures: Future[Any] | FutureList[Any]) -> None:
+    """Let what a ``submit`` or ``map`` returned join the transaction whose block made it."""
+    task_submitted(code.task.effects or _NO_EFFECTS, Submitted(futures), around,
+                   lambda indexes: driver.rolled_back(code.call, indexes))
+
+
+def consumed(around: BaseTransaction, code: CallCode, stream: Any,
+             rolled_back: Callable[[], Any]) -> None:
+    """Let a generator join that is consumed in a block; it is to end before the block does."""
+    task_submitted(code.task.effects or _NO_EFFECTS, _Consumed(code.task.name, stream), around,
+                   lambda indexes: rolled_back())
+
+
+def commit_alone(effects: Effects) -> None:
+    """Commit a task run that has completed and that no transaction is around."""
+    with Transaction() as own:
+        task_completed(effects, None, own)
+
+
+class _Consumed:
+    """What a transaction asks of a generator that was consumed in its block."""
+
+    def __init__(self, name: str, stream: Any) -> None:
+        self._name, self._stream = name, stream
+
+    def wait(self) -> None:
+        """Nothing to wait for: its items are asked for by code in the block."""
+
+    def ended(self) -> Ended:
+        """Return whether it completed."""
+        outcome = self._stream.outcome
+        if outcome is None:
+            return Ended((), f"generator {self._name!r} has not ended: consume or close it")
+        if outcome.code == Code.COMPLETED:
+            return Ended((0,), None)
+        return Ended((), f"generator {self._name!r}: {STATE_OF[outcome.code][1]}")
+
+
+class Submitted:
+    """What a transaction asks of task runs that were submitted in its block.
+
+    Parameters
+    ----------
+    futures
+        Of the whole call. That it did not complete is not taken for looked at: a flow
+        that shall fail for it still does.
+    """
+
+    def __init__(self, futures: Future[Any] | FutureList[Any]) -> None:
+        self._futures = futures
+        self.wait = futures.wait
+        self.wait_async = futures.wait_async
+
+    def ended(self) -> Ended:
+        """Return which completed, and the state of the first that did not."""
+        handle = self._futures.handle
+        view = handle.view
+        codes = bytes(view.codes)
+        joined = [index for index, code in enumerate(codes) if code == Code.COMPLETED]
+        bad = len(codes) - len(joined) - codes.count(Code.CACHED)
+        if view.fault is not None:
+            return Ended(joined, view.fault.message)
+        if not bad or (handle.mapped and 1 - bad / len(codes) >= handle.min_success_ratio):
+            return Ended(joined, None)
+        first = next(index for index, code in enumerate(codes) if code not in SUCCEEDED)
+        return Ended(joined, f"{handle.name_of(first)}: {handle.state(first, None)}")
+
+
+def undone(view: CallView, indexes: Sequence[int], logs: LogSink) -> None:
+    """Say of completed task runs that they were rolled back; their results count no more."""
+    text = ROLLED_BACK.message or ""
+    for index in indexes:
+        view.take(index, ROLLED_BACK)
+        logs.add(view.call, index, view.attempts.get(index, 1), time.time(), logging.INFO,
+                 "dataflow.task_runs", text)
+    _forget(view.caching, [key for index in indexes if (key := view.key_of(index)) is not None])
+
+
+def _forget(caching: Caching | None, keys: Sequence[bytes]) -> None:
+    """Let nobody find results again: what they stand for is undone."""
+    if caching is None or not keys:
+        return
+    try:
+        if caching.named is not None:
+            _delete_named(caching, frozenset(keys))
+            return
+        from dataflow.packs import results_at
+
+        results_at(caching.storage).forget(caching.place, keys, now_s=time.time())
+    except ResultStorageError as error:
+        logger.error("What was rolled back is still kept, and would be taken for done: %s", error)
+
+
+def _delete_named(caching: Caching, keys: frozenset[bytes]) -> None:
+    """Delete the files that a user's template names, found by their names' keys."""
+    from dataflow.cache_keys import user_key
+
+    assert caching.named is not None
+    folder = caching.named.partition("{")[0].rpartition("/")[0]
+    for found in list(caching.storage.list(folder, deep=True)):
+        if user_key(found.name) in keys:
+            caching.storage.delete(found.name)

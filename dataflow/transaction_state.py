@@ -10,18 +10,17 @@ from __future__ import annotations
 import copy
 import logging
 import uuid
-from collections.abc import Callable, Iterable
-from contextvars import ContextVar, Token
+from collections.abc import Callable, Iterable, Sequence
+from contextvars import Token
 from enum import StrEnum
 from typing import Any, NamedTuple
 
 from dataflow.annotations import NotSet
+from dataflow.context import current_transaction as _current
 from dataflow.exceptions import DefinitionTypeError
 from dataflow.transaction_store import RecordStore, store_of
 
 TransactionHook = Callable[[Any], Any]
-
-_current: ContextVar[BaseTransaction | None] = ContextVar("dataflow_transaction", default=None)
 
 
 class TransactionState(StrEnum):
@@ -49,18 +48,26 @@ class IsolationLevel(StrEnum):
     SERIALIZABLE = "SERIALIZABLE"  # they wait
 
 
+class Ended(NamedTuple):
+    """How task runs ended that were submitted in a block."""
+
+    joined: Sequence[int]  # indexes of those that completed, and did so themselves
+    failed: str | None  # what to say of the first that did not complete
+
+
 class Followed(NamedTuple):
     """What was submitted in a block: it joins the transaction at the block's end."""
 
-    futures: Any  # a Future or FutureList
-    on_commit: Iterable[Callable[[Any], Any]]
-    on_rollback: Iterable[Callable[[Any], Any]]
-    rolled_back: Callable[[Any], Any] | None
+    runs: Any  # to be waited for with wait() or wait_async(), and asked how they ended()
+    on_commit: Sequence[Callable[[Any], Any]]
+    on_rollback: Sequence[Callable[[Any], Any]]
+    rolled_back: Callable[[Sequence[int]], Any] | None
 
-    def states(self) -> list[Any]:
-        """Return the states of the task runs."""
-        found = getattr(self.futures, "states", None)
-        return [self.futures.state] if found is None else list(found)
+    def groups(self, joined: Sequence[int]) -> list[Sequence[int]]:
+        """Return what commits or rolls back together: one by one where there are hooks."""
+        if self.on_commit or self.on_rollback:
+            return [(index,) for index in joined]
+        return [joined] if joined else []
 
 
 class BaseTransaction:

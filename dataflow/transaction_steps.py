@@ -17,7 +17,7 @@ The rules
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, NamedTuple
 
 from dataflow.signatures import name_of
@@ -152,29 +152,25 @@ def _gather(txn: BaseTransaction) -> Steps:
     completed = True
     followed, txn.followed = txn.followed, []
     for run in followed:
-        twin = getattr(run.futures, "wait_async", None)
-        yield Step(run.futures.wait, blocks=True, twin=twin)
-        states = yield Step(run.states, blocks=True)
-        for state in states:
-            if not state.is_completed():
-                if completed:
-                    txn.logger.warning("Transaction %s is rolled back: a task run submitted in it "
-                                       "did not complete: %s", txn, state)
-                completed = False
-                continue
-            if state.name == "Cached":  # another run did it, and committed it
-                continue
+        twin = getattr(run.runs, "wait_async", None)
+        yield Step(run.runs.wait, blocks=True, twin=twin)
+        ended = yield Step(run.runs.ended, blocks=True)
+        if ended.failed is not None and completed:
+            txn.logger.warning("Transaction %s is rolled back: a task run submitted in it did not "
+                               "complete: %s", txn, ended.failed)
+        completed = completed and ended.failed is None
+        for indexes in run.groups(ended.joined):
             child = txn.new_child()
             child.stage(None, run.on_rollback, run.on_commit)
             if run.rolled_back is not None:
-                child.when_rolled_back = _told(run.rolled_back, state)
+                child.when_rolled_back = _told(run.rolled_back, indexes)
             if txn.commit_mode == CommitMode.EAGER:
                 yield from commit(child)
     return completed
 
 
-def _told(fn: Callable[[Any], Any], state: Any) -> Callable[[], Any]:
-    return lambda: fn(state)
+def _told(fn: Callable[[Sequence[int]], Any], indexes: Sequence[int]) -> Callable[[], Any]:
+    return lambda: fn(indexes)
 
 
 def _held_around(txn: BaseTransaction) -> bool:

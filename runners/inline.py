@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from dataflow.batch import Batch, Block, RunInfo
+from dataflow.context import current_transaction
 from dataflow.runner import BatchDone, BatchLost, Capacity, Handle, RunnerSession, Sink, TaskRunner
 from dataflow.worker.batch import run_batch
 from dataflow.worker.control import Control, current_control
@@ -57,6 +58,7 @@ class _Session(RunnerSession):
         """Run the batch here."""
         blocks = [Block({}) if i is None else i for i in inputs]
         control = Control(current_control.get())
+        around = current_transaction.set(None)  # the flow's, at whose end this joins it
         try:
             report, block = run_batch(
                 batch, blocks, self._run, worker=self._run.worker or "inline", control=control,
@@ -65,6 +67,8 @@ class _Session(RunnerSession):
         except BaseException:  # Ctrl-C between elements: should the flow go on, they run again
             self._sink(BatchLost(batch.id, "interrupted", blame=False))
             raise
+        finally:
+            current_transaction.reset(around)
         self._sink(BatchDone(batch.id, report, block))
         if control.interrupt is not None:
             raise control.interrupt

@@ -33,6 +33,11 @@ class AsyncStep(Step):
         self.started = array("f", bytes(4 * count))
         self.elapsed = array("f", bytes(4 * count))
 
+    def _committing_type(self) -> type[AsyncAttempts]:
+        from dataflow.worker.effects import CommittingAsyncAttempts
+
+        return CommittingAsyncAttempts
+
     async def arrive(self, position: int, index: int) -> None:
         """Run one element, or note why it did not run."""
         started = _clock()

@@ -195,7 +195,8 @@ def _request(child: Child, context: TaskRunContext) -> bytes:
     if task.token not in child.known:
         try:
             code = cloudpickle.dumps(replace(
-                task, hooks=None, owner=None, retry_condition=None, run_name=None))
+                task, hooks=None, owner=None, retry_condition=None, run_name=None, caching=None,
+                effects=None))
         except Exception as error:  # user values: a closure may hold anything
             raise UnpicklableTask(
                 f"task {task.name!r} cannot be pickled for its own process "

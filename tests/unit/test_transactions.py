@@ -10,6 +10,7 @@ import pytest
 from dataflow.exceptions import DefinitionTypeError
 from dataflow.result_storage import open_storage
 from dataflow.task_transactions import task_completed, task_failed, task_submitted
+from dataflow.transaction_state import Ended
 from dataflow.transaction_store import ResultRecordStore, TransactionRecord, store_of
 from dataflow.transactions import (
     AsyncTransaction,
@@ -530,53 +531,57 @@ def test_a_hook_of_a_task_sees_what_the_task_set(called):
     assert called == [("a", "here")]
 
 
-class Futures:
-    """Stands for what a submit or a map returns."""
+class Runs:
+    """Stands for what was submitted in a block."""
 
     def __init__(self, called, *kinds):
         self.called = called
-        self.states = [
-            SimpleNamespace(is_completed=lambda kind=kind: kind != "FAILED",
-                            name="Cached" if kind == "CACHED" else "Completed")
-            for kind in kinds
-        ]
+        self.kinds = kinds
 
     def wait(self):
         self.called.append("waited")
 
+    def ended(self):
+        joined = [index for index, kind in enumerate(self.kinds) if kind == "COMPLETED"]
+        return Ended(joined, "boom" if "FAILED" in self.kinds else None)
 
-class OneFuture(Futures):
-    def __init__(self, called, kind):
-        super().__init__(called, kind)
-        self.state = self.states[0]
-        del self.states
 
+class AwaitedRuns(Runs):
     async def wait_async(self):
         self.called.append("awaited")
 
 
 def test_what_is_submitted_joins_at_the_end_of_the_block(hook, called):
     with transaction() as txn:
-        task_submitted(a_task(hook, "m"), Futures(called, "COMPLETED", "COMPLETED"), txn)
+        task_submitted(a_task(hook, "m"), Runs(called, "COMPLETED", "COMPLETED"), txn)
         run(a_task(hook, "a"))
-        task_submitted(a_task(hook, "s"), OneFuture(called, "COMPLETED"), txn)
+        task_submitted(a_task(hook, "s"), AwaitedRuns(called, "COMPLETED"), txn)
     assert called == ["waited", "waited", "commit a", "commit m", "commit m", "commit s"]
 
 
 def test_what_is_submitted_and_completes_is_rolled_back_with_the_block(hook, called):
     with pytest.raises(Broken):
         with transaction() as txn:
-            futures = Futures(called, "COMPLETED", "FAILED", "COMPLETED")
-            task_submitted(a_task(hook, "m"), futures, txn,
-                           lambda state: called.append(futures.states.index(state)))
+            runs = Runs(called, "COMPLETED", "FAILED", "COMPLETED")
+            task_submitted(a_task(hook, "m"), runs, txn, called.append)
             raise Broken
-    assert called == ["waited", "undo m", 2, "undo m", 0]
+    assert called == ["waited", "undo m", (2,), "undo m", (0,)]
+
+
+def test_a_map_without_hooks_is_rolled_back_in_one(called):
+    task = SimpleNamespace(on_commit_hooks=[], on_rollback_hooks=[])
+    with pytest.raises(Broken):
+        with transaction() as txn:
+            task_submitted(task, Runs(called, "COMPLETED", "CACHED", "COMPLETED"), txn,
+                           called.append)
+            raise Broken
+    assert called == ["waited", [0, 2]]
 
 
 def test_what_is_cached_has_no_part_in_the_block(hook, called):
     with pytest.raises(Broken):
         with transaction() as txn:
-            task_submitted(a_task(hook, "m"), Futures(called, "CACHED", "COMPLETED"), txn)
+            task_submitted(a_task(hook, "m"), Runs(called, "CACHED", "COMPLETED"), txn)
             raise Broken
     assert called == ["waited", "undo m"]
 
@@ -584,37 +589,37 @@ def test_what_is_cached_has_no_part_in_the_block(hook, called):
 def test_what_is_submitted_and_fails_rolls_back_the_block(hook, called, caplog):
     with transaction() as txn:
         run(a_task(hook, "a"))
-        task_submitted(a_task(hook, "s"), OneFuture(called, "FAILED"), txn)
+        task_submitted(a_task(hook, "s"), AwaitedRuns(called, "FAILED"), txn)
     assert (called, txn.state) == (["waited", "undo a"], "ROLLED_BACK")
     assert "is rolled back: a task run submitted in it did not complete" in caplog.text
 
 
 def test_what_is_submitted_commits_at_the_end_of_an_eager_block(hook, called):
     with transaction(commit_mode="EAGER") as txn:
-        task_submitted(a_task(hook, "s"), OneFuture(called, "COMPLETED"), txn)
+        task_submitted(a_task(hook, "s"), AwaitedRuns(called, "COMPLETED"), txn)
     assert called == ["waited", "commit s"]
 
 
 def test_an_async_block_awaits_what_is_submitted(hook, called):
     async def main():
         async with atransaction() as txn:
-            task_submitted(a_task(hook, "s"), OneFuture(called, "COMPLETED"), txn)
+            task_submitted(a_task(hook, "s"), AwaitedRuns(called, "COMPLETED"), txn)
 
     asyncio.run(main())
     assert called == ["awaited", "commit s"]
 
 
 def test_a_block_that_is_stopped_while_it_waits_is_rolled_back(hook, called):
-    futures = OneFuture(called, "COMPLETED")
+    runs = AwaitedRuns(called, "COMPLETED")
 
     def wait():
         raise KeyboardInterrupt
 
-    futures.wait = wait
+    runs.wait = wait
     with pytest.raises(KeyboardInterrupt):
         with transaction() as txn:
             run(a_task(hook, "a"))
-            task_submitted(a_task(hook, "s"), futures, txn)
+            task_submitted(a_task(hook, "s"), runs, txn)
     assert called == ["undo a"]
 
 
