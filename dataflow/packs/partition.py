@@ -24,6 +24,7 @@ from dataflow.result_storage import ResultStorage
 
 _LIST_AGAIN_S = 1.0  # where only listing tells whether something changed
 _make: Callable[[type[Entry], Any], Entry] = tuple.__new__  # three times as fast as Entry(…)
+_LISTINGS = 4  # until two agree
 _COLUMNS_BYTES = 32 << 20  # of columns in memory, per partition
 
 
@@ -82,15 +83,29 @@ class Partition:
             if not fresh and (token == self._token if token is not None
                               else now_s - self._listed_s < _LIST_AGAIN_S):
                 return
-            names = {f"{self.name}/{file}" for file in self._storage.names(self.name)
-                     if is_pack_name(file)}
+            names = self._names()
             gone = self._packs.keys() - names
+            if gone:  # merged into others, perhaps: a listing made meanwhile may lack both
+                names = self._settled(names)
+                gone = self._packs.keys() - names
             if gone:
                 self._let_go(gone)
             self._unusable &= names
             new = sorted(names - self._packs.keys() - self._unusable)
             self._take_in(openable(self._storage, new, self._unusable))
             self._token, self._listed_s = token, now_s
+
+    def _names(self) -> set[str]:
+        return {f"{self.name}/{file}" for file in self._storage.names(self.name)
+                if is_pack_name(file)}
+
+    def _settled(self, names: set[str]) -> set[str]:
+        for _ in range(_LISTINGS):
+            again = self._names()
+            if again == names:
+                break
+            names = again
+        return names
 
     def adopt(self, name: str, tail: Tail) -> None:
         """Take in a pack that was just written, without reading it."""

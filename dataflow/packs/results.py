@@ -34,6 +34,7 @@ from dataflow.packs.writing import Writer, write_pack
 from dataflow.result_storage import ResultStorage, checked_name
 from dataflow.serializers import PickleSerializer, Serializer
 
+_MERGES = 8  # so many in the time of one load are believed
 _places: dict[ResultStorage, Results] = {}
 _opening = threading.Lock()
 
@@ -97,8 +98,10 @@ class Results:
         """
         out: list[Any] = [None] * len(entries)
         lost = self._load(entries, range(len(entries)), out)
-        again = [at for at in lost if is_pack(entries[at].pack)]
-        if again:  # packs may have been merged into others meanwhile
+        for _ in range(_MERGES):  # packs may have been merged into others meanwhile
+            again = [at for at in lost if is_pack(entries[at].pack)]
+            if not again:
+                break
             found = self.find(partition, [entries[at].key for at in again], 0.0, fresh=True)
             moved = {at: entry for at, entry in zip(again, found, strict=True) if entry is not None}
             still = set(self._load(moved, list(moved), out))

@@ -29,6 +29,8 @@ _MAKE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _YOUNG_NS = 50_000_000
 """A folder changed so short a time ago may change again without its date changing."""
 
+_SECOND_NS = 1_000_000_000
+
 
 class FolderStorage(ResultStorage):
     """Keep results in a folder, for the owner alone.
@@ -156,7 +158,8 @@ class FolderStorage(ResultStorage):
                 seen = os.stat(f"{self.root}/{prefix}")
             except (FileNotFoundError, NotADirectoryError):
                 return "absent"
-        if time.time_ns() - seen.st_mtime_ns < _YOUNG_NS:
+        coarse = seen.st_mtime_ns % _SECOND_NS == 0  # file systems that know whole seconds only
+        if time.time_ns() - seen.st_mtime_ns < (2 * _SECOND_NS if coarse else _YOUNG_NS):
             return object()  # equal to nothing: look again next time
         return seen.st_mtime_ns, seen.st_ino, seen.st_dev
 
