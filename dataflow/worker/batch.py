@@ -167,7 +167,9 @@ class _Walk:
         control, budget = self.control, self.batch.budget_s
         passing = [s for s in steps[:-1] if not s.part.keep and not s.single]
         done = 0
-        for position, index in enumerate(group.indexes):
+        if len(steps) == 1 and self._enter(number, steps, 0) and steps[0].take_all():
+            done = len(group.indexes)
+        for position, index in enumerate(group.indexes[done:]):
             if control.stopped:
                 break
             if not self.first and budget is not None and _clock() - self.began > budget:

@@ -209,6 +209,14 @@ class Keeper:
             self._note_kept(position, key)
         return self._values.get(source)
 
+    def all_values(self) -> list[Any] | None:
+        """Return the results of all elements, None unless every one was found."""
+        if len(self._entries) < len(self._indexes):
+            return None
+        self._kept[:] = b"".join(self._keys_at(range(len(self._indexes))))
+        values = self._values
+        return [values.get(at) for at in range(len(self._indexes))]
+
     def origin(self, position: int) -> Origin | None:
         """Return which run computed a result that was found."""
         entry = self._entries.get(self._twins.get(position, position))

@@ -135,6 +135,21 @@ class Step:
                 self.keep(keeper, position, index, outcome)
         self._take(index, outcome, started)
 
+    def take_all(self) -> bool:
+        """Take all elements at once where every result was found; return whether that was so."""
+        keeper, attempts = self.keeper, self.attempts
+        if keeper is None or self.single or attempts.task.hooks or attempts.task.run_name:
+            return False
+        values = keeper.all_values()
+        if values is None:
+            return False
+        count = len(self.indexes)
+        self.codes.extend(bytes([Code.CACHED]) * count)
+        self.started.extend([_clock() - self.walk.began] * count)
+        self.elapsed.extend([0.0] * count)
+        self.fresh.update(zip(self.indexes, values, strict=True))
+        return True
+
     def kept(self, keeper: Keeper, position: int, index: int) -> Outcome | None:
         """Return the outcome of an element that need not run here; None where it has to."""
         wait_s = keeper.waits(position)
