@@ -29,10 +29,12 @@ _HOME_OF = {
     "as_completed": "dataflow.futures",
     "get_run_logger": "dataflow.logging",
     "tags": "dataflow.context",
+    "Transaction": "dataflow.transactions",
 }
 _MODULES = frozenset({
-    "annotations", "client", "context", "exceptions", "flows", "futures", "logging", "runtime",
-    "settings", "shell", "states", "task_runners", "tasks", "testing",
+    "annotations", "cache_policies", "client", "context", "exceptions", "filesystems", "flows",
+    "futures", "locking", "logging", "results", "runtime", "serializers", "settings", "shell",
+    "states", "task_runners", "tasks", "testing", "transactions",
 })
 """What is reached as an attribute too: ``dataflow.context.get_run_context()``."""
 
@@ -40,6 +42,7 @@ __all__ = [
     "Flow",
     "State",
     "Task",
+    "Transaction",
     "__version__",
     "allow_failure",
     "apply_map",
@@ -69,6 +72,7 @@ if TYPE_CHECKING:
     from dataflow.retry import exponential_backoff
     from dataflow.states import State
     from dataflow.tasks import Task, task
+    from dataflow.transactions import Transaction
 
 
 def __getattr__(name: str) -> Any:

@@ -397,8 +397,16 @@ def flow(fn: Any = None, /, **options: Unpack[FlowKeywords]) -> Any:
         Lists of functions ``(flow, flow_run, state)``, plain or async, that are
         called when a run enters such a state: ``on_running`` at each attempt,
         ``on_failure`` when no retry is left. What one raises is logged.
+    persist_result
+        Keep the results of its tasks, and its own, beyond the run; what a task says
+        counts more. By default as the flow around or the setting
+        ``results.persist_by_default`` says; True where a storage or serializer is given.
+    result_storage, result_serializer
+        Where and how: see :func:`dataflow.task`. Flows called in it take them over.
+    cache_result_in_memory
+        Accepted for those that come from Prefect.
     options
-        The keywords above; those for results do not act yet.
+        The keywords above.
 
     Returns
     -------

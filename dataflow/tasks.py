@@ -24,6 +24,7 @@ from dataflow.futures import Future, FutureList
 from dataflow.graph import CallSpec
 from dataflow.handles import CallHandle
 from dataflow.hooks import HOOKS
+from dataflow.input_hash import task_input_hash as task_input_hash
 from dataflow.mapping import Mapping
 from dataflow.nested import run_around
 from dataflow.options import TaskKeywords, check_task, concurrency_of

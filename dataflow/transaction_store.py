@@ -55,12 +55,15 @@ class ResultRecordStore:
     lock_manager
         For SERIALIZABLE; by default locks as files in ``DATAFLOW_HOME/locks``, which
         hold between the processes of one machine.
+    serializer
+        Of what is written; None: pickle.
     """
 
-    def __init__(self, storage: Any = None, lock_manager: Any = None, *,
+    def __init__(self, storage: Any = None, lock_manager: Any = None, serializer: Any = None, *,
                  clock: Callable[[], float] = time.time) -> None:
         self._storage = storage
         self._lock_manager = lock_manager
+        self._serializer = serializer
         self._clock = clock
         self._results: Any = None
 
@@ -70,16 +73,21 @@ class ResultRecordStore:
 
     def read(self, key: str) -> TransactionRecord | None:
         """Return the record; None where there is none, or it is damaged."""
+        found = self.find(key)
+        return None if found is None else TransactionRecord(key, found[0])
+
+    def find(self, key: str) -> tuple[Any, float] | None:
+        """Return (value, when it expires or 0) as :meth:`read` does."""
         from dataflow.cache_keys import user_key
 
         [entry] = self._opened().find(SHARED, [user_key(key)], self._clock(), fresh=True)
         if entry is None:
             return None
         [value] = self._opened().load(SHARED, [entry])
-        return None if isinstance(value, CorruptResult) else TransactionRecord(key, value)
+        return None if isinstance(value, CorruptResult) else (value, entry.expires_s)
 
-    def write(self, key: str, value: Any) -> None:
-        """Write the record, in the place of an older one.
+    def write(self, key: str, value: Any, expires_s: float = 0.0) -> None:
+        """Write the record, in the place of an older one; not found from ``expires_s`` on.
 
         Raises
         ------
@@ -91,8 +99,8 @@ class ResultRecordStore:
         from dataflow.cache_keys import user_key
         from dataflow.serializers import serializer_of
 
-        writer = self._opened().writer(SHARED, self._origin(), serializer_of(None))
-        writer.add(user_key(key), value, index=0)
+        writer = self._opened().writer(SHARED, self._origin(), serializer_of(self._serializer))
+        writer.add(user_key(key), value, index=0, expires_s=expires_s)
         writer.flush()
 
     def acquire_lock(self, key: str, holder: str) -> bool:
@@ -142,6 +150,9 @@ def store_of(store: Any) -> RecordStore:
         return ResultRecordStore(Path(store) if isinstance(store, os.PathLike) else store)
     if isinstance(store, ResultStorage):
         return ResultRecordStore(store)
+    records = getattr(store, "records", None)  # of a dataflow.results.ResultStore
+    if isinstance(records, ResultRecordStore):
+        return records
     methods = [callable(getattr(store, name, None)) for name in ("exists", "read", "write")]
     if all(methods):
         return store if hasattr(store, "acquire_lock") else _Unlocked(store)
@@ -164,5 +175,5 @@ class _Unlocked(ResultRecordStore):
         record: TransactionRecord | None = self._store.read(key)
         return record
 
-    def write(self, key: str, value: Any) -> None:
+    def write(self, key: str, value: Any, expires_s: float = 0.0) -> None:
         self._store.write(key, value)
