@@ -109,13 +109,16 @@ class Resumption:
         good = sum(counts[code] for code in SUCCEEDED)
         failed = sum(counts[code] for code in _FAILED)
         waiting = counts[Code.AWAITING_RETRY]
-        rest = counts.total() - good - failed - waiting
+        open_ = counts[Code.PENDING]
+        rest = counts.total() - good - failed - waiting - open_
         again = not self._table[Code.FAILED]
         parts = [f"{good} completed task runs are kept"]
         if failed:
             parts.append(f"{failed} failed ones " + ("run again" if again else "stay failed"))
         if waiting:
             parts.append(f"{waiting} wait for their retry")
+        if open_:
+            parts.append(f"{open_} that had not ended run")
         if rest:
             parts.append(f"{rest} that were cancelled, crashed or not ready may run again")
         return ", ".join(parts)

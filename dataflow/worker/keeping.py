@@ -69,6 +69,8 @@ class Keeper:
         caching: Caching = code.task.caching
         self.caching = caching
         self.spent_s = 0.0
+        """Seconds that grow with the elements: keys, values read and serialised. What a batch costs
+        whatever its size (a claim, a look-up, a file) is left out: batches would stay small."""
         self.reasons: dict[int, str] = {}  # element → why it is not cacheable
         self._code, self._run, self._indexes = code, run, indexes
         self._shelf, self._log = shelf, log
@@ -94,6 +96,7 @@ class Keeper:
         began = _clock()
         try:
             self._make_keys(find)
+            self.spent_s += _clock() - began
             if self._shelf.broken is not None:
                 self._tell_broken()
                 return
@@ -105,8 +108,6 @@ class Keeper:
         except ResultStorageError as error:
             self._shelf.broken = error
             self._tell_broken()
-        finally:
-            self.spent_s += _clock() - began
 
     def _make_keys(self, find: Find) -> None:
         if self.caching.why_not is not None:
@@ -158,7 +159,9 @@ class Keeper:
         hits = [(at, entry) for at, entry in zip(positions, found, strict=True)
                 if entry is not None]
         if self._wanted and hits:
+            began = _clock()
             values = results.load(place, [entry for _, entry in hits])
+            self.spent_s += _clock() - began
             for (at, entry), value in zip(hits, values, strict=True):
                 if not isinstance(value, CorruptResult):
                     self._entries[at], self._values[at] = entry, value
@@ -268,12 +271,10 @@ class Keeper:
 
     def settle(self) -> None:
         """Write what is left and let go of the claim."""
-        began = _clock()
         self.flush()
         if self._claim is not None:
             self._claim.release()
             self._claim = None
-        self.spent_s += _clock() - began
 
     def _tell_broken(self) -> None:
         if self._shelf.broken is not None and not self._said:
