@@ -9,13 +9,14 @@ READY := $(VENV)/.ready
 PARITY_VENV := .venv-parity
 PARITY_READY := $(PARITY_VENV)/.ready
 
-.PHONY: help setup demo test test-quick test-only lint format bench parity constraints clean
+.PHONY: help setup demo test test-quick test-only chaos lint format bench parity constraints clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo        336,776 flights over a local Dask cluster"
 	@echo "make test        lint, types, import contracts and the whole suite"
 	@echo "make test-quick  unit and contract tests only"
+	@echo "make chaos       the long versions of the fault tests: hundreds of kills, at most an hour"
 	@echo "make lint        lint, types, import contracts"
 	@echo "make bench       the quick benchmarks (tables; JSON in benchmarks/results)"
 	@echo "make parity      the parity suite against Prefect itself, in an environment of its own"
@@ -44,6 +45,9 @@ test-only: $(READY)
 
 test-quick: $(READY)
 	@$(BIN)/python -m pytest tests/unit tests/contract $(ARGS)
+
+chaos: $(READY)
+	@DATAFLOW_CHAOS=1 timeout 3600 $(BIN)/python -m pytest tests/fault -k chaos $(ARGS)
 
 lint: $(READY)
 	@failed=0; \
