@@ -35,6 +35,7 @@ from dataflow.recorder import Gathered
 from dataflow.resumption import DirectRecorded, Resumption
 from dataflow.run_record import RunRecord
 from dataflow.runner import TaskRunner
+from dataflow.same_call import difference, with_samples
 from dataflow.sources import Source
 from dataflow.store import CallRecord, ElementRecord, FlowRunRecord, Store
 from dataflow.watching import Watch
@@ -225,6 +226,12 @@ class Driver(Loop):
         if self._stopped is not None:
             self._refuse()
         code = spec.code
+        if code.task.caching is not None:
+            spec.facts = facts_of(code)
+        if spec.mapped:
+            spec.facts = with_samples(spec.facts, spec)
+        if self.resumption is not None:
+            spec.recorded = self._taken_over(spec)
         spec.parent = self._parent_of(code.call)
         view = CallView(code.call, code.task.name, spec.kind, None, bytearray(),
                         caching=code.task.caching)
@@ -232,10 +239,6 @@ class Driver(Loop):
             view.width = 1
             view.codes = bytearray(1)
         self._views[code.call] = view
-        if code.task.caching is not None:
-            spec.facts = facts_of(code)
-        if self.resumption is not None:
-            spec.recorded = self._taken_over(spec)
         generators = [m for m in spec.mapped if m.iterator is not None]
         if generators:
             self._sources[code.call] = Source(code.call, generators, self._post)
@@ -244,17 +247,26 @@ class Driver(Loop):
         return view
 
     def _taken_over(self, spec: CallSpec) -> Recorded | None:
-        """Return what is recorded of a call, unless it is about something else by now."""
-        assert self.resumption is not None
-        recorded = self.resumption.take(spec.code.call)
+        """Return what is recorded of a call; one that is about something else is a new call."""
         lengths = {len(m.items) for m in spec.mapped if m.items is not None}
-        if recorded is None or recorded.width is None or not lengths - {recorded.width}:
-            return recorded
-        logger.warning(
-            "The map of task %r has %s elements now and had %d when it was recorded: all of it "
-            "runs anew.", spec.code.task.name, " and ".join(map(str, sorted(lengths))),
-            recorded.width)
-        return None
+        return self._recorded(spec.code, spec.task_key, spec.facts, lengths)
+
+    def _recorded(self, code: CallCode, task_key: str, facts: dict[str, Any],
+                  lengths: set[int]) -> Recorded | None:
+        assert self.resumption is not None
+        recorded = self.resumption.take(code.call)
+        if recorded is None:
+            return None
+        differs = difference(recorded, facts, lengths)
+        if differs is not None:
+            logger.warning(
+                "A call of task %r is not the one that was recorded: %s. It runs anew.",
+                code.task.name, differs)
+            code.call = next(self._numbers)
+            return None
+        if recorded.task_key != task_key and any(recorded.codes):
+            self.resumption.tell_changed(code.task.name)
+        return recorded
 
     def _refuse(self) -> NoReturn:
         raise CancelledRun(f"Nothing can be called, submitted or mapped here: {self._stopped}.")
@@ -293,7 +305,8 @@ class Driver(Loop):
         clock = time.perf_counter()
         before, wait_s = 0, 0.0
         if self.resumption is not None:
-            recorded = DirectRecorded(code, self.resumption.take(code.call))
+            recorded = DirectRecorded(code, self._recorded(
+                code, task_key, facts_of(code, args, kwargs), set()))
             if recorded.final:
                 view, value = recorded.taken(
                     lambda: run_here(code, args, kwargs, self.run, self.record, caller=caller))
@@ -323,7 +336,8 @@ class Driver(Loop):
         clock = time.perf_counter()
         before, wait_s = 0, 0.0
         if self.resumption is not None:
-            recorded = DirectRecorded(code, self.resumption.take(code.call))
+            recorded = DirectRecorded(code, self._recorded(
+                code, task_key, facts_of(code, args, kwargs), set()))
             if recorded.final:
                 again = None
                 if not recorded.at_hand:

@@ -88,6 +88,8 @@ class Recorded:
     names: dict[int, str]
     messages: dict[int, str]
     keys: bytearray | None  # 16 bytes an element, zeros where its result is not kept
+    task_key: str = ""  # as the task was then
+    constants: str | None = None  # what its arguments were: dataflow.store.CallRecord
     reopened: set[int] = field(default_factory=set)  # begin anew, and replace what is recorded
 
 

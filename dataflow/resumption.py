@@ -60,6 +60,7 @@ class Resumption:
         self.retry = retry
         self._table = _kept(retry)
         self._lock = threading.Lock()
+        self._told: set[str] = set()
         self._by_task: dict[tuple[str, str], deque[int]] = {}
         self._calls: dict[int, RecordedCall] = {}
         self.next_free = first_call
@@ -80,6 +81,16 @@ class Resumption:
             waiting = self._by_task.get((task_name, kind))
             return waiting.popleft() if waiting else None
 
+    def tell_changed(self, task_name: str) -> None:
+        """Say, once per task, that its code is another one than that of what is kept."""
+        with self._lock:
+            if task_name in self._told:
+                return
+            self._told.add(task_name)
+        logger.warning(
+            "The code of task %r has changed since the run began: its task runs that are recorded "
+            "are kept as they are, the others run with the code of now.", task_name)
+
     def take(self, call: int) -> Recorded | None:
         """Return what stands of a recorded call; once."""
         found = self._calls.pop(call, None)
@@ -90,6 +101,7 @@ class Resumption:
             width=found.record.width, codes=codes, attempts=found.attempts, due=found.due,
             errors=found.errors, names=found.names, messages=found.messages,
             keys=self._keys(found) if found.keyed else None,
+            task_key=found.record.task_key, constants=found.record.constants,
             reopened=_reopened(found, codes),
         )
 
@@ -129,12 +141,15 @@ def _reopened(found: RecordedCall, codes: bytearray) -> set[int]:
 
     Those that ended in a range are not among them: any later word counts more than a range.
     """
-    ranges = found.range_messages
+    if found.codes == codes:
+        return set()
+    ranged = bytearray(len(codes))
+    for start, stop, _ in found.range_messages:
+        ranged[start:stop] = b"\1" * (min(stop, len(codes)) - start)
     return {
         index for index, (before, now) in enumerate(zip(found.codes, codes, strict=True))
-        if before >= FIRST_FINAL and not now
-        and not any(start <= index < stop for start, stop, _ in ranges)
-    } if found.codes != codes else set()
+        if before >= FIRST_FINAL and not now and not ranged[index]
+    }
 
 
 class DirectRecorded:
