@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _SLOT_BITS = 32
+_ALIKE = 4  # runs of about the same length before they are merged: less work, slower look-ups
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 _SLOTS = np.uint64((1 << _SLOT_BITS) - 1)
 
@@ -70,11 +71,10 @@ def merged(runs: Sequence[Run]) -> Run:
 
 
 def levelled(runs: Sequence[Run]) -> tuple[Run, ...]:
-    """Return runs of which each is at least twice as long as the next, so that there are few."""
+    """Return runs of which few are of about the same length, so that there are few in all."""
     out = list(runs)
-    while len(out) > 1 and len(out[-2].keys) < 2 * len(out[-1].keys):
-        last = out.pop()
-        out[-1] = merged((out[-1], last))
+    while len(out) >= _ALIKE and len(out[-_ALIKE].keys) < _ALIKE * len(out[-1].keys):
+        out[-_ALIKE:] = [merged(out[-_ALIKE:])]
     return tuple(out)
 
 

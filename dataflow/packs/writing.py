@@ -84,7 +84,11 @@ class Writer:
             Its serializer cannot hold it; nothing of it is kept.
         """
         data = self._dumps(value, self._classes)
-        self._items.add(key, data, index, expires_s)
+        items = self._items
+        items.keys.append(key)
+        items.payloads.append(data)
+        items.indexes.append(index)
+        items.expires.append(expires_s)
         self.pending_bytes += len(data)
 
     def flush(self) -> list[str]:
