@@ -147,7 +147,8 @@ class Gulp:
     """What one transaction writes. Writing the same gulp twice changes nothing.
 
     With ``fence`` it is written only while the run has that epoch, which is compared in the
-    same transaction. The inside of a task run goes by the epoch of the flow run around it.
+    same transaction. A run that never had a lease of its own, as the inside of a task run, goes
+    by the epoch of the flow run around it.
     """
 
     flow_run: FlowRunRecord | None = None

@@ -23,12 +23,17 @@ _RUNS = schema.flow_runs
 def check_fence(
     connection: Connection, flow_run_id: str, fence: int, record: FlowRunRecord | None
 ) -> None:
-    """Raise RunFenced where the run has another epoch. A run that is not there yet has none."""
+    """Raise RunFenced where the run has another epoch; one without a lease goes by its parent.
+
+    A run that is not there yet, and has no parent, is nobody's.
+    """
     row = _locked(connection, flow_run_id)
-    kind, parent = (row.kind, row.parent_flow_run_id) if row is not None else (
-        (record.kind, record.parent_flow_run_id) if record is not None else ("flow", None))
-    if kind == "task" and parent is not None:
-        row = _locked(connection, parent)
+    parent = record.parent_flow_run_id if row is None and record is not None else None
+    while parent is not None or (row is not None and not row.epoch and row.parent_flow_run_id):
+        around = _locked(connection, parent or row.parent_flow_run_id)
+        if around is None:
+            break
+        row, parent = around, None
     if row is not None and row.epoch != fence:
         raise fenced(row.id, row.owner)
 
@@ -79,7 +84,7 @@ def reopen(
 def _locked(connection: Connection, flow_run_id: str) -> Any:
     """Return what is known of a run's lease; nobody changes it before the transaction ends."""
     statement = select(
-        _RUNS.c.key, _RUNS.c.id, _RUNS.c.kind, _RUNS.c.parent_flow_run_id, _RUNS.c.epoch,
+        _RUNS.c.key, _RUNS.c.id, _RUNS.c.parent_flow_run_id, _RUNS.c.epoch,
         _RUNS.c.owner, _RUNS.c.lease_until_s,
     ).where(_RUNS.c.id == flow_run_id)
     return connection.execute(statement.with_for_update(key_share=True)).one_or_none()

@@ -108,8 +108,11 @@ class MemoryStore(Store):
     def _check_fence(self, flow_run_id: str, gulp: Gulp) -> None:
         run = self._runs.get(flow_run_id)
         record = gulp.flow_run if run is None else run.record
-        if record is not None and record.kind == "task" and record.parent_flow_run_id:
-            run = self._runs.get(record.parent_flow_run_id)
+        while record is not None and (run is None or not record.epoch):
+            around = self._runs.get(record.parent_flow_run_id or "")
+            if around is None:
+                break
+            run, record = around, around.record
         if gulp.fence is not None and run is not None and run.record.epoch != gulp.fence:
             raise owners.fenced(run.record.id, run.record.owner)
 

@@ -162,7 +162,7 @@ def test_a_damaged_store_is_reported_and_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "location", ["postgresql://me:secret@host/db", "sqlite://host/x.db", "sqlite://", "", "s3://b/c"]
+    "location", ["mysql://me:secret@host/db", "sqlite://host/x.db", "sqlite://", "", "s3://b/c"]
 )
 def test_a_location_that_names_no_store_is_refused_without_its_password(location: str) -> None:
     with pytest.raises(StoreError, match="no store that this version knows") as caught:

@@ -107,13 +107,17 @@ class Leasing:
         assert caught.value.flow_run_id == RUN
         assert [row.flow_run_id for row in store.task_runs()] == [other] * 3
 
-    def test_an_inside_goes_by_the_epoch_of_the_run_around_it(self, store: Store) -> None:
+    @pytest.mark.parametrize("kind", ["task", "flow"])
+    def test_a_run_without_a_lease_goes_by_the_epoch_of_the_run_around_it(
+        self, store: Store, kind: str
+    ) -> None:
         with_map(store)
         inside = new_run_id()
-        record = FlowRunRecord(kind="task", id=inside, name="n", flow_name="f",
+        record = FlowRunRecord(kind=kind, id=inside, name="n", flow_name="f",
                                parent_flow_run_id=RUN, parent_task_run_id=new_run_id())
         first = store.lease(RUN, A, now_s=T0, until_s=T0 + 30)
-        store.write_all([(inside, Gulp(flow_run=record, calls=[call()], fence=first))])
+        for _ in range(2):
+            store.write_all([(inside, Gulp(flow_run=record, calls=[call()], fence=first))])
         store.lease(RUN, B, now_s=T0 + 31, until_s=T0 + 60)
         later = [(inside, Gulp(spans=[span(range(2))], fence=first)),
                  (new_run_id(), Gulp(flow_run=record, fence=first))]
