@@ -28,6 +28,7 @@ from dataflow.retry import RetryPolicy
 if TYPE_CHECKING:
     from dataflow.flow_run import FlowRun
     from dataflow.flows import Flow
+    from dataflow.states import State
 
 ITEMS = 100
 """A generator flow is asked for so many items at most."""
@@ -86,6 +87,9 @@ class Placeholder:
     def __exit__(self, *error: object) -> None:
         return None
 
+    def __dataflow_hash__(self) -> Any:
+        raise ValueError("is not known in a dry run")
+
     def __repr__(self) -> str:
         return f"<value of {self._name}>"
 
@@ -95,11 +99,15 @@ class DryRun:
 
     Attributes
     ----------
+    on_exit
+        What happens to task runs that have not ended with the function.
     store
         Where its records are.
     stands_for
         Flow run id of a flow called in another → the call that stands for it there.
     """
+
+    on_exit = "cancel"
 
     def __init__(self) -> None:
         from dataflow.stores.memory import MemoryStore
@@ -108,18 +116,18 @@ class DryRun:
         self.stands_for: dict[str, Origin] = {}
         self._edges: dict[Origin, set[Origin]] = {}
         self._made: dict[int, tuple[Any, Origin]] = {}  # given values by identity, kept alive
-        self._codes: dict[int, tuple[Any, TaskCode]] = {}
+        self._codes: dict[str, TaskCode] = {}  # by the token of what runs in a real run
 
     def code(self, task: Any, code: TaskCode) -> TaskCode:
         """Return what runs in the place of a task."""
-        known = self._codes.get(id(task))
+        known = self._codes.get(code.token)
         if known is None:
-            known = self._codes[id(task)] = task, replace(
+            known = self._codes[code.token] = replace(
                 code, token=f"dry-{code.token}", fn=self._stand_in(task), retries=0,
                 retry_delay=RetryPolicy(), retry_condition=None, timeout_s=None,
                 isolation="thread", run_name=None, hooks=None, owner=None,
-                effects=None)
-        return known[1]
+                effects=None, caching=None)  # what stands for values is never kept as one
+        return known
 
     def origins(self, *values: Any) -> set[Origin]:
         """Return the calls whose values stand in some values."""
@@ -177,6 +185,10 @@ class DryRun:
             self._made.setdefault(id(given), (given, origin))
         return given
 
+    def _items(self, task: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
+        """Return what a generator gives."""
+        return [self._value(task, args, kwargs)]
+
     def _stand_in(self, task: Any) -> Callable[..., Any]:
         """Return a function of the task's kind."""
         def plain(*args: Any, **kwargs: Any) -> Any:
@@ -186,10 +198,11 @@ class DryRun:
             return self._value(task, args, kwargs)
 
         def items(*args: Any, **kwargs: Any) -> Iterator[Any]:
-            yield self._value(task, args, kwargs)
+            yield from self._items(task, args, kwargs)
 
         async def later_items(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
-            yield self._value(task, args, kwargs)
+            for item in self._items(task, args, kwargs):
+                yield item
 
         kinds: dict[str, Callable[..., Any]] = {
             "sync": plain, "async": later, "generator": items, "async_generator": later_items}
@@ -204,16 +217,8 @@ def dry_graph(flow: Flow[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any
     Exception
         What the function raised over values that are not there, with a note.
     """
-    from dataflow.flow_run import FlowRun
-
     dry = DryRun()
-    run = FlowRun(flow, args, kwargs, None, dry)
-    context = contextvars.copy_context()
-    context.run(current_flow.set, None)
-    context.run(current_task.set, None)
-    with disable_run_logger():
-        context.run(_performed, run, flow.kind)
-    state = run.state
+    state = pretended(flow, args, kwargs, dry)
     if state is not None and isinstance(state.data, Exception) and not state.is_completed():
         error = state.data
         error.add_note(
@@ -223,6 +228,20 @@ def dry_graph(flow: Flow[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any
     (made,) = [row for row in dry.store.flow_runs() if row.parent_flow_run_id is None]
     return graph_of(dry.store.calls(made.id), f"flow {flow.name}, not run", counts=False,
                     more=dry.edges_of(made.id))
+
+
+def pretended(flow: Flow[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any],
+              dry: DryRun) -> State | None:
+    """Call a flow's function with tasks that only pretend; return the state it came to."""
+    from dataflow.flow_run import FlowRun
+
+    run = FlowRun(flow, args, kwargs, None, dry)
+    context = contextvars.copy_context()
+    context.run(current_flow.set, None)
+    context.run(current_task.set, None)
+    with disable_run_logger():
+        context.run(_performed, run, flow.kind)
+    return run.state
 
 
 def _performed(run: FlowRun, kind: str) -> None:

@@ -61,10 +61,10 @@ class _FlowLog(LogSink):
         self._driver.log(LogLine(call, index, attempt, time_s, level, logger, message, extra))
 
 
-def pretending(settings: FlowSettings) -> FlowSettings:
-    """Return the settings of a dry run: here, once, and nothing is waited for."""
+def pretending(settings: FlowSettings, dry: DryRun) -> FlowSettings:
+    """Return the settings of a dry run: here, and once."""
     return replace(settings, task_runner="inline", retries=0, timeout_seconds=None, strict=False,
-                   on_exit="cancel")
+                   on_exit=dry.on_exit)
 
 
 def opened(flow: Runnable, settings: FlowSettings, bound: BoundArguments,

@@ -84,7 +84,7 @@ class FlowRun:
                  point: ResumePoint | None = None) -> None:
         flow.arguments.bind(args, kwargs)
         self.flow: Any = flow
-        self.settings = flow.settings if dry is None else pretending(flow.settings)
+        self.settings = flow.settings if dry is None else pretending(flow.settings, dry)
         self.state: State | None = None
         self._dry = dry
         self._point = point

@@ -74,7 +74,8 @@ def caching_of(task: Any, options: KeepingOptions, signature: inspect.Signature 
         expires_after_s=options.expires_after_s,
         refresh=defaults.refresh if options.refresh is None else options.refresh,
         claims=defaults.claims, lock_manager=policy.lock_manager, policy=str(policy),
-        code=code.hex, why_not=why_not, mark=mark(opened),
+        code=code.hex, why_not=why_not,
+        mark=None if flow_run is not None and flow_run.dry is not None else mark(opened),
     )
 
 
