@@ -142,7 +142,7 @@ def checked_name(name: str) -> str:
         why = "it is empty, absolute, or has an empty part"
     elif any(part.startswith(".") for part in parts):
         why = "a part of it begins with a dot"
-    elif "\\" in name or ":" in parts[0] or not name.isprintable():
+    elif "\\" in name or name[1:2] == ":" or not name.isprintable():
         why = "it has a backslash, a drive, or control characters"
     elif parts[0] == "quarantine" or name == "pins.json":
         why = "that is where the storage keeps its own files"

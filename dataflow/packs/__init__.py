@@ -8,8 +8,8 @@ and merged (``housekeeping.py``).
 
 from __future__ import annotations
 
+from dataflow.packs.contents import Origin
 from dataflow.packs.entries import Entry, Nearest
-from dataflow.packs.format import Origin
 from dataflow.packs.results import Results, results_at
 from dataflow.packs.writing import Writer
 

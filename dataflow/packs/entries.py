@@ -10,7 +10,7 @@ from secrets import token_hex
 from typing import NamedTuple
 
 from dataflow.exceptions import ResultStorageError
-from dataflow.packs.format import Origin
+from dataflow.packs.contents import Origin
 
 _PACK = re.compile(r"[0-9a-f]{11}-[0-9a-f]{8}\.pack")
 _PARTITION = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}")

@@ -15,8 +15,10 @@ from dataclasses import dataclass, field, replace
 
 from dataflow.exceptions import ResultStorageError
 from dataflow.packs.collecting import Budget, Part, Plan, plan
+from dataflow.packs.contents import Items, Metadata, Origin
 from dataflow.packs.entries import QUARANTINE, new_pack_name
-from dataflow.packs.format import BadPack, Items, Metadata, Origin
+from dataflow.packs.format import BadPack
+from dataflow.packs.index import short
 from dataflow.packs.opening import damaged_slots, put_aside
 from dataflow.packs.pins import read_pins
 from dataflow.packs.salvage import salvage, whole_items
@@ -147,19 +149,41 @@ def collect(storage: ResultStorage, budget: Budget, *, dry_run: bool = False) ->
 
 
 def _perform(storage: ResultStorage, chosen: Plan) -> int:
-    """Write, then delete: older files first, so that what they had is not found again."""
-    written = 0
-    stuck: set[str] = set()
-    for group in chosen.merge:
-        try:
-            _merge(storage, group)
-            written += 1
-        except FileNotFoundError:  # another housekeeper was faster
-            stuck.update(file.name for file, _ in group)
-    for file in sorted(chosen.delete, key=lambda each: (each.created_s, each.name)):
-        if file.name not in stuck:
-            storage.delete(file.name)
+    """Write, then delete: older files first, so that what they had is not found again.
+
+    On a full disk what can go without a merge goes first.
+    """
+    written, left, gone = 0, list(chosen.merge), set[str]()
+    for _ in range(2):
+        stuck: list[list[Part]] = []
+        for group in left:
+            try:
+                _merge(storage, group)
+                written += 1
+            except FileNotFoundError:  # another housekeeper was faster
+                stuck.append(group)
+            except ResultStorageError as error:
+                if error.reason != "full":
+                    raise
+                stuck.append(group)
+        kept = {file.name for group in stuck for file, _ in group}
+        _delete(storage, chosen.delete, kept, gone)
+        left = stuck
     return written
+
+
+def _delete(
+    storage: ResultStorage, files: Sequence[PackFile], kept: set[str], gone: set[str]
+) -> None:
+    """Delete files but for ``kept``, and those that hide what is in kept ones; note them."""
+    hidden: set[int] = set()
+    for file in sorted(files, key=lambda each: (each.created_s, each.name)):
+        keys = [] if file.tail is None else short(file.tail.columns.keys).tolist()
+        if file.name in kept:
+            hidden.update(keys)
+        elif file.name not in gone and hidden.isdisjoint(keys):
+            storage.delete(file.name)
+            gone.add(file.name)
 
 
 def _merge(storage: ResultStorage, group: Sequence[Part]) -> None:

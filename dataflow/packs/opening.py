@@ -118,7 +118,7 @@ def damaged_slots(storage: ResultStorage, name: str, columns: Columns) -> list[i
     Raises
     ------
     BadPack
-        The file does not begin like a pack, or it is longer than a pack says.
+        The file does not begin like a pack.
     """
     check_head(storage.read(name, 0, HEAD.size))
     every = np.arange(len(columns.lengths))

@@ -16,10 +16,12 @@ from typing import Any
 
 import numpy as np
 
+from dataflow.exceptions import ResultStorageError
+from dataflow.packs.contents import Metadata
 from dataflow.packs.entries import Entry, is_pack_name
-from dataflow.packs.format import BadPack, Columns, Metadata, Tail
+from dataflow.packs.format import BadPack, Columns, Tail
 from dataflow.packs.index import Run, levelled, look_up, merged, run_of, short, without
-from dataflow.packs.opening import openable, put_aside, read_tail
+from dataflow.packs.opening import openable, put_aside, read_tail, refused
 from dataflow.result_storage import ResultStorage
 
 _LIST_AGAIN_S = 1.0  # where only listing tells whether something changed
@@ -124,11 +126,12 @@ class Partition:
     ) -> list[Entry | None]:
         """Return the newest entry of each key that has not expired; see ``Results.find``."""
         self.refresh(fresh=fresh)
-        try:
-            return self._find(keys, now_s)
-        except FileNotFoundError:  # a pack went away since, and its index is not in memory
-            self.refresh(fresh=True)
-            return self._find(keys, now_s)
+        for _ in range(_LISTINGS):
+            try:
+                return self._find(keys, now_s)
+            except FileNotFoundError:  # a pack went away since, and its index is not in memory
+                self.refresh(fresh=True)
+        return [None] * len(keys)
 
     def _find(self, keys: Sequence[bytes], now_s: float) -> list[Entry | None]:
         found: list[Entry | None] = [None] * len(keys)
@@ -199,6 +202,12 @@ class Partition:
                 columns = read_tail(self._storage, pack.name).columns
             except BadPack as error:  # damaged since it was taken in
                 put_aside(self._storage, pack.name, str(error))
+                self.drop(pack.name)
+                raise FileNotFoundError(pack.name) from error
+            except ResultStorageError as error:
+                if not refused(self._storage, pack.name, error):
+                    raise
+                self._unusable.add(pack.name)
                 self.drop(pack.name)
                 raise FileNotFoundError(pack.name) from error
             self._hold(pack.name, columns)

@@ -15,18 +15,9 @@ from typing import Any
 import numpy as np
 
 from dataflow.exceptions import CorruptResult, ResultStorageError
+from dataflow.packs.contents import Items, Metadata, Origin, forgotten
 from dataflow.packs.entries import Entry, Nearest, checked_partition, is_pack, new_pack_name
-from dataflow.packs.format import (
-    BadPack,
-    Columns,
-    Items,
-    Metadata,
-    NewerPack,
-    Origin,
-    Tail,
-    forgotten,
-    number_of,
-)
+from dataflow.packs.format import BadPack, Columns, NewerPack, Tail, number_of
 from dataflow.packs.opening import Pieces, put_aside, read_pieces, read_tail, refused, warn_once
 from dataflow.packs.partition import Partition
 from dataflow.packs.salvage import salvage

@@ -10,8 +10,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from dataflow.exceptions import ResultStorageError
+from dataflow.packs.contents import Items
 from dataflow.packs.entries import new_pack_name
-from dataflow.packs.format import Items, Tail
+from dataflow.packs.format import Tail
 from dataflow.packs.opening import put_aside, read_pieces
 from dataflow.packs.writing import write_pack
 from dataflow.result_storage import ResultStorage

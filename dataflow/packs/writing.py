@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
+from dataflow.packs.contents import Items, Metadata, Origin
 from dataflow.packs.entries import checked_partition, new_pack_name
-from dataflow.packs.format import MAX_ENTRIES, Items, Metadata, Origin, Tail, pack
+from dataflow.packs.format import MAX_ENTRIES, Tail, pack
 from dataflow.result_storage import ResultStorage
 from dataflow.serializers import Serializer
 

@@ -188,6 +188,25 @@ def test_full_disk_is_told_and_leaves_nothing(small_disk: Path) -> None:
     assert held(Results(results.storage), [1, 2, 3]) == {1: "small", 3: "small again"}
 
 
+def test_full_disk_is_emptied_and_then_merged(small_disk: Path) -> None:
+    results = Results(open_storage(small_disk / "results"))
+    for number in range(40):  # small ones of two ages; those of one key each are replaced
+        write(results, {number: os.urandom(6_000), 1000: number}, T0 + number)
+    with pytest.raises(ResultStorageError):
+        for number in range(40, 400):
+            write(results, {number: os.urandom(6_000)}, T0 + number)
+    rest = os.open(small_disk / "rest", os.O_WRONLY | os.O_CREAT, 0o600)
+    with pytest.raises(OSError):
+        while True:
+            os.write(rest, bytes(4096))
+    os.close(rest)
+    files = len(list((small_disk / "results" / "load").iterdir()))
+    budget = Budget(now_s=T0 + 500, max_age_s=500 - 10.5, grace_s=float("-inf"))
+    assert collect(results.storage, budget).aged > 0
+    assert len(list((small_disk / "results" / "load").iterdir())) < files
+    assert 1000 in held(results, range(1001)) and 5 not in held(results, range(1001))
+
+
 def test_read_only_disk_is_told_and_still_read(small_disk: Path) -> None:
     results = Results(open_storage(small_disk / "results"))
     [pack] = write(results, {number: f"value {number}" for number in range(4)})

@@ -6,15 +6,12 @@ from typing import Any
 
 import pytest
 
+from dataflow.packs.contents import Items, Metadata, Origin, forgotten
 from dataflow.packs.format import (
     FOOTER,
     BadPack,
-    Items,
-    Metadata,
     NewerPack,
-    Origin,
     check_head,
-    forgotten,
     marked,
     number_of,
     pack,
