@@ -10,11 +10,15 @@ import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-from dataflow.exceptions import ResumeError
+from dataflow.exceptions import DataflowError, ResumeError
+
+_loading: ContextVar[str | None] = ContextVar("dataflow_loading", default=None)
 
 
 def entrypoint_of(fn: Callable[..., Any]) -> str | None:
@@ -33,10 +37,15 @@ def load_flow(entrypoint: str) -> Any:
     Raises
     ------
     ResumeError
-        There is no such file or flow; the text says which.
+        There is no such file or flow, or the file cannot be imported; the text says which.
+        Or it calls a flow as it is imported: no run was made.
     """
     path, _, name = entrypoint.rpartition(":")
-    file = Path(path)
+    if not path or not name:
+        raise ResumeError(
+            f"{entrypoint!r} names no flow: write path/to/file.py:function.",
+            entrypoint=entrypoint)
+    file = Path(path).absolute()
     if "<locals>" in name:
         raise ResumeError(
             f"The flow at {entrypoint} was made inside of a function, so that it cannot be found "
@@ -44,12 +53,38 @@ def load_flow(entrypoint: str) -> Any:
             entrypoint=entrypoint)
     if not file.is_file():
         raise ResumeError(f"The flow's file {path} is not there any more.", entrypoint=entrypoint)
-    found: Any = _module_of(file, entrypoint)
+    try:
+        with _said_to_load(str(file)):
+            found: Any = _module_of(file, entrypoint)
+    except DataflowError:
+        raise
+    except (Exception, SystemExit) as error:  # user code: what the file does as it is imported
+        raise ResumeError(f"{path} cannot be imported: {type(error).__name__}: {error}",
+                          entrypoint=entrypoint) from error
     for part in name.split("."):
         found = getattr(found, part, None)
     if found is None or not hasattr(found, "resume"):
         raise ResumeError(f"{path} has no flow {name!r} any more.", entrypoint=entrypoint)
     return found
+
+
+def refuse_while_loading(flow_name: str) -> None:
+    """Raise ResumeError where a file that is being loaded for its flows calls one of them."""
+    path = _loading.get()
+    if path is not None:
+        raise ResumeError(
+            f"{path} calls flow {flow_name!r} as it is imported: that would be another run, and "
+            "nothing was begun. Put the call at the end of the file under "
+            "`if __name__ == \"__main__\":`.", entrypoint=path)
+
+
+@contextmanager
+def _said_to_load(path: str) -> Iterator[None]:
+    token = _loading.set(path)
+    try:
+        yield
+    finally:
+        _loading.reset(token)
 
 
 def _module_of(file: Path, entrypoint: str) -> Any:
@@ -71,5 +106,9 @@ def _module_of(file: Path, entrypoint: str) -> Any:
         raise ResumeError(f"{file} cannot be imported.", entrypoint=entrypoint)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        sys.modules.pop(name, None)
+        raise
     return module

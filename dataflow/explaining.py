@@ -318,8 +318,8 @@ class _Case:
                        if line.message.startswith(("Resuming flow run", "Retrying flow run"))]
             before = [moment for moment in resumed if moment <= _began_s(row)]
             if before:
-                yield (f"the flow run was resumed on {when_text(before[-1])}, and this task run "
-                       "had not ended well before")
+                yield (f"the flow run went on after {when_text(before[-1])} with what had not "
+                       "completed")
 
     def _failed_before(self) -> str:
         row = self._row

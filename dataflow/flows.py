@@ -25,6 +25,7 @@ from typing import (
 )
 
 from dataflow.annotations import NotSet
+from dataflow.entrypoints import refuse_while_loading
 from dataflow.flow_calls import started
 from dataflow.flow_dry_run import dry_graph
 from dataflow.flow_graph import FlowGraph, recorded
@@ -160,6 +161,7 @@ class Flow(FlowHooks, Generic[P, R]):
             What the function raised in its last attempt, or the first failure among the
             states it returned.
         """
+        refuse_while_loading(self.name)
         return_state, wait_for = kwargs.pop("return_state", False), kwargs.pop("wait_for", None)
         return started(FlowRun(self, args, kwargs, wait_for), self.kind, return_state)
 
@@ -210,6 +212,7 @@ class Flow(FlowHooks, Generic[P, R]):
         from dataflow.flow_resume import parameters_of, resume_point
         from dataflow.stores import open_store
 
+        refuse_while_loading(self.name)
         store = open_store(None)
         point = None
         try:
@@ -219,7 +222,7 @@ class Flow(FlowHooks, Generic[P, R]):
             made = FlowRun(self, args, kwargs, None, point=point)
         except BaseException:
             if point is not None:
-                store.give_up_lease(point.row.id, point.epoch)
+                store.give_up_lease(point.row.id, point.epoch or 0)
             store.close()
             raise
         return started(made, self.kind, return_state)

@@ -4,8 +4,8 @@ Lives here: the list of commands, each imported when it is called, and the one
 place where errors become a line on stderr and an exit code. Does not live here:
 what a command does (a module each), how it is shown (``rendering.py``).
 
-Exit codes: 0; 1 for an error (no such run, an unusable store or setting); 2 for
-wrong usage; 130 when interrupted.
+Exit codes: 0; 1 for an error (no such run, an unusable store or setting) and for a
+run that did not complete; 2 for wrong usage; 130 when interrupted.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ OK, FAILED, INTERRUPTED = 0, 1, 130
 _COMMANDS = {
     "cache": "dataflow.cli.cache:cache",
     "config": "dataflow.cli.config:config",
+    "flow": "dataflow.cli.flows:flow",
     "flow-run": "dataflow.cli.flow_runs:flow_run",
     "task-run": "dataflow.cli.task_runs:task_run",
     "version": "dataflow.cli.version:version",
@@ -47,7 +48,7 @@ class _LazyGroup(click.Group):
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 def cli() -> None:
-    """Look at what flows did, from the records in DATAFLOW_HOME.
+    """Look at what flows did, from the records in DATAFLOW_HOME, and go on with it.
 
     A run is named by its id, the front of it (4 characters at least), its name,
     or `last`.

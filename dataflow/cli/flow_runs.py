@@ -1,7 +1,8 @@
-"""``dataflow flow-run``: ls, inspect, logs, graph.
+"""``dataflow flow-run``: ls, inspect, logs, graph, resume, retry.
 
 Lives here: what is asked of the store and what of it is shown. Does not live
-here: keys of JSON and log lines (``records.py``), layout (``rendering.py``).
+here: ``resume`` and ``retry`` (``again.py``), keys of JSON and log lines
+(``records.py``), layout (``rendering.py``).
 """
 
 from __future__ import annotations
@@ -13,8 +14,15 @@ from typing import Any, NamedTuple
 
 import click
 
+from dataflow.cli.again import resume, retry
 from dataflow.cli.options import FLOW_RUN_STATES, Output, limit_option, output_option, state_option
-from dataflow.cli.records import chosen_lines, flow_run_fields, opened_store, print_logs
+from dataflow.cli.records import (
+    chosen_lines,
+    flow_run_fields,
+    moment_of,
+    opened_store,
+    print_logs,
+)
 from dataflow.cli.rendering import (
     duration,
     local_time,
@@ -33,7 +41,11 @@ _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 @click.group()
 def flow_run() -> None:
-    """Look at flow runs."""
+    """Look at flow runs; go on with one that did not complete."""
+
+
+flow_run.add_command(resume)
+flow_run.add_command(retry)
 
 
 @flow_run.command()
@@ -177,14 +189,26 @@ def _print_head(run: FlowRunRow) -> None:
         "ended": local_time(run.end_time),
         "took": duration(run.start_time, run.end_time),
         "run count": run.run_count if run.run_count > 1 else None,
+        "resumed": f"{run.resumed} times" if run.resumed > 1 else "once" if run.resumed else None,
         "runner": run.runner,
         "dashboard": run.dashboard_link,
         "process": f"{run.pid} on {run.host}" if run.pid is not None else None,
+        "driven by": _owner(run),
+        "entry point": run.entrypoint,
         "parent": run.parent_flow_run_id,
         "parent task run": run.parent_task_run_id,
         "tags": ", ".join(run.tags),
         "parameters": run.parameters if run.parameters != "{}" else None,
     })
+
+
+def _owner(run: FlowRunRow) -> str | None:
+    """Return who holds the run, and until when unless that one goes on."""
+    if run.owner is None:
+        return None
+    until = "" if run.lease_until_s is None else (
+        f", lease until {local_time(moment_of(run.lease_until_s))}")
+    return f"{run.owner}{until}"
 
 
 def _print_calls(calls: Sequence[CallRow]) -> None:

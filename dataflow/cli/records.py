@@ -58,6 +58,10 @@ def flow_run_fields(row: FlowRunRow) -> dict[str, Any]:
         "pid": row.pid,
         "error_type": row.error_type,
         "error_message": row.error_message,
+        "entrypoint": row.entrypoint,
+        "resumed": row.resumed,
+        "owner": row.owner,
+        "lease_until": _moment(row.lease_until_s),
     }
 
 
@@ -81,6 +85,9 @@ def task_run_fields(row: TaskRunRow) -> dict[str, Any]:
         "error_type": row.error_type,
         "error_message": row.error_message,
         "cause": row.cause,
+        "key": None if row.key is None else row.key.hex(),
+        "origin": row.origin,
+        "due": _moment(row.due_s),
     }
 
 
@@ -164,6 +171,10 @@ def chosen_lines(
 
 def _time(moment: datetime | None) -> str | None:
     return None if moment is None else iso(moment)
+
+
+def _moment(seconds: float | None) -> str | None:
+    return None if seconds is None else iso(moment_of(seconds))
 
 
 def _parsed(text: str) -> Any:

@@ -1,8 +1,8 @@
-"""``dataflow task-run``: ls, inspect, logs.
+"""``dataflow task-run``: ls, inspect, logs, why.
 
-Lives here: which element is meant, what is asked of the store, what of it is
-shown. Does not live here: keys of JSON and log lines (``records.py``), layout
-(``rendering.py``).
+Lives here: what is asked of the store, what of it is shown. Does not live here:
+which element is meant (``elements.py``), ``why`` (``why.py``), keys of JSON and
+log lines (``records.py``), layout (``rendering.py``).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import click
 
+from dataflow.cli.elements import chosen, listed
 from dataflow.cli.options import (
     TASK_RUN_STATES,
     Output,
@@ -40,6 +41,7 @@ from dataflow.cli.rendering import (
     print_table,
     printable,
 )
+from dataflow.cli.why import why
 from dataflow.exceptions import RunNotFound
 from dataflow.outcomes import STATE_OF, Attempt, Code
 from dataflow.store import FlowRunRow, Store, TaskRunRow
@@ -50,6 +52,9 @@ _SHOWN_CHILDREN = 50
 @click.group()
 def task_run() -> None:
     """Look at task runs: the elements of maps, and single calls."""
+
+
+task_run.add_command(why)
 
 
 @task_run.command()
@@ -67,7 +72,7 @@ def ls(
     """
     with opened_store() as store:
         run = store.find_flow_run(flow_run or "last") if flow_run or task else None
-        rows = _listed(store, run, task, state, map_index, limit)
+        rows = listed(store, run, task, state, map_index, limit)
     if output == "json":
         print_json([task_run_fields(row) for row in rows])
         return
@@ -98,7 +103,7 @@ def inspect(
     says of which, where several maps have it.
     """
     with opened_store() as store:
-        story = _story(store, _chosen(store, ref, flow_run, map_index, task))
+        story = _story(store, chosen(store, ref, flow_run, map_index, task))
         if output == "json":
             _print_story_json(store, story)
         else:
@@ -116,7 +121,7 @@ def logs(
 ) -> None:
     """Show the log lines of one task run, named as for `inspect`."""
     with opened_store() as store:
-        row = _chosen(store, ref, flow_run, map_index, task)
+        row = chosen(store, ref, flow_run, map_index, task)
         run = store.find_flow_run(row.flow_run_id)
         lines = store.logs(row.run_id, call=row.call, index=row.map_index or 0, limit=limit)
         print_logs(store, run, [(row.run_id, line) for line in lines], output)
@@ -158,70 +163,6 @@ def _parent(store: Store, row: TaskRunRow) -> TaskRunRow | None:
         return None
 
 
-def _listed(
-    store: Store, run: FlowRunRow | None, task: str | None, state: str | None,
-    map_index: int | None, limit: int,
-) -> list[TaskRunRow]:
-    if run is None:
-        return store.task_runs(state=state, map_index=map_index, limit=limit)
-    if task is None:
-        return store.task_runs(run.id, state=state, map_index=map_index, limit=limit)
-    rows: list[TaskRunRow] = []
-    for run_id, call in _calls_of(store, run, task):
-        if len(rows) < limit:
-            rows += store.task_runs(
-                run_id, state=state, call=call, map_index=map_index, limit=limit - len(rows)
-            )
-    return rows
-
-
-def _calls_of(store: Store, run: FlowRunRow, task: str) -> list[tuple[str, int]]:
-    calls = store.calls(run.id, nested=True)
-    found = [(call.run_id, call.call) for call in calls if call.task_name == task]
-    if not found:
-        names = ", ".join(sorted({call.task_name for call in calls})) or "none"
-        raise RunNotFound(
-            f"Flow run {run.name} called no task {task!r}; it called: {names}.",
-            ref=task, matches=[],
-        )
-    return found
-
-
-def _chosen(
-    store: Store, ref: str | None, flow_run: str | None, map_index: int | None, task: str | None
-) -> TaskRunRow:
-    """Return the one task run that the arguments mean."""
-    if ref is not None:
-        if map_index is not None or task is not None:
-            raise click.UsageError("Give either REF or --map-index and --task, not both.")
-        run_id = None if flow_run is None else store.find_flow_run(flow_run).id
-        return store.find_task_run(ref, run_id)
-    if map_index is None and task is None:
-        raise click.UsageError("Name a task run: by REF, or by --flow-run with --map-index.")
-    run = store.find_flow_run(flow_run or "last")
-    rows = _listed(store, run, task, None, map_index, limit=20)
-    if len(rows) == 1:
-        return rows[0]
-    asked = " ".join(
-        part
-        for part in (
-            f"of task {task!r}" if task is not None else "",
-            f"with map index {map_index}" if map_index is not None else "",
-        )
-        if part
-    )
-    if not rows:
-        raise RunNotFound(
-            f"Flow run {run.name} has no task run {asked} with an outcome.", ref=asked, matches=[]
-        )
-    listed = "\n".join(f"  {row.id}  {row.name}" for row in rows)
-    raise RunNotFound(
-        f"Flow run {run.name} has several task runs {asked}; give an id, or more of "
-        f"--task and --map-index:\n{listed}",
-        ref=asked, matches=[row.id for row in rows],
-    )
-
-
 def _print_story_json(store: Store, story: _Story) -> None:
     calls = calls_by_place(store, story.run)
     print_json({
@@ -254,6 +195,9 @@ def _print_story(store: Store, story: _Story) -> None:
         "executions": row.run_count,
         "worker": row.worker,
         "failed first": row.cause,
+        "cache key": row.key.hex() if row.key is not None else None,
+        "result of": row.origin,
+        "retry due": local_time(moment_of(row.due_s)) if row.due_s is not None else None,
         "error": _error(row.error_type, row.error_message),
     })
     if story.attempts:
