@@ -135,7 +135,7 @@ class _Stream:
     def _first(self) -> None:
         self.began()
         if self._transaction is not None:
-            from dataflow.task_transactions import consumed
+            from dataflow.transaction_runs import consumed
 
             consumed(self._transaction, self.code, self, self.rolled_back)
 

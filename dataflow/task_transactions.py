@@ -1,8 +1,8 @@
 """How task runs join the transaction around them.
 
 Lives here: what a task run brings into a transaction, and what is undone of it when
-that one is rolled back. Does not live here: who calls it (``direct.py``, ``streams.py``,
-``tasks.py``, ``worker/``), transactions (``transactions.py``).
+that one is rolled back. Does not live here: who calls it (``direct.py``, ``worker/``), what
+was submitted or consumed in a block (``transaction_runs.py``), transactions themselves.
 
 A direct call in a block, and a run of a task with hooks that no block is around, has a
 transaction of its own, opened around all of its attempts::
@@ -24,15 +24,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dataflow.context import LogSink, RunDriver
 from dataflow.exceptions import ResultStorageError
-from dataflow.outcomes import STATE_OF, SUCCEEDED, Code, Said
-from dataflow.transaction_state import BaseTransaction, Ended, Followed, TransactionState
+from dataflow.outcomes import SUCCEEDED, Code, Said
+from dataflow.transaction_state import BaseTransaction, Followed, TransactionState
 from dataflow.transactions import Transaction
 
 if TYPE_CHECKING:
     from dataflow.batch import CallCode
     from dataflow.caching import Caching
-    from dataflow.future import Future
-    from dataflow.future_list import FutureList
     from dataflow.graph import CallView
     from dataflow.worker.attempt import Outcome
 
@@ -49,7 +47,7 @@ class Effects(NamedTuple):
     on_rollback_hooks: tuple[Callable[[Any], Any], ...] = ()
 
 
-_NO_EFFECTS = Effects()
+NO_EFFECTS = Effects()
 
 
 def task_completed(effects: Any, value: Any, own: BaseTransaction,
@@ -91,7 +89,8 @@ def task_submitted(effects: Any, runs: Any, around: BaseTransaction,
     effects
         The hooks: as for :func:`task_completed`.
     runs
-        A :class:`Submitted`: each completed element joins, in their order.
+        To wait for, as those of ``transaction_runs.py``: each that completed joins, in their
+        order.
     around
         The transaction whose block it is.
     rolled_back
@@ -110,7 +109,7 @@ def call_ended(own: BaseTransaction, driver: RunDriver, code: CallCode, view: Ca
     """Let a direct call of a flow that has ended join the transaction around it."""
     state = view.code(0)
     if state == Code.COMPLETED:
-        task_completed(code.task.effects or _NO_EFFECTS, value, own,
+        task_completed(code.task.effects or NO_EFFECTS, value, own,
                        lambda: driver.rolled_back(code.call, (0,)))
     elif state not in SUCCEEDED:
         task_failed(own)
@@ -120,79 +119,16 @@ def call_ended_outside(own: BaseTransaction, code: CallCode, outcome: Outcome) -
     """Do as :func:`call_ended` for a call that belongs to no flow."""
     if outcome.code == Code.COMPLETED:
         keys = [] if outcome.key is None else [outcome.key]
-        task_completed(code.task.effects or _NO_EFFECTS, outcome.value, own,
+        task_completed(code.task.effects or NO_EFFECTS, outcome.value, own,
                        lambda: _forget(code.task.caching, keys))
     elif outcome.code not in SUCCEEDED:
         task_failed(own)
-
-
-def submitted(around: BaseTransaction, driver: RunDriver, code: CallCode,
-              futures: Future[Any] | FutureList[Any]) -> None:
-    """Let what a ``submit`` or ``map`` returned join the transaction whose block made it."""
-    task_submitted(code.task.effects or _NO_EFFECTS, Submitted(futures), around,
-                   lambda indexes: driver.rolled_back(code.call, indexes))
-
-
-def consumed(around: BaseTransaction, code: CallCode, stream: Any,
-             rolled_back: Callable[[], Any]) -> None:
-    """Let a generator join that is consumed in a block; it is to end before the block does."""
-    task_submitted(code.task.effects or _NO_EFFECTS, _Consumed(code.task.name, stream), around,
-                   lambda indexes: rolled_back())
 
 
 def commit_alone(effects: Effects) -> None:
     """Commit a task run that has completed and that no transaction is around."""
     with Transaction() as own:
         task_completed(effects, None, own)
-
-
-class _Consumed:
-    """What a transaction asks of a generator that was consumed in its block."""
-
-    def __init__(self, name: str, stream: Any) -> None:
-        self._name, self._stream = name, stream
-
-    def wait(self) -> None:
-        """Nothing to wait for: its items are asked for by code in the block."""
-
-    def ended(self) -> Ended:
-        """Return whether it completed."""
-        outcome = self._stream.outcome
-        if outcome is None:
-            return Ended((), f"generator {self._name!r} has not ended: consume or close it")
-        if outcome.code == Code.COMPLETED:
-            return Ended((0,), None)
-        return Ended((), f"generator {self._name!r}: {STATE_OF[outcome.code][1]}")
-
-
-class Submitted:
-    """What a transaction asks of task runs that were submitted in its block.
-
-    Parameters
-    ----------
-    futures
-        Of the whole call. That it did not complete is not taken for looked at: a flow
-        that shall fail for it still does.
-    """
-
-    def __init__(self, futures: Future[Any] | FutureList[Any]) -> None:
-        self._futures = futures
-        self.wait = futures.wait
-        self.wait_async = futures.wait_async
-
-    def ended(self) -> Ended:
-        """Return which completed, and the state of the first that did not."""
-        handle = self._futures.handle
-        view = handle.view
-        codes = bytes(view.codes)
-        joined = [index for index, code in enumerate(codes) if code == Code.COMPLETED]
-        bad = len(codes) - len(joined) - codes.count(Code.CACHED)
-        if view.fault is not None:
-            return Ended(joined, view.fault.message)
-        if not bad or (handle.mapped and 1 - bad / len(codes) >= handle.min_success_ratio):
-            return Ended(joined, None)
-        first = next(index for index, code in enumerate(codes) if code not in SUCCEEDED)
-        return Ended(joined, f"{handle.name_of(first)}: {handle.state(first, None)}")
 
 
 def undone(view: CallView, indexes: Sequence[int], logs: LogSink) -> None:

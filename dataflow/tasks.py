@@ -392,7 +392,7 @@ class Task(TaskAttributes, Generic[P, R]):
 
 def _join(flow_run: FlowRunContext, code: CallCode, futures: Future[Any] | FutureList[Any]) -> None:
     """Let task runs take part in the transaction in whose block they were submitted."""
-    from dataflow.task_transactions import submitted
+    from dataflow.transaction_runs import submitted
 
     submitted(current_transaction.get(), flow_run.driver, code, futures)
 

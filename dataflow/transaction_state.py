@@ -191,7 +191,7 @@ class BaseTransaction:
     @classmethod
     def get_active(cls) -> BaseTransaction | None:
         """Return the transaction that this code runs in, None outside of one."""
-        return _current.get()
+        return get_transaction()
 
     def is_pending(self) -> bool:
         """Whether it has not begun."""
@@ -247,7 +247,8 @@ class BaseTransaction:
 
 def get_transaction() -> BaseTransaction | None:
     """Return the transaction that this code runs in, None outside of one."""
-    return _current.get()
+    found: BaseTransaction | None = _current.get()
+    return found
 
 
 def _first(kind: Any, *values: Any) -> Any:

@@ -87,9 +87,13 @@ def test_hooks_that_cannot_be_called_are_a_type_error(keyword: str, value: Any, 
 
 
 @pytest.mark.parametrize("keyword", ["on_rollback", "on_commit"])
-def test_hooks_of_transactions_are_refused_by_name(keyword: str) -> None:
-    with pytest.raises(NotImplementedError, match=keyword):
-        task(double, **{keyword: [first]})  # type: ignore[call-overload]
+def test_hooks_of_transactions_can_be_given_read_and_added(keyword: str) -> None:
+    made = task(double, **{keyword: (hook for hook in [first])})  # type: ignore[call-overload]
+    assert getattr(made, f"{keyword}_hooks") == [first]
+    again = made.with_options(retries=1)
+    assert getattr(again, keyword)(second) is second
+    assert getattr(again, f"{keyword}_hooks") == [first, second]
+    assert getattr(made, f"{keyword}_hooks") == [first]
 
 
 def test_keywords_of_results_can_be_read() -> None:

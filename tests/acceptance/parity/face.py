@@ -17,7 +17,12 @@ PACKAGE, RUNNERS = ("prefect", "prefect_dask") if PREFECT else ("dataflow", "run
 _PLACES = {
     "": "flow task Flow Task State get_run_logger tags runtime "
         "unmapped allow_failure",
-    "tasks": "exponential_backoff",
+    "tasks": "exponential_backoff task_input_hash",
+    "cache_policies": "DEFAULT FLOW_PARAMETERS INPUTS NO_CACHE NONE RUN_ID TASK_SOURCE CachePolicy",
+    "results": "ResultStore",
+    "serializers": "CompressedSerializer JSONSerializer PickleSerializer",
+    "filesystems": "LocalFileSystem",
+    "transactions": "CommitMode IsolationLevel atransaction get_transaction transaction",
     "utilities.annotations": "quote opaque NotSet",
     "futures": "wait as_completed",
     "logging": "disable_run_logger",
