@@ -260,6 +260,7 @@ class RunInfo:
     worker: str | None = None  # of an inside: the process of another machine or worker it is in
     within: str = ""  # " of task run 'a' of flow run 'b'", where a task run is around
     key: str | None = None  # of an inside: the key of the task run that it is in
+    fence: int | None = None  # the epoch under which the run at the top is driven
     keeping: Any = None  # dataflow.caching.KeepingDefaults, for tasks called on workers too
 
     @property

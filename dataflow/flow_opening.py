@@ -144,7 +144,7 @@ def _go_on(record: FlowRunRecord, point: ResumePoint) -> None:
     record.start_time_s = None if row.start_time is None else row.start_time.timestamp()
     record.parameters, record.tags = row.parameters, row.tags
     record.run_count, record.first_call = row.run_count, row.first_call
-    record.resumed, record.epoch = row.resumed + 1, point.epoch
+    record.resumed, record.epoch = row.resumed + 1, point.epoch or 0
 
 
 def _keeping(settings: FlowSettings, parent: FlowRunContext | None,
@@ -198,6 +198,7 @@ def _info(settings: FlowSettings, bound: BoundArguments, parent: FlowRunContext 
         parent_flow_run_id=parent.run.shown_flow_run_id if parent is not None else None,
         log_level=level,
         root_flow_run_id=parent.root_flow_run_id if parent is not None else None,
+        fence=parent.run.fence if parent is not None else None,
     )
     if point is None:
         _name(info, settings, bound, parent)

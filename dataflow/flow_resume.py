@@ -30,7 +30,7 @@ class ResumePoint:
     """Where a run goes on."""
 
     row: FlowRunRow
-    epoch: int
+    epoch: int | None  # of a run with a lease of its own
     resumption: Resumption
     store: Store
     retry: bool
@@ -55,7 +55,7 @@ def resume_point(flow_name: str, ref: str, *, retry: bool, store: Store,
     return taken(store, store.find_flow_run(row.id), epoch, retry=retry)
 
 
-def taken(store: Store, row: FlowRunRow, epoch: int, *, retry: bool) -> ResumePoint:
+def taken(store: Store, row: FlowRunRow, epoch: int | None, *, retry: bool) -> ResumePoint:
     """Return the point where a run goes on that this process has the lease of."""
     resumption = Resumption(store, row.id, row.first_call, retry=retry)
     codes = (*_REOPENED, *_FAILURES) if retry else _REOPENED
@@ -81,8 +81,7 @@ def child_point(parent_driver: Any, stand_in: str, store: Any) -> ResumePoint | 
     rows = store.flow_runs(parent=stand_in, limit=1)
     if not rows:
         return None
-    epoch = run_lease.take(store, rows[0].id)
-    return taken(store, store.find_flow_run(rows[0].id), epoch, retry=resumption.retry)
+    return taken(store, rows[0], None, retry=resumption.retry)  # the run at the top has the lease
 
 
 def parameters_of(point: ResumePoint) -> dict[str, Any]:

@@ -285,7 +285,6 @@ class FlowRun:
                          point.row.result_key)
         except NotKept:
             return None
-        point.store.give_up_lease(point.row.id, point.epoch)
         return State("COMPLETED", point.row.state_name, point.row.message, value,
                      state_details=StateDetails(point.row.id))
 

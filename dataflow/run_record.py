@@ -68,15 +68,16 @@ class RunRecord(LogSink):
         store, run_id = self._store, self._run.flow_run_id
         if store is None:
             return
-        if isinstance(store, Store) and self._row.kind == "flow":
-            self._fence = self._row.epoch or run_lease.begin(self._row)
-        store.write(run_id, Gulp(flow_run=self._row, fence=self._fence))
-        if inputs is not None and isinstance(store, Store):
-            store.put_inputs(run_id, inputs)
+        owns = isinstance(store, Store) and self._row.parent_flow_run_id is None
+        if owns:
+            self._fence = self._run.fence = self._row.epoch or run_lease.begin(self._row)
+        elif isinstance(store, Store):
+            self._fence = self._run.fence  # of the run at the top, which has the lease
+        store.write(run_id, Gulp(flow_run=self._row, inputs=inputs, fence=self._fence))
         self._recorder = recorder_of(store, run_id)
-        if isinstance(store, Store) and self._fence is not None:
-            if isinstance(self._recorder, Recorder):
-                self._recorder.on_fenced = lambda error: self.fenced(error)
+        if isinstance(self._recorder, Recorder):
+            self._recorder.on_fenced = lambda error: self.fenced(error)
+        if owns and isinstance(store, Store) and self._fence is not None:
             self._lease = RunLease(store, run_id, self._fence, lambda error: self.fenced(error))
 
     def put(self, gulp: Gulp) -> None:

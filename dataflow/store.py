@@ -161,6 +161,7 @@ class Gulp:
     counts: dict[int, dict[int, int]] = field(default_factory=dict)  # call → code → elements, now
     widths: dict[int, int] = field(default_factory=dict)  # call → width, since it became known
     faults: dict[int, str] = field(default_factory=dict)  # call → why it failed as a whole
+    inputs: bytes | None = None  # parameters of the run, pickled
     fence: int | None = None  # the epoch under which it may be written; None: any
 
     def __bool__(self) -> bool:

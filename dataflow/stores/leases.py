@@ -8,9 +8,10 @@ driver), claims on cache keys (``claims.py``).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, Dialect, bindparam, select, update
 
 from dataflow.outcomes import Code
 from dataflow.store import FlowRunRecord
@@ -83,11 +84,18 @@ def reopen(
 
 def _locked(connection: Connection, flow_run_id: str) -> Any:
     """Return what is known of a run's lease; nobody changes it before the transaction ends."""
+    return connection.exec_driver_sql(_text_for(connection.dialect), (flow_run_id,)).one_or_none()
+
+
+@lru_cache(maxsize=8)
+def _text_for(dialect: Dialect) -> str:
+    """Return the statement as the driver takes it: it is asked before each write."""
     statement = select(
         _RUNS.c.key, _RUNS.c.id, _RUNS.c.parent_flow_run_id, _RUNS.c.epoch,
         _RUNS.c.owner, _RUNS.c.lease_until_s,
-    ).where(_RUNS.c.id == flow_run_id)
-    return connection.execute(statement.with_for_update(key_share=True)).one_or_none()
+    ).where(_RUNS.c.id == bindparam("of_id"))
+    made = statement.with_for_update(key_share=True).compile(dialect=dialect)
+    return str(made).replace("%(of_id)s", "%s")
 
 
 def _found(row: Any, flow_run_id: str) -> Any:

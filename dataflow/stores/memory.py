@@ -90,6 +90,8 @@ class MemoryStore(Store):
                     "the flow run's record. Nothing was written.",
                     path="memory:", reason="unknown run",
                 )
+            if gulp.inputs is not None:
+                run.inputs = gulp.inputs
             _write_calls(run, gulp)
             _write_elements(run, gulp)
             _write_logs(run, gulp.logs)

@@ -106,6 +106,8 @@ class GulpWriter:
             self._put(connection, "flow_runs", [_flow_run_values(gulp.flow_run)])
         if run is None:
             run = _key_of(connection, flow_run_id)
+        if gulp.inputs is not None:
+            self._put(connection, "inputs", [(run, gulp.inputs)])
         texts = _Texts(run)
         self._put(connection, "calls", _call_rows(run, gulp.calls, gulp.counts))
         self._many(
