@@ -28,6 +28,11 @@ FULL: dict[str, list[str]] = {
     "locality": [],
     "async_concurrency": [],
     "million": [],
+    "cache_key": [],
+    "cached_rerun": [],
+    "persisted_map": [],
+    "resume": [],
+    "single_flight": [],
 }
 QUICK: dict[str, list[str]] = {
     "hello": ["--repeats", "3"],
@@ -41,6 +46,12 @@ QUICK: dict[str, list[str]] = {
     "locality": [],
     "async_concurrency": ["--elements", "4000", "--sampled", "20", "--repeats", "1"],
     "million": ["--elements", "200000"],
+    "cache_key": ["--megabytes", "80", "--rows", "100000", "--calls", "5000",
+                  "--items", "30000", "--repeats", "1"],
+    "cached_rerun": ["--elements", "20000", "--sampled", "500", "--repeats", "1"],
+    "persisted_map": ["--elements", "20000", "--repeats", "1"],
+    "resume": ["--elements", "20000"],
+    "single_flight": ["--repeats", "1"],
 }
 
 

@@ -23,6 +23,12 @@ TINY = {
     "locality": ["--megabytes", "4", "--pieces", "4", "--repeats", "1"],
     "async_concurrency": ["--elements", "50", "--sampled", "4", "--repeats", "1"],
     "million": ["--elements", "3000", "--few", "300"],
+    "cache_key": ["--megabytes", "8", "--rows", "1000", "--calls", "50", "--items", "300",
+                  "--repeats", "1"],
+    "cached_rerun": ["--elements", "300", "--sampled", "10", "--repeats", "1"],
+    "persisted_map": ["--elements", "300", "--repeats", "1"],
+    "resume": ["--elements", "5000"],
+    "single_flight": ["--processes", "3", "--repeats", "1"],
 }
 
 
