@@ -120,7 +120,7 @@ class BaseTransaction:
         self._asked = commit_mode, isolation_level
         self.overwrite = overwrite
         self.write_on_commit = write_on_commit
-        self.logger = logger or _logger()
+        self._logger = logger
         self.state = TransactionState.PENDING
         self.children: list[BaseTransaction] = []
         self.on_commit_hooks: list[TransactionHook] = []
@@ -128,10 +128,19 @@ class BaseTransaction:
         self.staged_value: Any = None
         self.followed: list[Followed] = []
         self.when_rolled_back: Callable[[], Any] | None = None
-        self.holder = uuid.uuid4().hex
+        self.holder = uuid.uuid4().hex if key else ""  # of a lock on the key
         self.locked = self.ending = False
         self._values: dict[str, Any] = {}
         self._token: Token[BaseTransaction | None] | None = None
+
+    @property
+    def logger(self) -> logging.Logger | logging.LoggerAdapter[Any]:
+        """Where hooks and errors are logged; by default with the run that the code is in."""
+        return self._logger or _logger()
+
+    @logger.setter
+    def logger(self, logger: logging.Logger | logging.LoggerAdapter[Any]) -> None:
+        self._logger = logger
 
     def set(self, name: str, value: Any) -> None:
         """Keep a value for hooks, and for transactions that begin inside of this one."""
@@ -184,7 +193,7 @@ class BaseTransaction:
 
     def new_child(self) -> BaseTransaction:
         """Return a transaction that ends with this one."""
-        child = BaseTransaction(parent=self, logger=self.logger)
+        child = BaseTransaction(parent=self, logger=self._logger)
         self.children.append(child)
         return child
 

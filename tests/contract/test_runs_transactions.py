@@ -636,3 +636,29 @@ def test_policies_and_hooks_of_a_script_reach_the_workers(tmp_path: Path) -> Non
     assert done.stdout.split("\n")[:-1] == [
         "['Completed', 'Completed']", "['Cached', 'Cached', 'Completed']",
         "['Completed'] [2]", "['Cached', 'Completed'] [2, 4]", "True"], done.stderr
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["kept", "not kept"])
+def test_a_resumed_run_makes_its_undone_calls_again(
+    play: Play, tmp_path: Path, kept: bool
+) -> None:
+    folder = str(tmp_path)
+    ledger = Ledger(tmp_path)
+
+    @task(persist_result=kept, result_storage=f"{folder}/results",
+          on_commit=[ledger.hook("commit")], on_rollback=[ledger.hook("undo")])
+    def works() -> int:
+        return note(folder)
+
+    @flow(task_runner=play.runner)
+    def run() -> int:
+        with transaction():
+            works()
+            if noted(folder, "broken"):
+                return 1
+            note(folder, "broken")
+            raise Broken
+
+    assert run(return_state=True).is_failed()
+    assert run.resume("last") == 1
+    assert (noted(folder), ledger.lines) == (2, ["undo", "commit"])
