@@ -278,17 +278,18 @@ class _Case:
                  f"{'were' if count > 1 else 'was'} put aside, too damaged to tell what was there")
         if old is not None:
             self._nearest = old.origin, old.index
-            if old.key == row.key:
+        if old is None or old.key == row.key:  # it was there, or may have been
+            if count:
+                yield f"entry corrupt: {aside}"
+            elif old is None:
+                yield f"no entry: {call.storage} has no earlier result of task {row.task_name!r}"
+            else:
                 yield (f"no entry any more: the result that flow run {old.origin.run_name!r} had "
                        "was removed")
-            else:
-                yield from Differences(self._store, row, call, facts, old).reasons()
-            if count:
-                yield aside
-        elif count:
-            yield f"entry corrupt, perhaps: {aside}"
-        else:
-            yield f"no entry: {call.storage} has no earlier result of task {row.task_name!r}"
+            return
+        yield from Differences(self._store, row, call, facts, old).reasons()
+        if count:
+            yield aside
 
     def _is_older(self, kept: Kept) -> bool:
         """Tell whether an entry was there before the task run ran, and is not its own."""
@@ -318,8 +319,7 @@ class _Case:
                        if line.message.startswith(("Resuming flow run", "Retrying flow run"))]
             before = [moment for moment in resumed if moment <= _began_s(row)]
             if before:
-                yield (f"the flow run went on after {when_text(before[-1])} with what had not "
-                       "completed")
+                yield f"the flow run went on at {when_text(before[-1])} with what was not completed"
 
     def _failed_before(self) -> str:
         row = self._row
