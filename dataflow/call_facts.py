@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 _LEAVES = 100  # parts of arguments that are recorded of a map
 _LEAVES_OF_ONE = 24  # of a single call, of which there may be many: some 10 µs each
-_TEXT = 60
+_TEXT, _SHORT = 60, 50
+_SCALARS = (int, float, bool, type(None))
 _LARGE_BYTES, _LARGE_ITEMS = 1 << 20, 10_000  # what is larger is not looked into a second time
 _REFRESH = "refresh_cache"
 _NAMED = "result_storage_key "
@@ -141,12 +142,18 @@ def _policy_text(caching: Caching) -> str:
 def _constants(sources: Sequence[tuple[str, Source]], limit: int) -> str | None:
     if not sources:
         return None
-    from dataflow.hashing import leaves
+    from dataflow.hashing import digest, leaves
 
     found: list[list[Any]] = []
     for name, source in sources:
         if type(source) is not Const:
             found.append([name, "", *_how(source)])
+        elif type(source.value) in _SCALARS or (
+                type(source.value) is str and len(source.value) < _SHORT):
+            leaf = digest(source.value, name=name)[:8]  # as leaves() has it, in a third of the time
+            text = repr(source.value)
+            found.append([name, leaf.hex(),
+                          text if len(text) <= _TEXT else f"{text[:_TEXT - 1]}…"])
         elif _is_large(source.value):
             found.append([name, "", TOO_LARGE])
         else:
@@ -174,8 +181,6 @@ def _how(source: Source) -> Iterator[Any]:
 def _is_large(value: Any) -> bool:
     """Tell whether a look at it would be felt by whoever makes the call."""
     kind = type(value)
-    if kind in (int, float, bool, type(None)):
-        return False
     try:
         if hasattr(kind, "nbytes"):
             return bool(value.nbytes > _LARGE_BYTES)

@@ -18,7 +18,7 @@ import click
 from dataflow.cli.options import Output, output_option
 from dataflow.cli.records import flow_run_fields, opened_store
 from dataflow.cli.rendering import print_json, printable
-from dataflow.exceptions import ResumeError, RunNotFound
+from dataflow.exceptions import ResumeError, RunNotFound, RunOwned
 from dataflow.store import FlowRunRow, Store
 
 OK, FAILED = 0, 1
@@ -67,9 +67,15 @@ def _again(verb: str, ref: str, take_over: bool, output: Output) -> int:
     flow = load_flow(row.entrypoint)
     if flow.name != row.flow_name:
         flow = flow.with_options(name=row.flow_name)
-    state = getattr(flow, verb)(row.id, take_over=take_over, return_state=True)
-    if inspect.isawaitable(state):
-        state = asyncio.run(_awaited(state))
+    try:
+        state = getattr(flow, verb)(row.id, take_over=take_over, return_state=True)
+        if inspect.isawaitable(state):
+            state = asyncio.run(_awaited(state))
+    except RunOwned as error:
+        if take_over:
+            raise
+        raise RunOwned(f"{error} Or have it in any case: --take-over.",
+                       flow_run_id=row.id, owner=error.owner, until_s=error.until_s) from None
     with opened_store() as store:
         row = store.find_flow_run(row.id)
     if output == "json":
