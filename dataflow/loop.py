@@ -247,6 +247,8 @@ class Loop:
             self._engine.decide(time.time())
             commands = self._engine.take_commands()
             self._wake_at = commands.wake_at
+            if self.runner.synchronous:  # what is sent runs here, and may take long
+                self.record.put(self._engine.take_gulp())
             self._perform(commands)
             # taken last: Ctrl-C in a synchronous runner leaves them for the clean-up
             gulp = self._engine.take_gulp()

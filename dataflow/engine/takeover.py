@@ -79,6 +79,7 @@ class Takeover:
         """A retry keeps its time and its attempts."""
         due = recorded.due.get(index, self.world.now_s)
         node.codes[index] = Code.AWAITING_RETRY
+        node.view.attempts.setdefault(index, 1)  # only other numbers are recorded
         node.due[index] = due
         heapq.heappush(self.world.timers, (due, node.id, index))
         wake_at(self.world.commands, due)

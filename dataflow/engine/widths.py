@@ -41,8 +41,9 @@ class Widths:
             self._make_ready(node, 0, 1)
             self._set_width(node, 1)
             return
-        if self.takeover.width(node) is not None and not node.iterators():
-            width = self.takeover.width(node) or 0
+        width = self.takeover.width(node)
+        if width is not None and all(m.iterator is None and m.flat is None
+                                     for m in node.spec.mapped):
             self._grow(node, width)
             self._set_width(node, width)
             return
