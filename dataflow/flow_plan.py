@@ -24,7 +24,7 @@ from dataflow.flow_dry_run import DryRun, Placeholder, pretended
 from dataflow.key_maker import KeyMaker
 from dataflow.packs import Entry, Results, results_at
 from dataflow.worker.keeping import keeper_of
-from dataflow.worker.shelves import Shelf
+from dataflow.worker.shelves import shelf_for
 
 if TYPE_CHECKING:
     from dataflow.caching import Caching
@@ -279,7 +279,7 @@ def _named(caching: Caching, code: CallCode, context: TaskRunContext, args: tupl
     """Look a result up that has a file of its own."""
     alone = replace(code, task=replace(code.task, caching=replace(
         caching, claims=None, lock_manager=None)))
-    keeper = keeper_of(alone, context.run, (context.index,), Shelf(caching, alone, context.run),
+    keeper = keeper_of(alone, context.run, (context.index,), shelf_for(alone),
                        lambda index, level, text: None)
     keeper.prepare(lambda position, index: (args, kwargs))
     if keeper.found(0):

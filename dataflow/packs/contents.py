@@ -56,12 +56,14 @@ class Items:
         return Items(self.keys[at], self.payloads[at], self.indexes[at], self.expires[at],
                      self.origins[at])
 
-    def add(self, key: bytes, payload: bytes, index: int, expires_s: float) -> None:
+    def add(self, key: bytes, payload: bytes, index: int, expires_s: float,
+            origin: int = 0) -> None:
         """Take an entry."""
         self.keys.append(key)
         self.payloads.append(payload)
         self.indexes.append(index)
         self.expires.append(expires_s)
+        self.origins.append(origin)
 
 
 @dataclass(frozen=True, slots=True)

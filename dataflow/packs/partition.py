@@ -70,6 +70,7 @@ class Partition:
         self._columns_bytes = 0
         self._token: object = None
         self._listed_s = float("-inf")
+        self._begun = self._taken_in = 0  # listings, numbered: the last that began, that ended
 
     def refresh(self, *, fresh: bool = False) -> None:
         """Take in the packs that are there by now.
@@ -79,7 +80,12 @@ class Partition:
         fresh
             List the folder even where nothing says that it changed.
         """
+        wanted = self._begun + 1
         with self._lock:
+            if self._taken_in >= wanted:
+                return  # another thread began to list after this one had asked
+            self._begun += 1
+            begun = self._begun
             token = self._storage.changed(self.name)
             now_s = time.monotonic()
             if not fresh and (token == self._token if token is not None
@@ -96,6 +102,7 @@ class Partition:
             new = sorted(names - self._packs.keys() - self._unusable)
             self._take_in(openable(self._storage, new, self._unusable))
             self._token, self._listed_s = token, now_s
+            self._taken_in = begun
 
     def _names(self) -> set[str]:
         return {f"{self.name}/{file}" for file in self._storage.names(self.name)

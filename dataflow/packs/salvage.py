@@ -68,6 +68,5 @@ def whole_items(
                 continue
             until = 0.0 if columns.expires is None else float(columns.expires[slot])
             items.add(columns.key(slot), bytes(pieces.data[place]), int(columns.indexes[slot]),
-                      until)
-            items.origins.append(0 if columns.origins is None else int(columns.origins[slot]))
+                      until, 0 if columns.origins is None else int(columns.origins[slot]))
     return items

@@ -60,6 +60,7 @@ class Writer:
         self._storage = storage
         self._partition = checked_partition(partition)
         self._metadata = Metadata.of(serializer, (origin,))
+        self._origins: dict[Origin, int] = {origin: 0}
         self._dumps = serializer.dumps_sharing
         self._classes: dict[bytes, bytes] = {}
         self._written = written
@@ -67,7 +68,8 @@ class Writer:
         self.pending_bytes = 0
         """Bytes of values that wait to be written."""
 
-    def add(self, key: bytes, value: Any, *, index: int, expires_s: float = 0.0) -> None:
+    def add(self, key: bytes, value: Any, *, index: int, expires_s: float = 0.0,
+            origin: Origin | None = None) -> None:
         """Take a result.
 
         Parameters
@@ -78,6 +80,8 @@ class Writer:
             Map index, for explanations.
         expires_s
             Epoch seconds; 0: never.
+        origin
+            Where it comes from, if not from the writer's origin.
 
         Raises
         ------
@@ -85,11 +89,8 @@ class Writer:
             Its serializer cannot hold it; nothing of it is kept.
         """
         data = self._dumps(value, self._classes)
-        items = self._items
-        items.keys.append(key)
-        items.payloads.append(data)
-        items.indexes.append(index)
-        items.expires.append(expires_s)
+        number = 0 if origin is None else self._origins.setdefault(origin, len(self._origins))
+        self._items.add(key, data, index, expires_s, number)
         self.pending_bytes += len(data)
 
     def flush(self) -> list[str]:
@@ -102,7 +103,8 @@ class Writer:
             again where they are needed.
         """
         items, self._items, self.pending_bytes = self._items, Items(), 0
-        metadata = replace(self._metadata, classes=tuple(self._classes.items()))
+        metadata = replace(self._metadata, origins=tuple(self._origins),
+                           classes=tuple(self._classes.items()))
         self._classes = {}
         names = []
         for group in _groups(items):
@@ -128,7 +130,8 @@ def _groups(items: Items) -> Iterator[Items]:
         if size + length > PACK_BYTES or len(small) >= MAX_ENTRIES:
             yield small
             small, size = Items(), 0
-        small.add(items.keys[at], items.payloads[at], items.indexes[at], items.expires[at])
+        small.add(items.keys[at], items.payloads[at], items.indexes[at], items.expires[at],
+                  items.origins[at])
         size += length
     if small:
         yield small

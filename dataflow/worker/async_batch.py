@@ -64,7 +64,6 @@ class AsyncWalk:
         self.attempts: list[Attempt] = []
         self.nested: list[tuple[str, Any]] = []  # records of what elements ran themselves
         self.missing: dict[tuple[int, int], None] = {}
-        self.shelves: dict[Any, Any] = {}  # where results are kept: dataflow.worker.shelves
         self._report = Report(batch.id, worker, time.time(), [], remote=remote)
         self.began = _clock()
         self.ended = threading.Event()

@@ -110,7 +110,6 @@ class _Walk:
         self.attempts: list[Attempt] = []
         self.nested: list[tuple[str, Any]] = []  # records of what elements ran themselves
         self.missing: dict[tuple[int, int], None] = {}
-        self.shelves: dict[Any, Any] = {}  # where results are kept: dataflow.worker.shelves
         self.columns: dict[int, Column] = {}
         self.groups: list[list[Step]] = []  # that have ended, in order
         self.report = Report(batch.id, worker, time.time(), [], remote=remote)

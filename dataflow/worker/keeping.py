@@ -28,7 +28,7 @@ from dataflow.hashing import within_script
 from dataflow.key_maker import KeyMaker
 from dataflow.packs import Entry, Origin, results_at
 from dataflow.worker.claiming import HeldClaim, claim
-from dataflow.worker.shelves import Shelf
+from dataflow.worker.shelves import NOT_SHARED, Shelf
 
 _clock = time.perf_counter
 AGAIN_S = 0.1
@@ -87,7 +87,6 @@ class Keeper:
         self._put: set[int] = set()  # of those, what was taken to be written
         self._denied: frozenset[int] = frozenset()
         self._claim: HeldClaim | None = None
-        self._said = False
 
     # before the elements run
 
@@ -97,7 +96,8 @@ class Keeper:
         try:
             self._make_keys(find)
             self.spent_s += _clock() - began
-            if self._shelf.broken is not None:
+            broken = self._shelf.broken
+            if broken is not None and broken.reason == NOT_SHARED:
                 self._tell_broken()
                 return
             positions = [at for at, key in enumerate(self._keys)
@@ -106,7 +106,7 @@ class Keeper:
             if missing and not self._known:
                 self._take_claim(missing)
         except ResultStorageError as error:
-            self._shelf.broken = error
+            self._shelf.fails(error)
             self._tell_broken()
 
     def _make_keys(self, find: Find) -> None:
@@ -243,7 +243,8 @@ class Keeper:
             key = own_key(self._run.shown_flow_run_id, self._code.call, index)
         began = _clock()
         try:
-            self._shelf.put(key, value, index, partial(self._note_kept, position, key))
+            self._shelf.put(key, value, index, self._code, self._run,
+                            partial(self._note_kept, position, key))
             if position in self._awaited:
                 self._put.add(position)
         except Exception as error:  # user values: serialising may raise anything
@@ -277,11 +278,10 @@ class Keeper:
             self._claim = None
 
     def _tell_broken(self) -> None:
-        if self._shelf.broken is not None and not self._said:
-            self._said = True
+        error = self._shelf.to_be_said()
+        if error is not None:
             self._log(self._indexes[0], logging.WARNING,
-                      f"Results of task {self._code.task.name!r} are not kept: "
-                      f"{self._shelf.broken}")
+                      f"Results of task {self._code.task.name!r} are not kept: {error}")
 
     def keys_of(self, at: slice) -> bytes | None:
         """Return the keys under which elements are kept, None where none is."""

@@ -59,7 +59,7 @@ class NamedKeeper(Keeper):
                 return False
             [value] = results.load(place, [entry])
         except ResultStorageError as error:
-            self._shelf.broken = error
+            self._shelf.fails(error)
             self._tell_broken()
             return False
         if isinstance(value, CorruptResult):
@@ -106,7 +106,7 @@ class NamedKeeper(Keeper):
                 name, key, value, origin_of(self._code, self._run), self.caching.serializer,
                 expires_s=0.0 if after is None else time.time() + after)
         except ResultStorageError as error:
-            self._shelf.broken = error
+            self._shelf.fails(error)
         except Exception as error:  # user values: serialising may raise anything
             self._log(index, logging.WARNING,
                       f"The result is not kept in {self.caching.storage.location}: "

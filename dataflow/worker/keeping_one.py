@@ -14,7 +14,7 @@ from dataflow.context import LogSink, TaskRunContext
 from dataflow.outcomes import SUCCEEDED, Code, Said
 from dataflow.worker.attempt import Attempts, Outcome
 from dataflow.worker.keeping import Keeper, cached_message, keeper_of
-from dataflow.worker.shelves import Shelf
+from dataflow.worker.shelves import shelf_for
 from dataflow.worker.step import log_of
 
 
@@ -41,7 +41,7 @@ class KeptCall:
         self._attempts, self._code, self._run = attempts, code, run
         self._index, self._logs = index, logs
         self._arguments = (args, kwargs)
-        self._shelf = Shelf(code.task.caching, code, run)
+        self._shelf = shelf_for(code)
         self._keeper: Keeper | None = None
         self.outcome: Outcome | None = None
 

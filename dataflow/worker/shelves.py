@@ -1,14 +1,20 @@
-"""Results on their way into a storage: gathered, and written many to a file.
+"""Results on their way into a storage: gathered from all batches of a process, many to a file.
 
-Lives here: :class:`Shelf`, which the calls of a batch share that keep results in
+Lives here: :class:`Shelf`, which all batches share that keep results of a task in
 the same place. Does not live here: which results, under which keys
 (``keeping.py``), the file (``dataflow.packs``).
+
+A batch asks for its results to be written before it reports them. While one
+writes, others put theirs on the shelf; the next write takes them all. So a
+thousand batches of one slow element each do not make a thousand files.
 """
 
 from __future__ import annotations
 
+import os
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -25,32 +31,58 @@ FLUSH_S = 0.25
 FLUSH_BYTES = 8 << 20
 """Results waiting to be written, in bytes."""
 
+NOT_SHARED = "not shared"
+"""Reason of a storage that this process does not see."""
+
+_BROKEN_S = 5.0  # a storage that failed is tried again after so long
+
 
 class Shelf:
-    """Results of one batch that go to one place.
+    """Results of one task in one run that go to one place. Safe from any thread.
 
     Parameters
     ----------
     caching
         Where they go, and how they are written.
-    code, run
-        The call that has the first of them, for the origin that is kept with them.
     """
 
-    def __init__(self, caching: Caching, code: CallCode, run: RunInfo | None) -> None:
+    def __init__(self, caching: Caching) -> None:
         self.results: Results = results_at(caching.storage)
-        self.broken: ResultStorageError | None = None
-        """Why nothing is written (any more)."""
-        if not reaches(caching.storage, caching.mark):
-            self.broken = _not_shared(caching)
-        self._caching, self._code, self._run = caching, code, run
+        self._caching = caching
         self._writer: Writer | None = None
         self._written: list[Callable[[], None]] = []  # told once it is written
+        self._origins: dict[int, Origin] = {}  # by call, of what the writer has
         self._lock = threading.Lock()
+        self._writing = threading.Lock()
         self._flushed = _clock()
+        self._broken: ResultStorageError | None = None
+        self._broken_until = 0.0
+        self._said = False
+        if not reaches(caching.storage, caching.mark):
+            self._broken, self._broken_until = _not_shared(caching), float("inf")
 
-    def put(self, key: bytes, value: Any, index: int, written: Callable[[], None]) -> None:
-        """Take a result; ``written`` is called when it is safe.
+    @property
+    def broken(self) -> ResultStorageError | None:
+        """Why nothing is written at the moment."""
+        if self._broken is not None and _clock() > self._broken_until:
+            self._broken = None
+        return self._broken
+
+    def fails(self, error: ResultStorageError) -> None:
+        """Note that the storage failed: it is left alone for a while."""
+        self._broken, self._broken_until = error, _clock() + _BROKEN_S
+
+    def to_be_said(self) -> ResultStorageError | None:
+        """Return why nothing is written, to the first who asks."""
+        error = self.broken
+        if error is None or self._said:
+            return None
+        self._said = True
+        return error
+
+    def put(self, key: bytes, value: Any, index: int, code: CallCode, run: RunInfo | None,
+            written: Callable[[], None]) -> None:
+        """Take a result of a call made in a run; ``written`` is called when it is safe.
 
         Raises
         ------
@@ -59,10 +91,13 @@ class Shelf:
         """
         after = self._caching.expires_after_s
         with self._lock:
+            origin = self._origins.get(code.call)
+            if origin is None:
+                origin = self._origins[code.call] = origin_of(code, run)
             if self._writer is None:
                 self._writer = self.results.writer(
-                    self._caching.place, origin_of(self._code, self._run), self._caching.serializer)
-            self._writer.add(key, value, index=index,
+                    self._caching.place, origin, self._caching.serializer)
+            self._writer.add(key, value, index=index, origin=origin,
                              expires_s=0.0 if after is None else time.time() + after)
             self._written.append(written)
             due = (self._writer.pending_bytes > FLUSH_BYTES
@@ -80,28 +115,22 @@ class Shelf:
             tell()
 
     def flush(self) -> None:
-        """Write what was taken; safe from any thread. A storage that fails is noted."""
-        with self._lock:
-            self._flushed = _clock()
-            written, self._written = self._written, []
-            if self._writer is None or not written or self.broken is not None:
+        """Write what was taken, by whomever; on return it is safe, or noted as broken."""
+        with self._writing:
+            with self._lock:
+                self._flushed = _clock()
+                writer, self._writer = self._writer, None
+                self._origins.clear()
+                written, self._written = self._written, []
+            if writer is None or self.broken is not None:
                 return
             try:
-                self._writer.flush()
+                writer.flush()
             except ResultStorageError as error:
-                self.broken = error
+                self.fails(error)
                 return
-        for tell in written:
-            tell()
-
-
-def _not_shared(caching: Caching) -> ResultStorageError:
-    location = caching.storage.location
-    return ResultStorageError(
-        f"This worker does not see the folder {location} of the flow's process: what it would keep "
-        "there nobody else would find. Its values go by the cluster alone. Name a folder that all "
-        "machines share, or a URL such as s3://bucket/results (result_storage=, "
-        "DATAFLOW_RESULTS_LOCATION).", location=location, reason="not shared")
+            for tell in written:
+                tell()
 
 
 def origin_of(code: CallCode, run: RunInfo | None) -> Origin:
@@ -112,11 +141,34 @@ def origin_of(code: CallCode, run: RunInfo | None) -> Origin:
         task_name=code.task.name, call=code.call, created_s=time.time())
 
 
-def shelf_for(shelves: dict[Any, Shelf], code: CallCode, run: RunInfo | None) -> Shelf:
-    """Return the shelf of a batch that a call's results go to."""
+_shelves: weakref.WeakValueDictionary[tuple[str, str], Shelf] = weakref.WeakValueDictionary()
+_shelving = threading.Lock()
+
+
+def shelf_for(code: CallCode) -> Shelf:
+    """Return the shelf that a call's results go to: one for a task, its run and its place."""
     caching: Caching = code.task.caching
     key = (caching.place, code.task.token)
-    shelf = shelves.get(key)
-    if shelf is None:
-        shelf = shelves[key] = Shelf(caching, code, run)
-    return shelf
+    with _shelving:
+        shelf = _shelves.get(key)
+        if shelf is None:
+            shelf = _shelves[key] = Shelf(caching)
+        return shelf
+
+
+def _not_shared(caching: Caching) -> ResultStorageError:
+    location = caching.storage.location
+    return ResultStorageError(
+        f"This worker does not see the folder {location} of the flow's process: what it would keep "
+        "there nobody else would find. Its values go by the cluster alone. Name a folder that all "
+        "machines share, or a URL such as s3://bucket/results (result_storage=, "
+        "DATAFLOW_RESULTS_LOCATION).", location=location, reason=NOT_SHARED)
+
+
+def _forget_after_fork() -> None:
+    global _shelving
+    _shelving = threading.Lock()
+    _shelves.clear()
+
+
+os.register_at_fork(after_in_child=_forget_after_fork)

@@ -40,7 +40,6 @@ class Walk(Protocol):
     attempts: list[Attempt]
     nested: list[tuple[str, Any]]
     missing: dict[tuple[int, int], None]
-    shelves: dict[Any, Any]
     began: float
 
 
@@ -95,7 +94,7 @@ class Step:
         from dataflow.worker.shelves import shelf_for
 
         self.keeper = keeper_of(
-            code, walk.run, self.indexes, shelf_for(walk.shelves, code, walk.run), self._log,
+            code, walk.run, self.indexes, shelf_for(code), self._log,
             self.part.keys, wanted=wanted or self.single)
         self.keeper.prepare(self._arguments)
 
