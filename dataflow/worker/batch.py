@@ -166,8 +166,12 @@ class _Walk:
         control, budget = self.control, self.batch.budget_s
         passing = [s for s in steps[:-1] if not s.part.keep and not s.single]
         done = 0
-        if len(steps) == 1 and self._enter(number, steps, 0) and steps[0].take_all():
-            done = len(group.indexes)
+        if len(steps) == 1 and steps[0].keeper is not None and not control.stopped:
+            with self._border:
+                if self._split:
+                    return
+                if steps[0].take_all():
+                    done = len(group.indexes)
         for position, index in enumerate(group.indexes[done:]):
             if control.stopped:
                 break
