@@ -152,10 +152,10 @@ def _packed(row: Any) -> PackedSpan:
 
 
 def _unpacked(row: Any, packed: PackedElement) -> Element:
-    origins = json.loads(row.origins) if row.origins else ()
+    origin = None if row.origins is None else origin_of(packed.code, json.loads(row.origins))
     return Element(
         row.call, packed.index, packed.code, packed.started_s, packed.ended_s, 1, row.worker_text,
-        key=packed.key, origin=origin_of(packed.code, origins),
+        key=packed.key, origin=origin,
     )
 
 

@@ -260,7 +260,7 @@ class MemoryStore(Store):
                 raise owners.fenced(flow_run_id, run.record.owner)
             ended = [place for place, row in run.rows.items() if row.code in codes]
             for place in ended:
-                run.rows[place] = replace(run.rows[place], code=int(Code.PENDING))
+                run.rows[place] = run.rows[place]._replace(code=int(Code.PENDING))
             return len(ended)
 
     def put_inputs(self, flow_run_id: str, blob: bytes) -> None:

@@ -24,7 +24,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 from dataflow.outcomes import FIRST_FINAL, STATE_OF, ErrorRecord, Span
 from dataflow.store import PICKLED_BYTES
@@ -35,11 +35,10 @@ KEY_BYTES = 16
 _NO_KEY = bytes(KEY_BYTES)  # stands in a span of keys for an element that has none
 
 
-@dataclass(frozen=True, slots=True)
-class PackedElement:
+class PackedElement(NamedTuple):
     """What a span says of one element."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody calls
     code: int
     started_s: float
     ended_s: float

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -57,12 +56,11 @@ def run_head(kind: str, id: str, parent_flow_run_id: str | None, parent_task_run
     return RunHead(key, id, parent_flow_run_id or id, parent_task_run_id)
 
 
-@dataclass(frozen=True, slots=True)
-class Element:
+class Element(NamedTuple):
     """One element wherever it was kept: as a row, in a span, or in a range."""
 
     call: int
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody calls
     code: int
     started_s: float | None
     ended_s: float | None

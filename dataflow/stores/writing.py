@@ -37,6 +37,7 @@ from dataflow.stores.owners import LEASE, not_found
 from dataflow.stores.packing import clean, digest, pack_span, pickled_of, shorten_traceback
 
 Values = tuple[Any, ...]
+_NO_CODE: Values = (None,) * 5
 _MOST = 2**31 - 1  # an INTEGER of PostgreSQL
 
 
@@ -236,11 +237,15 @@ def _call_rows(
             record.width, _json(record.tags), _json(record.upstream), record.created_s,
             record.parent,
             _counts_text(counts[record.call]) if record.call in counts else None,
-            record.code, _cleaned(record.partition), _cleaned(record.policy),
-            _cleaned(record.storage), _cleaned(record.constants),
+            *_code_values(record),
         )
         for record in records
     ]
+
+
+def _code_values(record: CallRecord) -> Values:
+    told = record.code, record.partition, record.policy, record.storage, record.constants
+    return told if told == _NO_CODE else tuple(map(_cleaned, told))
 
 
 def _count_rows(run: int, gulp: Gulp) -> list[Values]:
@@ -288,7 +293,7 @@ def _element_rows(run: int, records: Iterable[ElementRecord], texts: _Texts) -> 
             record.attempts, texts.ref(record.worker), _cleaned(record.name),
             *_error_values(record.error, texts), _cleaned(record.message),
             *(record.cause or (None, None)), record.key, record.origin, record.due_s,
-            pickled_of(record.error),
+            None if record.error is None else pickled_of(record.error),
         )
         for record in records
     ]
