@@ -33,9 +33,9 @@ from dataflow.loop import Loop
 from dataflow.outcomes import Attempt, ErrorRecord, LogLine
 from dataflow.recorder import Gathered
 from dataflow.resumption import DirectRecorded, Resumption
-from dataflow.run_record import RunRecord
+from dataflow.run_record import DirectCall, RunRecord
 from dataflow.runner import TaskRunner
-from dataflow.same_call import difference, with_samples
+from dataflow.same_call import given, inputs_of, with_samples
 from dataflow.sources import Source
 from dataflow.store import CallRecord, ElementRecord, FlowRunRecord, Store
 from dataflow.watching import Watch
@@ -82,6 +82,7 @@ class Driver(Loop):
         self._numbers = count(first_call if resumption is None else resumption.next_free)
         self._ordinals: dict[str, count[int]] = {}
         self._asking = threading.Lock()
+        self._under_way: dict[int, DirectCall] = {}
         self._children: dict[int, list[int]] = {}  # direct call → calls that its task run made
         self._stopped: str | None = None  # why nothing may be added any more
 
@@ -125,6 +126,17 @@ class Driver(Loop):
                         view.task_name, len(view.codes),
                     )
             self.wait(self._all_final)
+        self._tell_computed_again()
+
+    def _tell_computed_again(self) -> None:
+        """Say what was executed although its outcome was recorded: its value was needed."""
+        again = self._engine.world.computed_again
+        if again:
+            logger.info(
+                "%d task runs that had completed were computed again for their values, which are "
+                "not kept: %s.", again.total(),
+                ", ".join(f"{many} of task {name!r}" for name, many in sorted(again.items())))
+            again.clear()
 
     def stop(self, reason: str) -> None:
         """Cancel what is not final, and refuse further calls; from any thread, without waiting."""
@@ -194,12 +206,19 @@ class Driver(Loop):
     # what a flow asks
 
     def next_call(self, task_name: str = "", kind: str = "") -> int:
-        """Return the number of the next call; of one that was recorded, the one it has."""
+        """Return the number of the next call; a recorded one gets its own when it is made."""
+        return next(self._numbers)  # in one piece: several threads may ask
+
+    def next_flow(self, flow_name: str, kind: str, fits: Callable[[int], bool]) -> int:
+        """Return the number of the next call of a flow; of one that was recorded, the one it has.
+
+        ``fits``: whether a recorded call is one with these parameters.
+        """
         if self.resumption is not None:
-            number = self.resumption.number(task_name, kind)
+            number = self.resumption.number(self._parent(), flow_name, kind, fits)
             if number is not None:
                 return number
-        return next(self._numbers)  # in one piece: several threads may ask
+        return self.next_call(flow_name, kind)
 
     def ordinal(self, task_name: str) -> int:
         """Return how many calls of a task were made before in this try of the function."""
@@ -228,10 +247,13 @@ class Driver(Loop):
         code = spec.code
         if code.task.caching is not None:
             spec.facts = facts_of(code)
+        elif not spec.mapped:
+            spec.facts = inputs_of(code)
         if spec.mapped:
             spec.facts = with_samples(spec.facts, spec)
-        if self.resumption is not None:
-            spec.recorded = self._taken_over(spec)
+        if self.resumption is not None and spec.failed is None:
+            lengths = {len(m.items) for m in spec.mapped if m.items is not None}
+            spec.recorded = self._recorded(code, spec.kind, spec.task_key, spec.facts, lengths)
         spec.parent = self._parent_of(code.call)
         view = CallView(code.call, code.task.name, spec.kind, None, bytearray(),
                         caching=code.task.caching)
@@ -246,24 +268,14 @@ class Driver(Loop):
         self._post(CallAdded(spec, view))
         return view
 
-    def _taken_over(self, spec: CallSpec) -> Recorded | None:
-        """Return what is recorded of a call; one that is about something else is a new call."""
-        lengths = {len(m.items) for m in spec.mapped if m.items is not None}
-        return self._recorded(spec.code, spec.task_key, spec.facts, lengths)
-
-    def _recorded(self, code: CallCode, task_key: str, facts: dict[str, Any],
+    def _recorded(self, code: CallCode, kind: str, task_key: str, facts: dict[str, Any],
                   lengths: set[int]) -> Recorded | None:
+        """Return what is recorded of a call, which gets the number that it has there."""
         assert self.resumption is not None
-        recorded = self.resumption.take(code.call)
+        recorded = self.resumption.find(self._parent(), code.task.name, kind, facts, lengths)
         if recorded is None:
             return None
-        differs = difference(recorded, facts, lengths)
-        if differs is not None:
-            logger.warning(
-                "A call of task %r is not the one that was recorded: %s. It runs anew.",
-                code.task.name, differs)
-            code.call = next(self._numbers)
-            return None
+        code.call = recorded.call
         if recorded.task_key != task_key and any(recorded.codes):
             self.resumption.tell_changed(code.task.name)
         return recorded
@@ -273,12 +285,19 @@ class Driver(Loop):
 
     def _parent_of(self, call: int) -> int | None:
         """Return the direct call whose task run makes this call, None where the run itself does."""
+        parent = self._parent()
+        if parent is not None:
+            children = self._children.setdefault(parent, [])
+            if not children and parent in self._under_way:  # so that they are found by it
+                self.record.direct_began(self._under_way[parent])
+            children.append(call)
+        return parent
+
+    def _parent(self) -> int | None:
         task_run = current_task.get()
         if task_run is None or task_run.run is not self.run:
             return None
-        parent = task_run.code.call
-        self._children.setdefault(parent, []).append(call)
-        return parent
+        return task_run.code.call
 
     def cancel_children(self, parent: int) -> None:
         """Cancel the calls that a direct call's task run made and that have not ended."""
@@ -296,79 +315,83 @@ class Driver(Loop):
         CallView, value
             The value is None unless the code is COMPLETED.
         """
-        began = time.time()
-        if self._stopped is not None:
-            self._refuse()
-        parent = self._parent_of(code.call)
-        history: list[Attempt] = []
-        nested: list[tuple[str, Any]] = []
-        clock = time.perf_counter()
-        before, wait_s = 0, 0.0
-        if self.resumption is not None:
-            recorded = DirectRecorded(code, self._recorded(
-                code, task_key, facts_of(code, args, kwargs), set()))
-            if recorded.final:
-                view, value = recorded.taken(
-                    lambda: run_here(code, args, kwargs, self.run, self.record, caller=caller))
-                self._views[code.call] = view
-                return view, value
-            before, wait_s = recorded.before, recorded.wait_s
-        outcome = run_here(
-            code, args, kwargs, self.run, self.record, history=history, caller=caller,
-            nested=nested, before=before, first_wait_s=wait_s,
-            told=lambda waits: self.record.direct_waits(code, task_key, began, waits, parent))
-        ended = began + (time.perf_counter() - clock)
-        view = self._direct_ended(code, task_key, began, ended, outcome, history, parent, nested,
-                                  facts_of(code, args, kwargs))
-        return view, outcome.value
+        call, recorded = self._direct_begins(code, args, kwargs, task_key)
+        if recorded.final:
+            view, value = recorded.taken(
+                lambda: run_here(code, args, kwargs, self.run, self.record, caller=caller))
+            self._views[code.call] = view
+            return view, value
+        try:
+            outcome = run_here(
+                code, args, kwargs, self.run, self.record, history=call.history, caller=caller,
+                nested=call.nested, before=recorded.before, first_wait_s=recorded.wait_s,
+                told=lambda waits: self.record.direct_waits(call, waits))
+            return self._direct_ended(call, outcome), outcome.value
+        finally:
+            self._under_way.pop(code.call, None)
 
     async def direct_awaited(self, code: CallCode, args: tuple[Any, ...], kwargs: dict[str, Any],
                              task_key: str, caller: FlowRunContext) -> tuple[CallView, Any]:
         """Run an async task on the caller's loop, as :meth:`direct` does in its thread."""
         from dataflow.worker.async_attempt import arrive_here
 
-        began = time.time()
+        call, recorded = self._direct_begins(code, args, kwargs, task_key, beside=True)
+        if recorded.final:
+            again = None
+            if not recorded.at_hand:
+                again = await arrive_here(code, args, kwargs, self.run, self.record,
+                                          caller=caller)
+            view, value = recorded.taken(lambda: again)
+            self._views[code.call] = view
+            return view, value
+        try:
+            outcome = await arrive_here(
+                code, args, kwargs, self.run, self.record, history=call.history, caller=caller,
+                nested=call.nested, before=recorded.before, first_wait_s=recorded.wait_s,
+                told=lambda waits: self.record.direct_waits(call, waits))
+            return self._direct_ended(call, outcome), outcome.value
+        finally:
+            self._under_way.pop(code.call, None)
+
+    def _direct_begins(self, code: CallCode, args: tuple[Any, ...], kwargs: dict[str, Any],
+                       task_key: str, *, beside: bool = False) -> tuple[DirectCall, DirectRecorded]:
+        """Take a direct call in, and what is recorded of it; ``beside``: others may be under way.
+
+        What its arguments are is noted where that may be needed to tell it from others:
+        calls one after another are told by their order.
+        """
         if self._stopped is not None:
             self._refuse()
-        parent = self._parent_of(code.call)
-        history: list[Attempt] = []
-        nested: list[tuple[str, Any]] = []
-        clock = time.perf_counter()
-        before, wait_s = 0, 0.0
+        began, found = time.time(), None
+        if code.task.caching is not None:
+            facts = facts_of(code, args, kwargs)
+        elif beside or self._under_way or self.resumption is not None:
+            facts = given(code, args, kwargs)
+        else:
+            facts = {}
         if self.resumption is not None:
-            recorded = DirectRecorded(code, self._recorded(
-                code, task_key, facts_of(code, args, kwargs), set()))
-            if recorded.final:
-                again = None
-                if not recorded.at_hand:
-                    again = await arrive_here(code, args, kwargs, self.run, self.record,
-                                              caller=caller)
-                view, value = recorded.taken(lambda: again)
-                self._views[code.call] = view
-                return view, value
-            before, wait_s = recorded.before, recorded.wait_s
-        outcome = await arrive_here(
-            code, args, kwargs, self.run, self.record, history=history, caller=caller,
-            nested=nested, before=before, first_wait_s=wait_s,
-            told=lambda waits: self.record.direct_waits(code, task_key, began, waits, parent))
-        ended = began + (time.perf_counter() - clock)
-        view = self._direct_ended(code, task_key, began, ended, outcome, history, parent, nested,
-                                  facts_of(code, args, kwargs))
-        return view, outcome.value
+            found = self._recorded(code, "direct", task_key, facts, set())
+        call = DirectCall(code, task_key, began, self._parent_of(code.call), facts)
+        self._under_way[code.call] = call
+        return call, DirectRecorded(code, found)
 
     def stream_began(self, code: CallCode, task_key: str, began_s: float) -> None:
         """Record that a generator is being consumed."""
-        self.record.direct_began(code, task_key, began_s, self._parent_of(code.call))
+        if self.resumption is not None:
+            number = self.resumption.number(
+                self._parent(), code.task.name, "direct", lambda call: True)
+            code.call = code.call if number is None else number
+        self.record.direct_began(
+            DirectCall(code, task_key, began_s, self._parent_of(code.call), {}))
 
     def stream_ended(self, code: CallCode, task_key: str, began_s: float, outcome: Outcome,
                      history: list[Attempt]) -> CallView:
         """Record how a generator ended that was consumed directly."""
-        return self._direct_ended(code, task_key, began_s, time.time(), outcome, history)
+        return self._direct_ended(
+            DirectCall(code, task_key, began_s, None, {}, history), outcome)
 
-    def _direct_ended(self, code: CallCode, task_key: str, began: float, ended: float,
-                      outcome: Outcome, history: list[Attempt], parent: int | None = None,
-                      nested: Sequence[tuple[str, Any]] = (),
-                      facts: dict[str, Any] | None = None) -> CallView:
+    def _direct_ended(self, call: DirectCall, outcome: Outcome) -> CallView:
+        code = call.code
         view = CallView(code.call, code.task.name, "direct", 1, bytearray([outcome.code]))
         view.final = 1
         if outcome.error is not None:
@@ -381,9 +404,9 @@ class Driver(Loop):
         if outcome.key is not None:
             view.caching, view.keys = code.task.caching, bytearray(outcome.key)
         self._views[code.call] = view
-        self.record.direct(code, task_key, began, ended, outcome, history, parent, facts or {})
-        if nested:
-            self.record.put_nested(nested)
+        self.record.direct(call, outcome)
+        if call.nested:
+            self.record.put_nested(call.nested)
         return view
 
     def subscribe(self, call: int, index: int, fn: Callable[[], None]) -> None:

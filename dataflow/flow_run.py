@@ -42,6 +42,7 @@ from dataflow.flow_steps import Blocking, Pause, Plan, Step, perform
 from dataflow.logging import flow_logger
 from dataflow.nested import run_around
 from dataflow.outcomes import ErrorRecord
+from dataflow.parameters import to_json
 from dataflow.recorder import Gathered
 from dataflow.settings import get_settings
 from dataflow.state_details import StateDetails
@@ -108,7 +109,8 @@ class FlowRun:
             self._dry = parent.dry
         yield Blocking(self._take, parent, in_place=_in_place(parent))
         if parent is not None:
-            self._stand_in = StandIn(parent, self.settings.name, self._upstream)
+            self._stand_in = StandIn(parent, self.settings.name, self._upstream,
+                                     to_json(self._bound.arguments))
             if self._dry is None:
                 self._point = child_point(
                     parent.driver, self._stand_in.task_run_id, parent.store)

@@ -79,6 +79,7 @@ class CallOptions:
 class Recorded:
     """What another process recorded of a call, as far as it stands."""
 
+    call: int  # its number
     width: int | None
     codes: bytearray
     """Per element a final code, AWAITING_RETRY, or PENDING for what is to run."""
@@ -89,7 +90,6 @@ class Recorded:
     messages: dict[int, str]
     keys: bytearray | None  # 16 bytes an element, zeros where its result is not kept
     task_key: str = ""  # as the task was then
-    constants: str | None = None  # what its arguments were: dataflow.store.CallRecord
     reopened: set[int] = field(default_factory=set)  # begin anew, and replace what is recorded
 
 

@@ -4,9 +4,10 @@ Lives here: which recorded call a call of the flow function is, and which of its
 outcomes stand. Does not live here: whose run it may be (``leases.py``), putting
 outcomes into the graph (``engine/takeover.py``), starting the flow (``flow_resume.py``).
 
-The flow function runs again from its beginning. Its n-th call of a task is the
-n-th call of that task that was recorded, under the same number, so that ids and
-keys stay. What completed or failed stands; what was cancelled, crashed with the
+The flow function runs again from its beginning. A call is the first recorded one
+of that task, made by the same task run, whose arguments are not known to differ,
+under the same number, so that ids and keys stay: calls may come in another order.
+What completed or failed stands; what was cancelled, crashed with the
 infrastructure or never ran begins anew. ``retry`` lets failures begin anew too.
 """
 
@@ -17,12 +18,15 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from dataflow.batch import CallCode
 from dataflow.exceptions import ResultStorageError
 from dataflow.graph import CallView, Recorded
+from dataflow.ids import task_run_id
 from dataflow.outcomes import FIRST_FINAL, SUCCEEDED, Code
+from dataflow.same_call import Inputs, difference
 from dataflow.store import RecordedCall, Store
 
 if TYPE_CHECKING:
@@ -31,6 +35,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("dataflow.driver")
 
 _CHUNK = 50_000  # elements whose keys are read at once
+_LOOKED_AT = 100  # recorded calls of a task that are compared with one that is made
+_Bucket = tuple[str | None, str, str]  # the task run that made the call, its task, its kind
 _STAND = frozenset({Code.COMPLETED, Code.CACHED, Code.FAILED, Code.TIMED_OUT})
 _FAILED = frozenset({Code.FAILED, Code.TIMED_OUT})
 
@@ -61,25 +67,61 @@ class Resumption:
         self._table = _kept(retry)
         self._lock = threading.Lock()
         self._told: set[str] = set()
-        self._by_task: dict[tuple[str, str], deque[int]] = {}
+        self._waiting: dict[_Bucket, _Waiting] = {}
         self._calls: dict[int, RecordedCall] = {}
         self.next_free = first_call
         self.counts: Counter[int] = Counter()
         for found in store.recorded(flow_run_id, first_call):
             record = found.record
             self._calls[record.call] = found
-            self._by_task.setdefault((record.task_name, record.kind), deque()).append(record.call)
+            bucket = record.parent_task_run_id, record.task_name, record.kind
+            self._waiting.setdefault(bucket, _Waiting()).add(found)
             self.next_free = max(self.next_free, record.call + 1)
             for code in Code:
                 number = found.codes.count(code)
                 if number:
                     self.counts[int(code)] += number
 
-    def number(self, task_name: str, kind: str) -> int | None:
-        """Return the number of the next call of a task that was recorded, None where none is."""
+    def find(self, parent: int | None, task_name: str, kind: str, facts: dict[str, Any],
+             lengths: set[int]) -> Recorded | None:
+        """Return what stands of a call that is made now, and its number; None: it is a new one.
+
+        Parameters
+        ----------
+        parent
+            The direct call whose task run makes it.
+        task_name, kind
+            What is called, and how.
+        facts
+            Of its record: what its arguments are.
+        lengths
+            Of what it maps over, as far as they are known.
+        """
         with self._lock:
-            waiting = self._by_task.get((task_name, kind))
-            return waiting.popleft() if waiting else None
+            waiting = self._bucket(parent, task_name, kind)
+            if waiting is None:
+                return None
+            call, differs = waiting.take(Inputs(facts.get("constants")), lengths)
+        if call is None:
+            if kind == "map":
+                logger.warning("A call of task %r is not the one that was recorded: %s. It runs "
+                               "anew.", task_name, differs)
+            return None
+        return self._standing(self._calls.pop(call))
+
+    def number(self, parent: int | None, name: str, kind: str,
+               fits: Callable[[int], bool]) -> int | None:
+        """Return the number of a call of which nothing is taken over: of a flow, of a generator."""
+        with self._lock:
+            waiting = self._bucket(parent, name, kind)
+            call = None if waiting is None else waiting.first(fits)
+            if call is not None:
+                self._calls.pop(call, None)
+            return call
+
+    def _bucket(self, parent: int | None, name: str, kind: str) -> _Waiting | None:
+        made_by = None if parent is None else task_run_id(self._run, parent, 0)
+        return self._waiting.get((made_by, name, kind))
 
     def tell_changed(self, task_name: str) -> None:
         """Say, once per task, that its code is another one than that of what is kept."""
@@ -91,17 +133,14 @@ class Resumption:
             "The code of task %r has changed since the run began: its task runs that are recorded "
             "are kept as they are, the others run with the code of now.", task_name)
 
-    def take(self, call: int) -> Recorded | None:
-        """Return what stands of a recorded call; once."""
-        found = self._calls.pop(call, None)
-        if found is None:
-            return None
+    def _standing(self, found: RecordedCall) -> Recorded:
         codes = found.codes.translate(self._table)
         return Recorded(
-            width=found.record.width, codes=codes, attempts=found.attempts, due=found.due,
-            errors=found.errors, names=found.names, messages=found.messages,
+            call=found.record.call, width=found.record.width, codes=codes,
+            attempts=found.attempts, due=found.due, errors=found.errors,
+            names=found.names, messages=found.messages,
             keys=self._keys(found) if found.keyed else None,
-            task_key=found.record.task_key, constants=found.record.constants,
+            task_key=found.record.task_key,
             reopened=_reopened(found, codes),
         )
 
@@ -134,6 +173,44 @@ class Resumption:
         if rest:
             parts.append(f"{rest} that were cancelled, crashed or not ready may run again")
         return ", ".join(parts)
+
+
+class _Waiting:
+    """Recorded calls of one task that are not made yet, in the order of their numbers."""
+
+    def __init__(self) -> None:
+        self._calls: dict[int, tuple[int | None, Inputs]] = {}
+        self._alike: dict[object, deque[int]] = {}
+
+    def add(self, found: RecordedCall) -> None:
+        inputs = Inputs(found.record.constants)
+        self._calls[found.record.call] = found.record.width, inputs
+        self._alike.setdefault(inputs.identity, deque()).append(found.record.call)
+
+    def take(self, inputs: Inputs, lengths: set[int]) -> tuple[int | None, str | None]:
+        """Take the call with such inputs, else the first that may have them; else say why not."""
+        differs: str | None = None
+        alike = self._alike.get(inputs.identity, ())
+        for call in (*islice(alike, _LOOKED_AT), *islice(self._calls, _LOOKED_AT)):
+            if call not in self._calls:
+                continue
+            width, before = self._calls[call]
+            why = difference(width, before, inputs, lengths)
+            if why is None:
+                self._drop(call)
+                return call, None
+            differs = differs or why
+        return None, differs or "all that were recorded are taken"
+
+    def first(self, fits: Callable[[int], bool]) -> int | None:
+        call = next((call for call in self._calls if fits(call)), None)
+        if call is not None:
+            self._drop(call)
+        return call
+
+    def _drop(self, call: int) -> None:
+        _, inputs = self._calls.pop(call)
+        self._alike[inputs.identity].remove(call)
 
 
 def _reopened(found: RecordedCall, codes: bytearray) -> set[int]:

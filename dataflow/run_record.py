@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dataflow import run_lease
@@ -23,6 +23,20 @@ from dataflow.run_lease import RunLease
 from dataflow.store import CallRecord, ElementRecord, FlowRunRecord, Gulp, Store
 from dataflow.worker.attempt import Outcome
 from dataflow.worker.logs import LogBound
+
+
+@dataclass(slots=True)
+class DirectCall:
+    """A direct call under way."""
+
+    code: CallCode
+    task_key: str
+    began_s: float
+    parent: int | None  # the direct call whose task run makes it
+    facts: dict[str, Any]  # of its record: how it is cached, what its arguments are
+    history: list[Attempt] = field(default_factory=list)
+    nested: list[tuple[str, Any]] = field(default_factory=list)
+    clock_s: float = field(default_factory=time.perf_counter)
 
 
 class RunRecord(LogSink):
@@ -134,52 +148,51 @@ class RunRecord(LogSink):
         """Where a direct call runs: beside the flow, or on the worker of the task run around."""
         return self._run.worker or "flow"
 
-    def direct(self, code: CallCode, task_key: str, began_s: float, ended_s: float,
-               outcome: Outcome, history: list[Attempt], parent: int | None,
-               facts: dict[str, Any]) -> None:
-        """Record a direct call that has ended; ``facts`` say how it is cached."""
+    def direct(self, call: DirectCall, outcome: Outcome) -> None:
+        """Record a direct call that has ended."""
+        ended_s = call.began_s + (time.perf_counter() - call.clock_s)
+        number = call.code.call
         self.put(Gulp(
-            calls=[self._direct_call(code, task_key, began_s, parent, facts)],
-            elements=[ElementRecord(code.call, 0, outcome.code, began_s, ended_s,
+            calls=[self._direct_call(call)],
+            elements=[ElementRecord(number, 0, outcome.code, call.began_s, ended_s,
                                     outcome.attempts, self._here, outcome.name, outcome.error,
                                     outcome.said.message if outcome.said else None,
                                     key=outcome.key, origin=outcome.origin)],
-            attempts=history,
-            counts={code.call: {int(outcome.code): 1}},
+            attempts=call.history,
+            counts={number: {int(outcome.code): 1}},
         ))
 
-    def direct_waits(self, code: CallCode, task_key: str, began_s: float, outcome: Outcome,
-                     parent: int | None) -> None:
+    def direct_waits(self, call: DirectCall, outcome: Outcome) -> None:
         """Record that a direct call waits for its next attempt."""
-        due_s = time.time() + (outcome.retry_in_s or 0.0)
+        due_s, number = time.time() + (outcome.retry_in_s or 0.0), call.code.call
         self.put(Gulp(
-            calls=[self._direct_call(code, task_key, began_s, parent)],
-            elements=[ElementRecord(code.call, 0, Code.AWAITING_RETRY, began_s, None,
+            calls=[self._direct_call(call)],
+            elements=[ElementRecord(number, 0, Code.AWAITING_RETRY, call.began_s, None,
                                     outcome.attempts, self._here, outcome.name, outcome.error,
                                     due_s=due_s)],
-            counts={code.call: {int(Code.AWAITING_RETRY): 1}},
+            counts={number: {int(Code.AWAITING_RETRY): 1}},
         ))
 
-    def _direct_call(self, code: CallCode, task_key: str, began_s: float, parent: int | None,
-                     facts: dict[str, Any] | None = None) -> CallRecord:
-        return CallRecord(call=code.call, task_name=code.task.name, task_key=task_key,
+    def direct_began(self, call: DirectCall) -> None:
+        """Record a direct call that is under way: a generator, or one that makes calls itself."""
+        number = call.code.call
+        self.put(Gulp(
+            calls=[self._direct_call(call)],
+            elements=[ElementRecord(number, 0, Code.RUNNING, call.began_s, None, 1, self._here)],
+            counts={number: {int(Code.RUNNING): 1}},
+        ))
+
+    @staticmethod
+    def _direct_call(call: DirectCall) -> CallRecord:
+        code = call.code
+        return CallRecord(call=code.call, task_name=code.task.name, task_key=call.task_key,
                           kind="direct", width=1, tags=tuple(sorted(code.tags)),
-                          created_s=began_s, parent=parent, **(facts or {}))
+                          created_s=call.began_s, parent=call.parent, **call.facts)
 
     def subflow(self, call: CallRecord | None, element: ElementRecord) -> None:
         """Record the call that stands for a flow called in this one: made, or ended."""
         self.put(Gulp(calls=[] if call is None else [call], elements=[element],
                       counts={element.call: {int(element.code): 1}}))
-
-    def direct_began(self, code: CallCode, task_key: str, began_s: float,
-                     parent: int | None) -> None:
-        """Record a direct call that is under way: a generator while it is consumed."""
-        self.put(Gulp(
-            calls=[self._direct_call(code, task_key, began_s, parent)],
-            elements=[ElementRecord(code.call, 0, Code.RUNNING, began_s, None, 1, self._here, None,
-                                    None)],
-            counts={code.call: {int(Code.RUNNING): 1}},
-        ))
 
     def close(self, last: Gulp) -> None:
         """Write what is left and stop. Raises StoreError when that cannot be done."""

@@ -14,10 +14,13 @@ from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Any
 
-from dataflow.graph import CallSpec, Recorded
+from dataflow.batch import CallCode, Const, One
+from dataflow.graph import CallSpec
 
 _LOOKED_INTO = (int, float, str, bytes, bool, type(None), tuple, PurePath)
 _LARGE = 100_000  # characters, or members, of an item that is not looked into
+_SHORT = 60  # characters of a text that is told as it is
+_IS = "is"
 
 
 def with_samples(facts: dict[str, Any], spec: CallSpec) -> dict[str, Any]:
@@ -42,37 +45,88 @@ def with_samples(facts: dict[str, Any], spec: CallSpec) -> dict[str, Any]:
     return {**facts, "constants": json.dumps(entries, separators=(",", ":"))}
 
 
-def difference(recorded: Recorded, facts: dict[str, Any], lengths: set[int]) -> str | None:
+def inputs_of(code: CallCode) -> dict[str, Any]:
+    """Return what tells a single call from others of its task, where results are not kept.
+
+    Notes
+    -----
+    Some 3 µs: numbers and short texts as they are, futures by the calls they are of.
+    """
+    found: list[list[Any]] = []
+    for name, source in (*zip(code.names, code.args, strict=False), *code.kwargs.items()):
+        if type(source) is One:
+            found.append([name, "", "one", source.call, source.index])
+        elif type(source) is Const:
+            text = _short(source.value)
+            if text is not None:
+                found.append([name, "", _IS, text])
+    return {"constants": json.dumps(found, separators=(",", ":"))} if found else {}
+
+
+def given(code: CallCode, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return the same of a direct call."""
+    found = [[name, "", _IS, text] for name, value in
+             (*zip(code.names, args, strict=False), *kwargs.items())
+             if (text := _short(value)) is not None]
+    return {"constants": json.dumps(found, separators=(",", ":"))} if found else {}
+
+
+def _short(value: Any) -> str | None:
+    kind = type(value)
+    if kind is int or kind is float or kind is bool or value is None:
+        return repr(value)
+    return repr(value) if kind is str and len(value) < _SHORT else None
+
+
+class Inputs:
+    """What is known of a call's arguments, to be compared.
+
+    Parameters
+    ----------
+    constants
+        As recorded: :attr:`dataflow.store.CallRecord.constants`.
+    """
+
+    def __init__(self, constants: str | None) -> None:
+        self._parts: dict[str, Any] = {}
+        for path, digest, *more in json.loads(constants or "[]"):
+            if digest:
+                self._parts[path] = digest
+            elif more[:1] == ["mapped"]:
+                self._parts[path] = more[1] if len(more) > 1 else None
+            elif more[:1] != ["too large"]:
+                self._parts[path] = tuple(more)
+
+    @property
+    def identity(self) -> object:
+        """The same for calls of which nothing tells that they differ."""
+        return frozenset(self._parts.items())
+
+    def other_than(self, before: Inputs) -> str | None:
+        """Return the name of an argument that is another one, None where none is known to be."""
+        mine, theirs = self._parts, before._parts
+        return next((name for name in sorted(mine.keys() & theirs.keys())
+                     if None not in (mine[name], theirs[name]) and mine[name] != theirs[name]),
+                    None)
+
+
+def difference(width: int | None, before: Inputs, now: Inputs, lengths: set[int]) -> str | None:
     """Return how a call differs from the recorded one, None where nothing tells that it does.
 
     Parameters
     ----------
-    recorded
+    width, before
         What was recorded.
-    facts
+    now
         Of the call as it is made now.
     lengths
         Of what it maps over, as far as they are known.
     """
-    if recorded.width is not None and lengths - {recorded.width}:
-        now = " and ".join(map(str, sorted(lengths)))
-        return f"it maps over {now} items now, and mapped over {recorded.width} then"
-    before, now_ = _digests(recorded.constants), _digests(facts.get("constants"))
-    changed = sorted(name for name in before.keys() & now_.keys() if before[name] != now_[name])
-    if changed:
-        return f"its argument {changed[0]!r} is another one now"
-    return None
-
-
-def _digests(constants: str | None) -> dict[str, str]:
-    """Return what is compared: path → digest of an argument, or of a sample of one."""
-    found = {}
-    for path, digest, *more in json.loads(constants or "[]"):
-        if digest:
-            found[path] = digest
-        elif more[:1] == ["mapped"] and len(more) > 1:
-            found[path] = more[1]
-    return found
+    if width is not None and lengths - {width}:
+        many = " and ".join(map(str, sorted(lengths)))
+        return f"it maps over {many} items now, and mapped over {width} then"
+    changed = now.other_than(before)
+    return None if changed is None else f"its argument {changed!r} is another one now"
 
 
 def _sample(items: Sequence[Any]) -> str | None:

@@ -18,7 +18,7 @@ from dataflow.ids import task_run_id
 from dataflow.outcomes import Code, ErrorRecord
 from dataflow.resolve import Marker, has_marker, substitute
 from dataflow.states import Pending, State, StateType
-from dataflow.store import CallRecord, ElementRecord
+from dataflow.store import CallRecord, ElementRecord, Store
 
 KIND = "flow"
 """Kind of the call that stands for a flow."""
@@ -40,6 +40,8 @@ class StandIn:
         The flow that is called.
     upstream
         Calls of the run around whose futures are among the arguments.
+    parameters
+        Its parameters as they are recorded.
 
     Attributes
     ----------
@@ -47,11 +49,12 @@ class StandIn:
         Its number.
     """
 
-    def __init__(self, parent: FlowRunContext, flow_name: str, upstream: tuple[int, ...]) -> None:
+    def __init__(self, parent: FlowRunContext, flow_name: str, upstream: tuple[int, ...],
+                 parameters: str = "{}") -> None:
         self._driver = parent.driver
         self._flow_name = flow_name
         self._upstream = upstream
-        self.call = parent.driver.next_call(flow_name, KIND)
+        self.call = _number(parent, flow_name, parameters)
         self._began_s = time.time()
         self.name: str | None = None
         self.task_run_id = task_run_id(parent.run.flow_run_id, self.call, 0)
@@ -73,6 +76,23 @@ class StandIn:
             self.call, 0, code, self._began_s if ran else None, time.time(), int(ran),
             "flow" if ran else None, self.name, error,
             state.message if error is None else None))
+
+
+def _number(parent: FlowRunContext, flow_name: str, parameters: str) -> int:
+    """Return the number of the call; of one that was recorded with such parameters, its own."""
+    driver: Any = parent.driver
+    store = parent.store
+    number: int
+    if getattr(driver, "resumption", None) is None or not isinstance(store, Store):
+        number = driver.next_call(flow_name, KIND)
+        return number
+
+    def fits(call: int) -> bool:
+        rows = store.flow_runs(parent=task_run_id(parent.run.flow_run_id, call, 0), limit=1)
+        return not rows or rows[0].parameters == parameters
+
+    number = driver.next_flow(flow_name, KIND, fits)
+    return number
 
 
 class Ended:

@@ -173,6 +173,8 @@ class Reader:
             return
         if code in SUCCEEDED and kept:
             self._placed.append(node)
+        if code == Code.COMPLETED:  # read back it is CACHED
+            self.world.computed_again[node.view.task_name] += 1
         self.recovery.restored(node, index, code, span.details.get(index), batch, kept)
 
     def _detail(self, node: Node, index: int, detail: Detail, span: Span, at: int,
