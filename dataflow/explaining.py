@@ -183,7 +183,7 @@ class _Case:
             if row.origin is not None:
                 yield f"cached from {_run_text(self._store, row.origin)}"
             else:
-                yield row.message or "cached; the entry is not there any more"
+                yield f"cached: {row.message or 'the entry is not there any more'}"
             return
         self._nearest = found.origin, found.entry.index
         origin = found.origin
@@ -212,7 +212,7 @@ class _Case:
     def _why_ran(self) -> Iterator[str]:
         row, facts = self._row, self._facts
         if row.kind == "flow":
-            yield "it stands for a flow that was called: its task runs are cached, flows are not"
+            yield "it stands for a flow that was called: its task runs tell more"
         elif facts is None:
             yield "not kept: persist_result is off, so that nothing was looked up"
         elif facts.refresh:

@@ -86,14 +86,16 @@ class OldResults:
         return None
 
     def unreadable(self) -> int:
-        """Return how many files are in quarantine of which nobody can tell what was in them."""
-        return sum(columns is None for _, columns in self._put_aside())
+        """Return how many packs are in quarantine of which nobody can tell what was in them."""
+        front = f"{QUARANTINE}/{self._name}__"
+        return sum(columns is None and name.startswith(front)
+                   for name, columns in self._put_aside())
 
     def _put_aside(self) -> Iterator[tuple[str, Any]]:
         """Yield (name, index) of what is in quarantine; the index is None where it is damaged."""
-        storage, front = self._results.storage, f"{QUARANTINE}/{self._name}__"
+        storage = self._results.storage
         for found in storage.list(QUARANTINE, deep=True):
-            if not found.name.startswith(front) or found.name.endswith(".why.txt"):
+            if found.name.endswith(".why.txt"):
                 continue
             try:
                 yield found.name, read_tail(storage, found.name).columns
