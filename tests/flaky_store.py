@@ -121,6 +121,9 @@ class FlakyStore(Store):
     def keys(self, flow_run_id: str, call: int, indexes: Iterable[int]) -> dict[int, bytes]:
         return self._told("keys", self._store.keys(flow_run_id, call, indexes))
 
+    def key_column(self, flow_run_id: str, call: int, width: int) -> bytearray:
+        return self._told("key_column", self._store.key_column(flow_run_id, call, width))
+
     def claims(self) -> Claims:
         return self._store.claims()
 

@@ -29,7 +29,7 @@ from dataflow.store import (
     TaskRunRow,
 )
 from dataflow.stores import owners, refs
-from dataflow.stores.packing import codes_of, pack_span, pickled_of
+from dataflow.stores.packing import KEY_BYTES, codes_of, pack_span, pickled_of
 from dataflow.stores.rows import (
     CallHead,
     Element,
@@ -297,6 +297,12 @@ class MemoryStore(Store):
                     if element is not None and element.key is not None:
                         found.setdefault(index, element.key)
             return found
+
+    def key_column(self, flow_run_id: str, call: int, width: int) -> bytearray:
+        column = bytearray(KEY_BYTES * width)
+        for index, key in self.keys(flow_run_id, call, range(width)).items():
+            column[KEY_BYTES * index : KEY_BYTES * (index + 1)] = key
+        return column
 
     def claims(self) -> Claims:
         return self._claims

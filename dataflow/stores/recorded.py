@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Select, and_, case, func, or_, select
 from dataflow.outcomes import FIRST_FINAL, Code
 from dataflow.store import CallRow, RecordedCall
 from dataflow.stores import schema
-from dataflow.stores.packing import PackedSpan
+from dataflow.stores.packing import KEY_BYTES, PackedSpan
 from dataflow.stores.reading import run_heads
 from dataflow.stores.rows import call_row, error_of
 
@@ -153,6 +153,38 @@ def keys(
     found.update(
         (row.index_, row.key) for row in connection.execute(statement) if row.index_ in there)
     return found
+
+
+def key_column(
+    connection: Connection, flow_run_id: str, call: int, width: int
+) -> bytearray:
+    """Return the cache keys of the first elements of a call, one after another."""
+    column = bytearray(KEY_BYTES * width)
+    run = next(run_heads(connection, flow_run_id, nested=False), None)
+    if run is None or not width:
+        return column
+    for span in _keyed_spans(connection, run.key, call, range(width)):
+        _put_keys(column, span)
+    rows = schema.task_runs
+    statement = select(rows.c.index.label("index_"), rows.c.key).where(
+        rows.c.run == run.key, rows.c.call == call, rows.c.key.is_not(None),
+        rows.c.index < width)
+    for row in connection.execute(statement):
+        column[KEY_BYTES * row.index_ : KEY_BYTES * (row.index_ + 1)] = row.key
+    return column
+
+
+def _put_keys(column: bytearray, span: PackedSpan) -> None:
+    """Put the keys of a span where none stands yet."""
+    keys = span.keys or b""
+    begin, end = KEY_BYTES * span.first, KEY_BYTES * (span.last + 1)
+    if span.index_size == 0 and end <= len(column) and column.count(0, begin, end) == end - begin:
+        column[begin:end] = keys
+        return
+    for at, index in enumerate(span.indexes()):
+        begin, end = KEY_BYTES * index, KEY_BYTES * (index + 1)
+        if end <= len(column) and not any(column[begin:end]):
+            column[begin:end] = keys[KEY_BYTES * at : KEY_BYTES * (at + 1)]
 
 
 def _find_keys(found: dict[int, bytes], span: PackedSpan, wanted: Sequence[int]) -> None:

@@ -197,6 +197,10 @@ class SqlStore(Store):
         with self._reading() as connection:
             return recorded.keys(connection, flow_run_id, call, indexes)
 
+    def key_column(self, flow_run_id: str, call: int, width: int) -> bytearray:
+        with self._reading() as connection:
+            return recorded.key_column(connection, flow_run_id, call, width)
+
     def close(self) -> None:
         with self._turn, translated(self._where, "close"):
             self._engine.dispose()

@@ -74,3 +74,5 @@ class ByChance:
         assert list(store.recorded(run)) == list(model.recorded(run))
         for number in (0, 1):
             assert store.keys(run, number, range(40)) == model.keys(run, number, range(40))
+            column = model.key_column(run, number, 40)
+            assert store.key_column(run, number, 40) == column

@@ -155,3 +155,9 @@ class Resuming:
         assert store.keys(RUN, 0, [90_000, 5, 500, 500]) == {500: key(2), 90_000: key(3)}
         assert store.keys(RUN, 0, []) == store.keys(RUN, 1, range(9)) == {}
         assert only(store).keyed
+        column = store.key_column(RUN, 0, 100)
+        assert {at: column[16 * at : 16 * at + 16] for at in range(100)} == {
+            at: store.keys(RUN, 0, [at]).get(at, bytes(16)) for at in range(100)}
+        assert store.key_column(RUN, 0, 11) == column[: 16 * 11]
+        assert store.key_column(RUN, 1, 2) == bytes(32)
+        assert store.key_column(new_run_id(), 0, 0) == b""
