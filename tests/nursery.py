@@ -54,9 +54,11 @@ for line in sys.stdin:
         print(pid, flush=True)
     else:
         pid = order["poll"]
-        if pid not in ended and os.waitpid(pid, os.WNOHANG)[0] == pid:
-            ended[pid] = True
-        print(int(pid in ended), flush=True)
+        if pid not in ended:
+            gone, status = os.waitpid(pid, os.WNOHANG)
+            if gone == pid:
+                ended[pid] = os.waitstatus_to_exitcode(status)
+        print(ended.get(pid, -1000), flush=True)
 """
 
 
@@ -66,8 +68,14 @@ class Child:
     def __init__(self, nursery: Nursery, pid: int, out: Path) -> None:
         self._nursery, self.pid, self.out = nursery, pid, out
 
+    @property
+    def code(self) -> int | None:
+        """The exit code, negative for a signal; None while it runs."""
+        code = self._nursery.ask({"poll": self.pid})
+        return None if code == -1000 else code
+
     def ended(self) -> bool:
-        return bool(self._nursery.ask({"poll": self.pid}))
+        return self.code is not None
 
     def kill(self) -> None:
         """Kill it and all that it started, and wait until it is gone."""
