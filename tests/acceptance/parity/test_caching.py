@@ -213,7 +213,6 @@ def test_two_tasks_with_equal_inputs_never_share_a_record(runner: Any, ledger: s
     assert found_by(runner, lambda: (one(1), two(1))) == ("one 1", "two 1")
 
 
-@pytest.mark.differs("all calls share a record")
 def test_inputs_of_a_function_without_parameters_do_not_cache(runner: Any, ledger: str) -> None:
     @task(cache_policy=INPUTS, result_storage=Path(f"{ledger}-results"))
     def noted() -> int:
