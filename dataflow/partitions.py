@@ -7,12 +7,12 @@ alone. Does not live here: keys (``cache_keys.py``), files (``packs/``).
 from __future__ import annotations
 
 import re
-import sys
 from functools import partial
 from hashlib import blake2b
-from pathlib import PurePath
 from types import FunctionType
 from typing import Any, NamedTuple
+
+from dataflow.script_name import main_name
 
 SHARED = "shared"
 """The partition of keys that users make themselves: tasks that return one key share a record."""
@@ -52,7 +52,7 @@ def address_of(fn: Any) -> Address:
     if isinstance(plain, FunctionType):  # a decorated one has the name of what it wraps
         alone = alone and "<" not in qualname and "<" not in plain.__code__.co_qualname
     if module in ("__main__", "__mp_main__"):
-        script = _script()
+        script = main_name()
         alone = alone and script is not None
         module = script or module
     return Address(module, qualname, alone)
@@ -80,14 +80,3 @@ def partition_of(task: Any) -> str:
     digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=4).hexdigest()
     slug = _ODD.sub("-", task.name)[:_NAME_LENGTH].strip("-")
     return f"{slug or 'task'}-{digest}"
-
-
-def _script() -> str | None:
-    """Return the name under which the running script would be imported."""
-    main = sys.modules.get("__main__")
-    spec = getattr(main, "__spec__", None)
-    if spec is not None:  # python -m package.module
-        name: str = spec.name
-        return name.removesuffix(".__main__")
-    path = getattr(main, "__file__", None)
-    return PurePath(path).stem if path and not path.startswith("<") else None

@@ -6,12 +6,12 @@ live here: what is in them.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from pathlib import PurePath
 from typing import Any, Final
+
+from dataflow.script_name import main_name
 
 _SCRIPTS: Final = frozenset({"__main__", "__mp_main__"})
 _script: ContextVar[str | None] = ContextVar("dataflow_script", default=None)
@@ -20,14 +20,7 @@ _script: ContextVar[str | None] = ContextVar("dataflow_script", default=None)
 def script_name() -> str | None:
     """Return the name under which the running script would be imported; None: it has none."""
     said = _script.get()
-    if said is not None:
-        return said
-    main = sys.modules.get("__main__")
-    spec = getattr(main, "__spec__", None)
-    if spec is not None and spec.name:  # python -m package.module
-        return str(spec.name).removesuffix(".__main__")
-    file = getattr(main, "__file__", None)
-    return PurePath(file).stem if file and not file.startswith("<") else None
+    return main_name() if said is None else said
 
 
 @contextmanager
