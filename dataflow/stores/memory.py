@@ -8,69 +8,44 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from dataflow.claiming.memory_claims import MemoryClaims
 from dataflow.claims import Claims
 from dataflow.exceptions import RunFenced, StoreError
-from dataflow.outcomes import FIRST_FINAL, Attempt, Code, ErrorRecord, LogLine
+from dataflow.outcomes import Attempt, Code, LogLine
 from dataflow.store import (
-    RANGE_ERRORS,
-    CallRecord,
     CallRow,
-    ElementRecord,
-    FlowRunRecord,
     FlowRunRow,
     Gulp,
-    RangeRecord,
     RecordedCall,
-    SpanRecord,
     Store,
     TaskRunRow,
 )
 from dataflow.stores import owners, refs
-from dataflow.stores.packing import KEY_BYTES, codes_of, pack_span, pickled_of
+from dataflow.stores.memory_run import (
+    MemoryRun,
+    call_head,
+    call_row,
+    flow_run_row,
+    recorded_call,
+    with_lease_of,
+    write_calls,
+    write_elements,
+    write_logs,
+)
+from dataflow.stores.packing import KEY_BYTES, codes_of
 from dataflow.stores.rows import (
-    CallHead,
     Element,
-    RunHead,
-    counts_by_name,
-    moment,
-    origin_of,
-    parent_of,
-    run_head,
     task_run_row,
 )
-
-Place = tuple[int, int]
-
-
-@dataclass(slots=True)
-class _Run:
-    record: FlowRunRecord
-    calls: dict[int, CallRecord] = field(default_factory=dict)
-    widths: dict[int, int] = field(default_factory=dict)
-    faults: dict[int, str] = field(default_factory=dict)
-    counts: dict[int, dict[int, int]] = field(default_factory=dict)
-    rows: dict[Place, Element] = field(default_factory=dict)
-    spans: dict[Place, Element] = field(default_factory=dict)
-    ranges: dict[Place, Element] = field(default_factory=dict)
-    stretches: dict[Place, RangeRecord] = field(default_factory=dict)
-    attempts: dict[tuple[int, int, int], Attempt] = field(default_factory=dict)
-    logs: dict[tuple[LogLine, int], LogLine] = field(default_factory=dict)
-    pickles: dict[Place, bytes] = field(default_factory=dict)
-    inputs: bytes | None = None
-
-    def elements(self) -> dict[Place, Element]:
-        """Return each element's last word: its row, else a span, else a range."""
-        return {**self.ranges, **self.spans, **self.rows}
 
 
 class MemoryStore(Store):
     """Records that end with the process."""
 
     def __init__(self) -> None:
-        self._runs: dict[str, _Run] = {}
+        self._runs: dict[str, MemoryRun] = {}
         self._codes: dict[str, str] = {}
         self._claims = MemoryClaims()
         self._turn = threading.RLock()
@@ -81,9 +56,9 @@ class MemoryStore(Store):
             run = self._runs.get(flow_run_id)
             if gulp.flow_run is not None:
                 if run is None:
-                    run = self._runs[flow_run_id] = _Run(replace(gulp.flow_run))
+                    run = self._runs[flow_run_id] = MemoryRun(replace(gulp.flow_run))
                 else:
-                    run.record = _with_lease_of(run.record, gulp.flow_run)
+                    run.record = with_lease_of(run.record, gulp.flow_run)
             if run is None:
                 raise StoreError(
                     f"Flow run {flow_run_id} is not in the run store; its first gulp must carry "
@@ -92,9 +67,9 @@ class MemoryStore(Store):
                 )
             if gulp.inputs is not None:
                 run.inputs = gulp.inputs
-            _write_calls(run, gulp)
-            _write_elements(run, gulp)
-            _write_logs(run, gulp.logs)
+            write_calls(run, gulp)
+            write_elements(run, gulp)
+            write_logs(run, gulp.logs)
 
     def write_all(self, gulps: Sequence[tuple[str, Gulp]]) -> None:
         fenced: RunFenced | None = None
@@ -124,7 +99,7 @@ class MemoryStore(Store):
     ) -> list[FlowRunRow]:
         with self._turn:
             found = [
-                _flow_run_row(run.record)
+                flow_run_row(run.record)
                 for run in self._newest_first()
                 if parent is None or run.record.parent_task_run_id == parent
                 if flow is None or run.record.flow_name == flow
@@ -136,7 +111,7 @@ class MemoryStore(Store):
 
     def find_flow_run(self, ref: str) -> FlowRunRow:
         with self._turn:
-            rows = [_flow_run_row(run.record) for run in self._newest_first()]
+            rows = [flow_run_row(run.record) for run in self._newest_first()]
             if ref == refs.LAST:
                 rows = rows[:1]
             else:
@@ -148,7 +123,7 @@ class MemoryStore(Store):
     def calls(self, flow_run_id: str, *, nested: bool = False) -> list[CallRow]:
         with self._turn:
             return [
-                _call_row(run, call)
+                call_row(run, call)
                 for run in self._with_insides(flow_run_id, nested=nested)
                 for call in sorted(run.calls)
             ]
@@ -283,7 +258,7 @@ class MemoryStore(Store):
         with self._turn:
             run = self._runs.get(flow_run_id)
             found = [] if run is None else [
-                _recorded(run, call) for call in sorted(run.calls) if call >= first_call]
+                recorded_call(run, call) for call in sorted(run.calls) if call >= first_call]
         yield from found
 
     def keys(self, flow_run_id: str, call: int, indexes: Iterable[int]) -> dict[int, bytes]:
@@ -310,24 +285,24 @@ class MemoryStore(Store):
     def close(self) -> None:
         """Do nothing: there is nothing to give back."""
 
-    def _known(self, flow_run_id: str) -> _Run:
+    def _known(self, flow_run_id: str) -> MemoryRun:
         run = self._runs.get(flow_run_id)
         if run is None:
             raise owners.not_found(flow_run_id)
         return run
 
-    def _newest_first(self) -> list[_Run]:
+    def _newest_first(self) -> list[MemoryRun]:
         """Return the flow runs, without the insides of task runs."""
         runs = [run for run in reversed(self._runs.values()) if run.record.kind == "flow"]
         return sorted(runs, key=lambda run: run.record.created_s, reverse=True)
 
-    def _with_insides(self, flow_run_id: str | None, *, nested: bool = True) -> list[_Run]:
+    def _with_insides(self, flow_run_id: str | None, *, nested: bool = True) -> list[MemoryRun]:
         """Return one run, or all flow runs, newest first, each with its insides after it."""
         if flow_run_id is None:
             first = self._newest_first()
         else:
             first = [self._runs[flow_run_id]] if flow_run_id in self._runs else []
-        found: list[_Run] = []
+        found: list[MemoryRun] = []
         for run in first:
             insides = [
                 each for each in self._runs.values()
@@ -343,7 +318,7 @@ class MemoryStore(Store):
         self, flow_run_id: str | None, *, nested: bool = True
     ) -> list[tuple[Element, TaskRunRow]]:
         return [
-            (element, task_run_row(_head(run, element.call), element))
+            (element, task_run_row(call_head(run, element.call), element))
             for run in self._with_insides(flow_run_id, nested=nested)
             for place, element in sorted(run.elements().items())
             if place[0] in run.calls
@@ -358,205 +333,5 @@ class MemoryStore(Store):
             ]
             if started:
                 element = max(started, key=lambda element: element.started_s or 0.0)
-                return [task_run_row(_head(run, element.call), element)]
+                return [task_run_row(call_head(run, element.call), element)]
         return []
-
-
-def _write_calls(run: _Run, gulp: Gulp) -> None:
-    for call in gulp.calls:
-        run.calls[call.call] = _with_code_of(run.calls.get(call.call, call), call)
-    run.widths.update(gulp.widths)
-    run.faults.update(gulp.faults)
-    for number, counts in gulp.counts.items():
-        run.counts[number] = dict(counts)
-
-
-def _write_elements(run: _Run, gulp: Gulp) -> None:
-    for span in gulp.spans:
-        for element in _unpacked(span):
-            run.spans.setdefault((element.call, element.index), element)
-    for stretch in gulp.ranges:
-        run.stretches.setdefault((stretch.call, stretch.start), stretch)
-        for element in _of_range(stretch):
-            run.ranges.setdefault((element.call, element.index), element)
-    for record in gulp.elements:
-        place = record.call, record.index
-        there = run.rows.get(place)
-        if there is None or there.code < FIRST_FINAL:
-            run.rows[place] = _element(record)
-            run.pickles.pop(place, None)
-            if (pickled := pickled_of(record.error)) is not None:
-                run.pickles[place] = pickled
-    for attempt in gulp.attempts:
-        kept = attempt._replace(error=_text_only(attempt.error))
-        run.attempts.setdefault((attempt.call, attempt.index, attempt.attempt), kept)
-
-
-def _write_logs(run: _Run, lines: Iterable[LogLine]) -> None:
-    repeated: dict[LogLine, int] = {}
-    for line in lines:
-        n = repeated[line] = repeated.get(line, 0) + 1
-        run.logs.setdefault((line, n), line)
-
-
-def _unpacked(record: SpanRecord) -> list[Element]:
-    packed = pack_span(record.span, record.started_s)
-    call = record.span.call
-    return [] if packed is None else [
-        Element(call, e.index, e.code, e.started_s, e.ended_s, 1, record.worker,
-                key=e.key, origin=origin_of(e.code, record.span.origins))
-        for e in packed.elements()
-    ]
-
-
-def _of_range(record: RangeRecord) -> list[Element]:
-    return [
-        Element(
-            record.call, index, record.code, None, record.time_s, 0, None,
-            error_type=RANGE_ERRORS.get(record.code), message=record.message, cause=record.cause,
-        )
-        for index in range(record.start, record.stop)
-    ]
-
-
-def _element(record: ElementRecord) -> Element:
-    error = record.error
-    return Element(
-        record.call, record.index, record.code, record.started_s, record.ended_s,
-        record.attempts, record.worker, record.name,
-        error.type_name if error else None,
-        error.message if error else None,
-        error.traceback if error else None,
-        record.message, record.cause, record.key, record.origin, record.due_s,
-    )
-
-
-def _with_lease_of(there: FlowRunRecord, new: FlowRunRecord) -> FlowRunRecord:
-    return replace(
-        new, epoch=there.epoch, owner=there.owner, lease_until_s=there.lease_until_s)
-
-
-def _with_code_of(there: CallRecord, new: CallRecord) -> CallRecord:
-    told = {name: value for name in _OF_CODE if (value := getattr(new, name)) is not None}
-    return replace(there, **told)
-
-
-_OF_CODE = ("code", "partition", "policy", "storage", "constants")
-
-
-def _recorded(run: _Run, call: int) -> RecordedCall:
-    row = _call_row(run, call)
-    whole = RecordedCall(record=row, codes=bytearray(row.width or 0))
-    for (of, index), element in sorted(run.elements().items()):
-        if of != call:
-            continue
-        whole.codes.extend(bytes(max(0, index + 1 - len(whole.codes))))
-        if element.code >= FIRST_FINAL or element.code == Code.AWAITING_RETRY:
-            whole.codes[index] = element.code
-    for stretch in sorted(run.stretches.values(), key=lambda each: (each.call, each.start)):
-        if stretch.call == call and stretch.message is not None:
-            whole.range_messages.append((stretch.start, stretch.stop, stretch.message))
-        if stretch.call == call and stretch.cause is not None:
-            whole.causes.append((stretch.start, stretch.stop, stretch.cause))
-    for (of, index), element in sorted(run.rows.items()):
-        if of == call:
-            _take_row(whole, run, index, element)
-    whole.keyed = any(
-        each.key is not None for kept in (run.rows, run.spans) for at, each in kept.items()
-        if at[0] == call)
-    return whole
-
-
-def _take_row(whole: RecordedCall, run: _Run, index: int, element: Element) -> None:
-    place = element.call, index
-    if element.code == Code.AWAITING_RETRY and element.due_s is not None:
-        whole.due[index] = element.due_s
-    if element.error_type is not None:
-        whole.errors[index] = ErrorRecord(
-            element.error_type, element.error_message or "", element.traceback or "",
-            run.pickles.get(place))
-    if element.message is not None:
-        whole.messages[index] = element.message
-    if element.cause is not None:
-        whole.causes.append((index, index + 1, element.cause))
-    if element.attempts != 1:
-        whole.attempts[index] = element.attempts
-    if element.name is not None:
-        whole.names[index] = element.name
-
-
-def _text_only(error: ErrorRecord) -> ErrorRecord:
-    return ErrorRecord(error.type_name, error.message, error.traceback)
-
-
-def _head(run: _Run, call: int) -> CallHead:
-    record = run.calls[call]
-    return CallHead(
-        _run_head(run), call, record.task_name, record.task_key, record.kind, record.parent
-    )
-
-
-def _run_head(run: _Run) -> RunHead:
-    record = run.record
-    return run_head(record.kind, record.id, record.parent_flow_run_id, record.parent_task_run_id)
-
-
-def _call_row(run: _Run, call: int) -> CallRow:
-    record = run.calls[call]
-    created = moment(record.created_s)
-    assert created is not None
-    return CallRow(
-        call=call,
-        task_name=record.task_name,
-        task_key=record.task_key,
-        kind=record.kind,
-        width=run.widths.get(call, record.width),
-        tags=record.tags,
-        upstream=record.upstream,
-        created=created,
-        counts=counts_by_name(run.counts.get(call, {})),
-        fault=run.faults.get(call),
-        run_id=run.record.id,
-        parent_task_run_id=parent_of(_run_head(run), record.parent),
-        code=record.code,
-        partition=record.partition,
-        policy=record.policy,
-        storage=record.storage,
-        constants=record.constants,
-    )
-
-
-def _flow_run_row(record: FlowRunRecord) -> FlowRunRow:
-    created = moment(record.created_s)
-    assert created is not None
-    return FlowRunRow(
-        id=record.id,
-        name=record.name,
-        flow_name=record.flow_name,
-        flow_version=record.flow_version,
-        state_type=record.state_type,
-        state_name=record.state_name,
-        message=record.message,
-        parameters=record.parameters,
-        tags=tuple(record.tags),
-        created=created,
-        start_time=moment(record.start_time_s),
-        end_time=moment(record.end_time_s),
-        run_count=record.run_count,
-        parent_flow_run_id=record.parent_flow_run_id,
-        parent_task_run_id=record.parent_task_run_id,
-        runner=record.runner,
-        dashboard_link=record.dashboard_link,
-        host=record.host,
-        pid=record.pid,
-        error_type=record.error.type_name if record.error else None,
-        error_message=record.error.message if record.error else None,
-        traceback=record.error.traceback if record.error else None,
-        entrypoint=record.entrypoint,
-        first_call=record.first_call,
-        epoch=record.epoch,
-        owner=record.owner,
-        lease_until_s=record.lease_until_s,
-        resumed=record.resumed,
-        result_key=record.result_key,
-    )

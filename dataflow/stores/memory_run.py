@@ -1,0 +1,268 @@
+"""One run in memory: what is written into it, and how it is read back.
+
+Lives here: entries of dicts, and their translation. Does not live here: the
+store (``memory.py``), anything that has to be fast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from dataflow.outcomes import FIRST_FINAL, Attempt, Code, ErrorRecord, LogLine
+from dataflow.store import (
+    RANGE_ERRORS,
+    CallRecord,
+    CallRow,
+    ElementRecord,
+    FlowRunRecord,
+    FlowRunRow,
+    Gulp,
+    RangeRecord,
+    RecordedCall,
+    SpanRecord,
+)
+from dataflow.stores.packing import pack_span, pickled_of
+from dataflow.stores.rows import (
+    CallHead,
+    Element,
+    RunHead,
+    counts_by_name,
+    moment,
+    origin_of,
+    parent_of,
+    run_head,
+)
+
+Place = tuple[int, int]
+
+
+@dataclass(slots=True)
+class MemoryRun:
+    """What is kept of one run."""
+
+    record: FlowRunRecord
+    calls: dict[int, CallRecord] = field(default_factory=dict)
+    widths: dict[int, int] = field(default_factory=dict)
+    faults: dict[int, str] = field(default_factory=dict)
+    counts: dict[int, dict[int, int]] = field(default_factory=dict)
+    rows: dict[Place, Element] = field(default_factory=dict)
+    spans: dict[Place, Element] = field(default_factory=dict)
+    ranges: dict[Place, Element] = field(default_factory=dict)
+    stretches: dict[Place, RangeRecord] = field(default_factory=dict)
+    attempts: dict[tuple[int, int, int], Attempt] = field(default_factory=dict)
+    logs: dict[tuple[LogLine, int], LogLine] = field(default_factory=dict)
+    pickles: dict[Place, bytes] = field(default_factory=dict)
+    inputs: bytes | None = None
+
+    def elements(self) -> dict[Place, Element]:
+        """Return each element's last word: its row, else a span, else a range."""
+        return {**self.ranges, **self.spans, **self.rows}
+
+
+def write_calls(run: MemoryRun, gulp: Gulp) -> None:
+    """Take the calls of a gulp."""
+    for call in gulp.calls:
+        run.calls[call.call] = _with_code_of(run.calls.get(call.call, call), call)
+    run.widths.update(gulp.widths)
+    run.faults.update(gulp.faults)
+    for number, counts in gulp.counts.items():
+        run.counts[number] = dict(counts)
+
+
+def write_elements(run: MemoryRun, gulp: Gulp) -> None:
+    """Take what a gulp says of elements."""
+    for span in gulp.spans:
+        for element in _unpacked(span):
+            run.spans.setdefault((element.call, element.index), element)
+    for stretch in gulp.ranges:
+        run.stretches.setdefault((stretch.call, stretch.start), stretch)
+        for element in _of_range(stretch):
+            run.ranges.setdefault((element.call, element.index), element)
+    for record in gulp.elements:
+        place = record.call, record.index
+        there = run.rows.get(place)
+        if there is None or there.code < FIRST_FINAL:
+            run.rows[place] = _element(record)
+            run.pickles.pop(place, None)
+            if (pickled := pickled_of(record.error)) is not None:
+                run.pickles[place] = pickled
+    for attempt in gulp.attempts:
+        kept = attempt._replace(error=_text_only(attempt.error))
+        run.attempts.setdefault((attempt.call, attempt.index, attempt.attempt), kept)
+
+
+def write_logs(run: MemoryRun, lines: Iterable[LogLine]) -> None:
+    """Take log lines; the same ones once."""
+    repeated: dict[LogLine, int] = {}
+    for line in lines:
+        n = repeated[line] = repeated.get(line, 0) + 1
+        run.logs.setdefault((line, n), line)
+
+
+def _unpacked(record: SpanRecord) -> list[Element]:
+    packed = pack_span(record.span, record.started_s)
+    call = record.span.call
+    return [] if packed is None else [
+        Element(call, e.index, e.code, e.started_s, e.ended_s, 1, record.worker,
+                key=e.key, origin=origin_of(e.code, record.span.origins))
+        for e in packed.elements()
+    ]
+
+
+def _of_range(record: RangeRecord) -> list[Element]:
+    return [
+        Element(
+            record.call, index, record.code, None, record.time_s, 0, None,
+            error_type=RANGE_ERRORS.get(record.code), message=record.message, cause=record.cause,
+        )
+        for index in range(record.start, record.stop)
+    ]
+
+
+def _element(record: ElementRecord) -> Element:
+    error = record.error
+    return Element(
+        record.call, record.index, record.code, record.started_s, record.ended_s,
+        record.attempts, record.worker, record.name,
+        error.type_name if error else None,
+        error.message if error else None,
+        error.traceback if error else None,
+        record.message, record.cause, record.key, record.origin, record.due_s,
+    )
+
+
+def with_lease_of(there: FlowRunRecord, new: FlowRunRecord) -> FlowRunRecord:
+    """Return a new record of a run with the lease that the old one has."""
+    return replace(
+        new, epoch=there.epoch, owner=there.owner, lease_until_s=there.lease_until_s)
+
+
+def _with_code_of(there: CallRecord, new: CallRecord) -> CallRecord:
+    told = {name: value for name in _OF_CODE if (value := getattr(new, name)) is not None}
+    return replace(there, **told)
+
+
+_OF_CODE = ("code", "partition", "policy", "storage", "constants")
+
+
+def recorded_call(run: MemoryRun, call: int) -> RecordedCall:
+    """Return what is recorded of a call, in columns."""
+    row = call_row(run, call)
+    whole = RecordedCall(record=row, codes=bytearray(row.width or 0))
+    for (of, index), element in sorted(run.elements().items()):
+        if of != call:
+            continue
+        whole.codes.extend(bytes(max(0, index + 1 - len(whole.codes))))
+        if element.code >= FIRST_FINAL or element.code == Code.AWAITING_RETRY:
+            whole.codes[index] = element.code
+    for stretch in sorted(run.stretches.values(), key=lambda each: (each.call, each.start)):
+        if stretch.call == call and stretch.message is not None:
+            whole.range_messages.append((stretch.start, stretch.stop, stretch.message))
+        if stretch.call == call and stretch.cause is not None:
+            whole.causes.append((stretch.start, stretch.stop, stretch.cause))
+    for (of, index), element in sorted(run.rows.items()):
+        if of == call:
+            _take_row(whole, run, index, element)
+    whole.keyed = any(
+        each.key is not None for kept in (run.rows, run.spans) for at, each in kept.items()
+        if at[0] == call)
+    return whole
+
+
+def _take_row(whole: RecordedCall, run: MemoryRun, index: int, element: Element) -> None:
+    place = element.call, index
+    if element.code == Code.AWAITING_RETRY and element.due_s is not None:
+        whole.due[index] = element.due_s
+    if element.error_type is not None:
+        whole.errors[index] = ErrorRecord(
+            element.error_type, element.error_message or "", element.traceback or "",
+            run.pickles.get(place))
+    if element.message is not None:
+        whole.messages[index] = element.message
+    if element.cause is not None:
+        whole.causes.append((index, index + 1, element.cause))
+    if element.attempts != 1:
+        whole.attempts[index] = element.attempts
+    if element.name is not None:
+        whole.names[index] = element.name
+
+
+def _text_only(error: ErrorRecord) -> ErrorRecord:
+    return ErrorRecord(error.type_name, error.message, error.traceback)
+
+
+def call_head(run: MemoryRun, call: int) -> CallHead:
+    """Return what elements need of their call."""
+    record = run.calls[call]
+    return CallHead(
+        _run_head(run), call, record.task_name, record.task_key, record.kind, record.parent
+    )
+
+
+def _run_head(run: MemoryRun) -> RunHead:
+    record = run.record
+    return run_head(record.kind, record.id, record.parent_flow_run_id, record.parent_task_run_id)
+
+
+def call_row(run: MemoryRun, call: int) -> CallRow:
+    """Return a call as it is read back."""
+    record = run.calls[call]
+    created = moment(record.created_s)
+    assert created is not None
+    return CallRow(
+        call=call,
+        task_name=record.task_name,
+        task_key=record.task_key,
+        kind=record.kind,
+        width=run.widths.get(call, record.width),
+        tags=record.tags,
+        upstream=record.upstream,
+        created=created,
+        counts=counts_by_name(run.counts.get(call, {})),
+        fault=run.faults.get(call),
+        run_id=run.record.id,
+        parent_task_run_id=parent_of(_run_head(run), record.parent),
+        code=record.code,
+        partition=record.partition,
+        policy=record.policy,
+        storage=record.storage,
+        constants=record.constants,
+    )
+
+
+def flow_run_row(record: FlowRunRecord) -> FlowRunRow:
+    """Return a flow run as it is read back."""
+    created = moment(record.created_s)
+    assert created is not None
+    return FlowRunRow(
+        id=record.id,
+        name=record.name,
+        flow_name=record.flow_name,
+        flow_version=record.flow_version,
+        state_type=record.state_type,
+        state_name=record.state_name,
+        message=record.message,
+        parameters=record.parameters,
+        tags=tuple(record.tags),
+        created=created,
+        start_time=moment(record.start_time_s),
+        end_time=moment(record.end_time_s),
+        run_count=record.run_count,
+        parent_flow_run_id=record.parent_flow_run_id,
+        parent_task_run_id=record.parent_task_run_id,
+        runner=record.runner,
+        dashboard_link=record.dashboard_link,
+        host=record.host,
+        pid=record.pid,
+        error_type=record.error.type_name if record.error else None,
+        error_message=record.error.message if record.error else None,
+        traceback=record.error.traceback if record.error else None,
+        entrypoint=record.entrypoint,
+        first_call=record.first_call,
+        epoch=record.epoch,
+        owner=record.owner,
+        lease_until_s=record.lease_until_s,
+        resumed=record.resumed,
+        result_key=record.result_key,
+    )
