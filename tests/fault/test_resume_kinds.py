@@ -242,10 +242,12 @@ def test_async_calls_that_ended_out_of_order_get_their_own_results(case: Case) -
     assert completed(case.story) == {"step": 4}
 
 
-def test_submits_in_another_order_get_their_own_results(case: Case) -> None:
+@pytest.mark.parametrize("options, again", [("**KEPT", {}), ("", {"step 3": 2})])
+def test_submits_in_another_order_get_their_own_results(
+        case: Case, options: str, again: dict[str, int]) -> None:
     """As behind ``as_completed``: which call comes first is not the same in the next process."""
     value = case.died_then("""
-    @task(**KEPT)
+    @task(OPTIONS)
     def step(x):
         done(f"step {x}")
         return x
@@ -260,9 +262,9 @@ def test_submits_in_another_order_get_their_own_results(case: Case) -> None:
                 got[x].wait()
                 die(1)
         return [got[x].result() for x in (1, 2, 3)]
-    """)
+    """.replace("OPTIONS", options))
     assert value == [1, 2, 3]
-    assert sorted(case.done) == ["step 1", "step 2", "step 3"]
+    assert case.done == {"step 1": 1, "step 2": 1, "step 3": 1, **again}
     assert completed(case.story) == {"step": 3}
 
 
@@ -286,6 +288,33 @@ def test_chain_of_submits_goes_on_behind_the_last_that_ended(case: Case) -> None
     assert value == 10
     assert case.after == Counter({f"step {x}": 1 for x in range(6, 10)})
     assert completed(case.story) == {"step": 10}
+
+
+def test_submits_behind_as_completed_are_told_by_the_futures_that_they_take(case: Case) -> None:
+    value = case.died_then("""
+    @task(**KEPT)
+    def load(x):
+        return x
+
+    @task
+    def effect(x):
+        done(f"effect {x}")
+
+    @flow(task_runner=RUNNER)
+    def main():
+        loaded = load.map(range(4))
+        order = [2, 0, 1, 3] if first() else [0, 1, 2, 3]
+        for x in order:
+            last = effect.submit(loaded[x])
+            if x == 2 and first():
+                last.wait()
+                die(5)
+        last.wait()
+        return 1
+    """)
+    assert value == 1
+    assert case.done == {f"effect {x}": 1 for x in range(4)}
+    assert completed(case.story) == {"load": 4, "effect": 4}
 
 
 # maps
