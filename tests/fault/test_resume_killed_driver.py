@@ -182,7 +182,7 @@ def killed_at_random(driver: Child, story: Story, chance: random.Random, left: i
         driver.until(lambda: story.count() >= goal or driver.ended(), 60)
     else:
         driver.until(lambda: story.count() > base or driver.ended(), 60)
-        until = time.monotonic() + chance.random()
+        until = time.monotonic() + 0.5 * chance.random()
         driver.until(lambda: time.monotonic() > until or driver.ended(), 60)
     if driver.ended():
         return False
@@ -196,7 +196,7 @@ def the_value(story: Story) -> list[str]:
 
 
 CASES = [("threads", 10_000, 12, 13.0, seed) for seed in (1, 2, 3)] + [
-    ("inline", 3_000, 10, 8.0, 4), ("dask", 3_000, 4, 12.0, 5)]
+    ("inline", 5_000, 12, 10.0, 4), ("dask", 3_000, 4, 12.0, 5)]
 if CHAOS:
     CASES = [(runner, width, kills, 60.0, seed + 10 * more)
              for runner, width, kills, _, seed in CASES for more in range(10)]
