@@ -32,7 +32,7 @@ from dataflow.worker.splitting import (
     second_part,
     with_size,
 )
-from dataflow.worker.step import Step, length_of, settled
+from dataflow.worker.step import Step, length_of, prepare_singles, settled
 from dataflow.worker.values import Absent, Values
 
 _clock = time.perf_counter
@@ -124,8 +124,12 @@ class _Walk:
         current_control.set(self.control)
         for key in self.batch.lengths_of:
             self._length(*key)
-        for number, group in enumerate(self.batch.groups):
-            self._group(number, group)
+        made = [[Step(self, part, group.indexes) for part in group.parts]
+                for group in self.batch.groups]
+        if len(made) > 1:
+            prepare_singles([steps[0] for steps in made if len(steps) == 1])
+        for number, (group, steps) in enumerate(zip(self.batch.groups, made, strict=True)):
+            self._group(number, group, steps)
         with self._border:
             self._ended = True
         if self._split:
@@ -159,14 +163,15 @@ class _Walk:
         except Absent:
             self.missing[call, index] = None
 
-    def _group(self, number: int, group: Group) -> None:
-        steps = [Step(self, part, group.indexes) for part in group.parts]
-        for step in steps:
-            step.prepare(wanted=step.part.keep or len(steps) > 1)
+    def _group(self, number: int, group: Group, steps: list[Step]) -> None:
         control, budget = self.control, self.batch.budget_s
+        if not control.stopped and (self.first or budget is None
+                                    or _clock() - self.began <= budget):
+            for step in steps:
+                step.prepare(wanted=step.part.keep or len(steps) > 1)
         passing = [s for s in steps[:-1] if not s.part.keep and not s.single]
         done = 0
-        if len(steps) == 1 and steps[0].keeper is not None and not control.stopped:
+        if steps[0].keeper is not None and len(steps) == 1 and not control.stopped:
             with self._border:
                 if self._split:
                     return

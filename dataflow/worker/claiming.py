@@ -234,6 +234,13 @@ class HeldClaim:
         if self._desk is not None and self._parts:
             self._desk.let_go(self._parts, [key for key in self._parts if key not in kept])
 
+    def let_go(self, keys: Sequence[bytes]) -> None:
+        """Let go of some keys; of those that are not held, nothing happens."""
+        if self._locked:
+            self._unlock([key for key in keys if key in self._locked])
+        if self._desk is not None and self._parts:
+            self._desk.let_go(self._parts, keys)
+
     def release(self) -> None:
         """Let go of all of it."""
         self.narrow(())

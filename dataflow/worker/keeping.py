@@ -27,8 +27,9 @@ from dataflow.failures import text_of
 from dataflow.hashing import within_script
 from dataflow.key_maker import KeyMaker
 from dataflow.packs import Entry, Origin, results_at
-from dataflow.worker.claiming import HeldClaim, claim
-from dataflow.worker.shelves import NOT_SHARED, Shelf
+from dataflow.worker.claiming import HeldClaim
+from dataflow.worker.look_up import look_up_together
+from dataflow.worker.shelves import Shelf
 
 _clock = time.perf_counter
 AGAIN_S = 0.1
@@ -73,9 +74,9 @@ class Keeper:
         whatever its size (a claim, a look-up, a file) is left out: batches would stay small."""
         self.reasons: dict[int, str] = {}  # element → why it is not cacheable
         self._code, self._run, self._indexes = code, run, indexes
-        self._shelf, self._log = shelf, log
+        self.shelf, self._log = shelf, log
         self._known = known or {}
-        self._wanted = wanted
+        self.wants_values = wanted
         self._maker = None if caching.recipe is None else _maker_of(caching.recipe, code)
         self._keys: list[bytes | None] = [None] * len(indexes)
         self._kept = bytearray(16 * len(indexes))
@@ -85,29 +86,23 @@ class Keeper:
         self._twins: dict[int, int] = {}  # position → an earlier one of the same key
         self._awaited: frozenset[int] = frozenset()  # those earlier ones
         self._put: set[int] = set()  # of those, what was taken to be written
-        self._denied: frozenset[int] = frozenset()
+        self._denied: set[int] = set()
         self._claim: HeldClaim | None = None
+        self._lacks_inputs = False
 
     # before the elements run
 
     def prepare(self, find: Find) -> None:
         """Look all elements up, and claim those that are not there."""
+        self.make_keys(find)
+        look_up_together([self])
+
+    def make_keys(self, find: Find) -> bool:
+        """Make the keys; return whether the inputs of all elements were there."""
         began = _clock()
-        try:
-            self._make_keys(find)
-            self.spent_s += _clock() - began
-            broken = self._shelf.broken
-            if broken is not None and broken.reason == NOT_SHARED:
-                self._tell_broken()
-                return
-            positions = [at for at, key in enumerate(self._keys)
-                         if key is not None and at not in self._twins]
-            missing = self._look_up(positions, fresh=False)
-            if missing and not self._known:
-                self._take_claim(missing)
-        except ResultStorageError as error:
-            self._shelf.fails(error)
-            self._tell_broken()
+        self._make_keys(find)
+        self.spent_s += _clock() - began
+        return not self._lacks_inputs
 
     def _make_keys(self, find: Find) -> None:
         if self.caching.why_not is not None:
@@ -134,6 +129,7 @@ class Keeper:
         try:
             args, kwargs = find(at, index)
         except BaseException:  # user values, or an input is not there: the element tells of it
+            self._lacks_inputs = True
             return None
         try:
             context = None
@@ -150,34 +146,42 @@ class Keeper:
         if len(self.reasons) < _EXPLAINED:
             self.reasons[index] = why
 
-    def _look_up(self, positions: list[int], *, fresh: bool) -> list[int]:
-        """Take in what is there; return the positions of what is not."""
-        if not positions or (self.caching.refresh and not self._known):
-            return positions
-        results, place = self._shelf.results, self.caching.place
-        found = results.find(place, self._keys_at(positions), time.time(), fresh=fresh)
-        hits = [(at, entry) for at, entry in zip(positions, found, strict=True)
-                if entry is not None]
-        if self._wanted and hits:
-            began = _clock()
-            values = results.load(place, [entry for _, entry in hits])
-            self.spent_s += _clock() - began
-            for (at, entry), value in zip(hits, values, strict=True):
-                if not isinstance(value, CorruptResult):
-                    self._entries[at], self._values[at] = entry, value
-        else:
-            self._entries.update(hits)
-        return [at for at in positions if at not in self._entries]
+    # what the look-up asks and tells (``look_up.py``)
 
-    def _take_claim(self, missing: list[int]) -> None:
-        held = claim(self.caching.claims, self.caching.place, self._keys_at(missing),
-                     self.caching.lock_manager)
+    def positions(self) -> list[int]:
+        """Return the elements to look up."""
+        return [at for at, key in enumerate(self._keys)
+                if key is not None and at not in self._twins]
+
+    def key_at(self, position: int) -> bytes:
+        """Return the key of an element that has one."""
+        key = self._keys[position]
+        assert key is not None
+        return key
+
+    @property
+    def looks_away(self) -> bool:
+        """Whether what is kept does not count (``refresh_cache``)."""
+        return self.caching.refresh and not self._known
+
+    @property
+    def reads_back(self) -> bool:
+        """Whether elements are only to be read: nothing is to be claimed."""
+        return bool(self._known)
+
+    def take_in(self, position: int, entry: Entry, value: Any) -> None:
+        """Note what was found."""
+        self._entries[position] = entry
+        if self.wants_values:
+            self._values[position] = value
+
+    def deny(self, position: int) -> None:
+        """Note that somebody else computes an element's result."""
+        self._denied.add(position)
+
+    def hold(self, held: HeldClaim) -> None:
+        """Note the claim, which other parts of the batch may share."""
         self._claim = held
-        self._denied = frozenset(missing[place] for place in held.denied)
-        granted = [at for at in missing if at not in self._denied]
-        left = self._look_up(granted, fresh=True)  # may have ended between look-up and claim
-        if len(left) < len(granted):
-            held.narrow(self._keys_at(left))
 
     def _keys_at(self, positions: Sequence[int]) -> list[bytes]:
         return [key for at in positions if (key := self._keys[at]) is not None]
@@ -206,7 +210,7 @@ class Keeper:
         source = self._twins.get(position, position)
         if source in self._made:
             if key is not None and source in self._put:
-                self._shelf.when_written(partial(self._note_kept, position, key))
+                self.shelf.when_written(partial(self._note_kept, position, key))
             return self._made[source]
         if key is not None:
             self._note_kept(position, key)
@@ -226,7 +230,7 @@ class Keeper:
         if entry is None:
             return None
         try:
-            return self._shelf.results.origin(self.caching.place, entry)
+            return self.shelf.results.origin(self.caching.place, entry)
         except ResultStorageError:
             return None
 
@@ -234,7 +238,7 @@ class Keeper:
         """Take a result that was computed; it is written with others."""
         if position in self._awaited:
             self._made[position] = value
-        if index in self._known or self._shelf.broken is not None:
+        if index in self._known or self.shelf.broken is not None:
             return
         key = self._keys[position]
         if key is None:
@@ -243,7 +247,7 @@ class Keeper:
             key = own_key(self._run.shown_flow_run_id, self._code.call, index)
         began = _clock()
         try:
-            self._shelf.put(key, value, index, self._code, self._run,
+            self.shelf.put(key, value, index, self._code, self._run,
                             partial(self._note_kept, position, key))
             if position in self._awaited:
                 self._put.add(position)
@@ -251,7 +255,7 @@ class Keeper:
             self._log(index, logging.WARNING,
                       f"The result is not kept in {self.caching.storage.location}: "
                       f"{type(error).__name__}: {text_of(error)}")
-        self._tell_broken()
+        self.tell_broken()
         self.spent_s += _clock() - began
 
     def _note_kept(self, position: int, key: bytes) -> None:
@@ -261,24 +265,26 @@ class Keeper:
 
     def flush(self) -> None:
         """Write what was taken, so that it may be reported; safe from any thread."""
-        self._shelf.flush()
-        self._tell_broken()
+        self.shelf.flush()
+        self.tell_broken()
 
     def narrow(self, positions: Sequence[int]) -> None:
         """Claim these elements alone: the others are handed back."""
         if self._claim is not None:
-            self._claim.narrow(self._keys_at([
-                at for at in positions if at not in self._denied and at not in self._entries]))
+            kept = set(positions)
+            self._claim.let_go(self._keys_at([
+                at for at in range(len(self._keys)) if at not in kept]))
 
     def settle(self) -> None:
         """Write what is left and let go of the claim."""
         self.flush()
         if self._claim is not None:
-            self._claim.release()
+            self._claim.let_go(self._keys_at(range(len(self._keys))))
             self._claim = None
 
-    def _tell_broken(self) -> None:
-        error = self._shelf.to_be_said()
+    def tell_broken(self) -> None:
+        """Say, once for all, why results are not kept."""
+        error = self.shelf.to_be_said()
         if error is not None:
             self._log(self._indexes[0], logging.WARNING,
                       f"Results of task {self._code.task.name!r} are not kept: {error}")

@@ -17,6 +17,7 @@ from dataflow.cache_keys import user_key
 from dataflow.context import TaskRunContext
 from dataflow.exceptions import CorruptResult, ResultStorageError
 from dataflow.failures import text_of
+from dataflow.worker.claiming import claim
 from dataflow.worker.keeping import Find, Keeper
 from dataflow.worker.shelves import origin_of
 
@@ -39,28 +40,32 @@ class NamedKeeper(Keeper):
             if not self._found_named(at, name):
                 missing.append((at, key))
         if missing:
-            self._claim_named(missing)
+            self._claim_missing([at for at, _ in missing])
         self.spent_s += _clock() - began
 
-    def _claim_named(self, missing: list[tuple[int, bytes]]) -> None:
-        self._take_claim([at for at, _ in missing])
-
-    def _look_up(self, positions: list[int], *, fresh: bool) -> list[int]:
-        return [at for at in positions
-                if (name := self._names[at]) is None or not self._found_named(at, name)]
+    def _claim_missing(self, missing: list[int]) -> None:
+        held = claim(self.caching.claims, self.caching.place, self._keys_at(missing),
+                     self.caching.lock_manager)
+        self.hold(held)
+        for place, at in enumerate(missing):
+            name = self._names[at]
+            if place in held.denied:
+                self.deny(at)
+            elif name is not None:
+                self._found_named(at, name)  # may have ended between look-up and claim
 
     def _found_named(self, at: int, name: str) -> bool:
         if self.caching.refresh:
             return False
-        results, place = self._shelf.results, self.caching.place
+        results, place = self.shelf.results, self.caching.place
         try:
             entry = results.find_named(name, time.time())
             if entry is None:
                 return False
             [value] = results.load(place, [entry])
         except ResultStorageError as error:
-            self._shelf.fails(error)
-            self._tell_broken()
+            self.shelf.fails(error)
+            self.tell_broken()
             return False
         if isinstance(value, CorruptResult):
             return False
@@ -98,20 +103,20 @@ class NamedKeeper(Keeper):
     def keep(self, position: int, index: int, value: Any) -> None:
         """Write a result that was computed."""
         name, key = self._names[position], self._keys[position]
-        if name is None or key is None or self._shelf.broken is not None:
+        if name is None or key is None or self.shelf.broken is not None:
             return
         began, after = _clock(), self.caching.expires_after_s
         try:
-            self._shelf.results.write_named(
+            self.shelf.results.write_named(
                 name, key, value, origin_of(self._code, self._run), self.caching.serializer,
                 expires_s=0.0 if after is None else time.time() + after)
         except ResultStorageError as error:
-            self._shelf.fails(error)
+            self.shelf.fails(error)
         except Exception as error:  # user values: serialising may raise anything
             self._log(index, logging.WARNING,
                       f"The result is not kept in {self.caching.storage.location}: "
                       f"{type(error).__name__}: {text_of(error)}")
         else:
             self._note_kept(position, key)
-        self._tell_broken()
+        self.tell_broken()
         self.spent_s += _clock() - began

@@ -83,10 +83,27 @@ class Step:
         return CommittingAttempts
 
     def prepare(self, *, wanted: bool) -> None:
-        """Look up results that are kept, before the first element runs.
+        """Look up results that are kept, before the first element runs, unless that was done.
 
         ``wanted``: somebody needs the values here.
         """
+        if self.keeper is None:
+            self._make_keeper(wanted=wanted)
+            if self.keeper is not None:
+                self.keeper.prepare(self._arguments)
+
+    def make_keys(self, *, wanted: bool) -> Keeper | None:
+        """Return what keeps the results, with the keys made; None where that cannot be yet."""
+        if self.part.code.task.caching is None or self.part.code.task.caching.named is not None:
+            return None
+        self._make_keeper(wanted=wanted)
+        keeper = self.keeper
+        if keeper is None or keeper.make_keys(self._arguments):
+            return keeper
+        self.keeper = None  # an input is made in this batch
+        return None
+
+    def _make_keeper(self, *, wanted: bool) -> None:
         code, walk = self.part.code, self.walk
         if code.task.caching is None or not len(self.indexes):
             return
@@ -96,7 +113,6 @@ class Step:
         self.keeper = keeper_of(
             code, walk.run, self.indexes, shelf_for(code), self._log,
             self.part.keys, wanted=wanted or self.single)
-        self.keeper.prepare(self._arguments)
 
     def _log(self, index: int, level: int, text: str) -> None:
         log_of(TaskRunContext(
@@ -263,6 +279,16 @@ def log_of(task_run: TaskRunContext, level: int, text: str) -> None:
         task_logger(task_run).log(level, "%s", text)
     finally:
         current_task.reset(token)
+
+
+def prepare_singles(steps: Sequence[Step]) -> None:
+    """Look up the results of many calls at once, of those whose inputs are there."""
+    if not any(step.part.code.task.caching is not None for step in steps):
+        return
+    from dataflow.worker.look_up import look_up_together
+
+    look_up_together([keeper for step in steps
+                      if (keeper := step.make_keys(wanted=step.part.keep)) is not None])
 
 
 def settled(steps: Sequence[Step]) -> float:

@@ -34,6 +34,7 @@ from dataflow.retry import RetryPolicy
 from dataflow.worker.batch import _Walk, run_batch
 from dataflow.worker.control import Control
 from dataflow.worker.isolate import end_idle_children
+from dataflow.worker.step import Step
 
 pytestmark = pytest.mark.contract
 
@@ -265,14 +266,18 @@ def test_isolated_element_past_its_deadline_is_killed() -> None:
     assert time.monotonic() - began < 20
 
 
+def steps_of(walk: _Walk, group: Group) -> list[Step]:
+    return [Step(walk, part, group.indexes) for part in group.parts]
+
+
 def test_batch_split_between_two_groups_reports_each_part_once() -> None:
     parts = [mapped(n, lambda x: x, [0, 1]) for n in range(3)]
     groups = [Group([part], range(2)) for part in parts]
     walk = _Walk(Batch(1, "test", groups, []), (), RUN, "w", Control(), True)
 
     def go() -> tuple[Report, Report]:
-        walk._group(0, groups[0])
-        walk._group(1, groups[1])
+        for number in (0, 1):
+            walk._group(number, groups[number], steps_of(walk, groups[number]))
         assert walk.split()
         return walk.first_part[0], walk.go()[0]
 
@@ -290,10 +295,10 @@ def test_batch_split_after_its_last_groups_were_handed_back_reports_each_part_on
     walk = _Walk(Batch(1, "test", groups, [], budget_s=60), (), RUN, "w", Control(), True)
 
     def go() -> Report:
-        walk._group(0, groups[0])
+        walk._group(0, groups[0], steps_of(walk, groups[0]))
         walk.batch.budget_s = -1.0  # from here on the time is up
         for number in (1, 2, 3):
-            walk._group(number, groups[number])
+            walk._group(number, groups[number], steps_of(walk, groups[number]))
         assert walk.split()
         return walk.first_part[0]
 
