@@ -18,18 +18,14 @@ place of claims promises.
 
 from __future__ import annotations
 
-import pytest
-
-pytest.register_assert_rewrite("dataflow.testing.store_contract")  # before it is imported
-
-from dataflow.testing.store_contract.by_chance import ByChance  # noqa: E402
-from dataflow.testing.store_contract.hostile import Hostile  # noqa: E402
-from dataflow.testing.store_contract.insides import Insides  # noqa: E402
-from dataflow.testing.store_contract.last_words import LastWords  # noqa: E402
-from dataflow.testing.store_contract.leasing import Leasing  # noqa: E402
-from dataflow.testing.store_contract.listing import Listing  # noqa: E402
-from dataflow.testing.store_contract.reading_back import ReadingBack  # noqa: E402
-from dataflow.testing.store_contract.resuming import Resuming  # noqa: E402
+from dataflow.testing.store_contract.by_chance import ByChance
+from dataflow.testing.store_contract.hostile import Hostile
+from dataflow.testing.store_contract.insides import Insides
+from dataflow.testing.store_contract.last_words import LastWords
+from dataflow.testing.store_contract.leasing import Leasing
+from dataflow.testing.store_contract.listing import Listing
+from dataflow.testing.store_contract.reading_back import ReadingBack
+from dataflow.testing.store_contract.resuming import Resuming
 
 __all__ = ["StoreContract"]
 

@@ -32,6 +32,8 @@ SHARED = ["postgres", "sqlite"]
 T0 = 1_700_000_000.0
 A, B = "host-a:1:0", "host-b:2:0"
 spawn = multiprocessing.get_context("spawn")
+many = multiprocessing.get_context("forkserver")  # imports once for all of them
+many.set_forkserver_preload([__name__])
 
 
 @pytest.fixture(params=sorted(CLAIMS))
@@ -309,8 +311,8 @@ def _contend(address: Address, rounds: int, gate: Any, won: Any) -> None:
 
 @pytest.mark.slow
 def test_of_32_processes_one_gets_each_key(shared: Claims) -> None:
-    gate, won = spawn.Barrier(32), spawn.SimpleQueue()
-    processes = [spawn.Process(target=_contend, args=(shared.address, 5, gate, won))
+    gate, won = many.Barrier(32), many.SimpleQueue()
+    processes = [many.Process(target=_contend, args=(shared.address, 5, gate, won))
                  for _ in range(32)]
     for process in processes:
         process.start()
@@ -337,8 +339,8 @@ def test_when_an_owner_is_killed_exactly_one_takes_over(shared: Claims) -> None:
     assert take(shared, 1, at_s=time.time()).denied == denied(0)
     holder.kill()
     holder.join(60)
-    gate, won = spawn.Barrier(4), spawn.SimpleQueue()
-    others = [spawn.Process(target=_contend, args=(shared.address, 2, gate, won))
+    gate, won = many.Barrier(4), many.SimpleQueue()
+    others = [many.Process(target=_contend, args=(shared.address, 2, gate, won))
               for _ in range(4)]
     for process in others:
         process.start()
