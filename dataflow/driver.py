@@ -372,8 +372,12 @@ class Driver(Loop):
         if self.resumption is not None:
             found = self._recorded(code, "direct", task_key, facts, set())
         call = DirectCall(code, task_key, began, self._parent_of(code.call), facts)
-        self._under_way[code.call] = call
-        return call, DirectRecorded(code, found)
+        recorded = DirectRecorded(code, found)
+        if not recorded.final:
+            self._under_way[code.call] = call
+        elif not recorded.at_hand:
+            self._engine.world.computed_again[code.task.name] += 1
+        return call, recorded
 
     def stream_began(self, code: CallCode, task_key: str, began_s: float) -> None:
         """Record that a generator is being consumed."""

@@ -18,7 +18,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from dataflow.batch import CallCode
@@ -191,7 +191,7 @@ class _Waiting:
         """Take the call with such inputs, else the first that may have them; else say why not."""
         differs: str | None = None
         alike = self._alike.get(inputs.identity, ())
-        for call in (*islice(alike, _LOOKED_AT), *islice(self._calls, _LOOKED_AT)):
+        for call in chain(islice(alike, _LOOKED_AT), islice(self._calls, _LOOKED_AT)):
             if call not in self._calls:
                 continue
             width, before = self._calls[call]
@@ -293,8 +293,6 @@ class DirectRecorded:
             view.failed_order.append(0)
         if self.at_hand:
             return view, self._value
-        logger.info("The result of task %r is not kept and is needed: it is computed again.",
-                    code.task.name)
         outcome = again()
         if outcome is not None and outcome.code not in SUCCEEDED:
             view.codes[0] = outcome.code

@@ -171,6 +171,27 @@ def test_direct_calls_that_ended_are_not_executed_again(case: Case) -> None:
     assert (only_run().state_type, only_run().resumed) == ("COMPLETED", 1)
 
 
+def test_direct_calls_whose_results_are_not_kept_are_computed_again_and_counted(
+        case: Case) -> None:
+    value = case.died_then("""
+    @task
+    def step(x):
+        done(f"step {x}")
+        return 2 * x
+
+    @flow(task_runner=RUNNER)
+    def main():
+        values = [step(x) for x in range(3)]
+        die(3)
+        return values + [step(3)]
+    """)
+    assert value == [0, 2, 4, 6]
+    assert case.after == Counter({f"step {x}": 1 for x in range(4)})
+    assert completed(case.story) == {"step": 4}
+    assert case.output.count("computed again") == 1
+    assert "3 task runs that had completed were computed again" in case.output
+
+
 def test_direct_call_after_one_that_called_the_same_task_itself_gets_its_own_result(
         case: Case) -> None:
     value = case.died_then("""
@@ -510,6 +531,93 @@ def test_subflows_go_on_under_the_same_ids(case: Case) -> None:
     for row in rows:
         counts = completed(recorded(row.id))
         assert counts == ({"step": 1, "child": 2} if row.flow_name == "main" else {"step": 2})
+
+
+def test_subflows_side_by_side_are_told_by_their_parameters(case: Case) -> None:
+    value = case.died_then("""
+    @task(**KEPT)
+    async def step(x):
+        done(f"step {x}")
+        return x
+
+    @flow
+    async def child(x):
+        if x < 2 and first():
+            await asyncio.sleep(60)
+        return await step(x)
+
+    @flow(task_runner=RUNNER)
+    async def main():
+        order = [2, 3, 0, 1] if first() else [0, 1, 2, 3]
+        calls = {x: asyncio.ensure_future(child(x)) for x in order}
+        if first():
+            await asyncio.gather(calls[2], calls[3])
+            await asyncio.to_thread(die, 4)
+        return [await calls[x] for x in range(4)]
+    """)
+    assert value == [0, 1, 2, 3]
+    assert case.after == Counter({"step 0": 1, "step 1": 1})
+    store = open_store()
+    rows = store.flow_runs(limit=None)
+    store.close()
+    assert len(rows) == 5 and {row.state_type for row in rows} == {"COMPLETED"}
+
+
+def test_generators_are_consumed_anew_and_recorded_once(case: Case) -> None:
+    value = case.died_then("""
+    @task
+    def numbers(n):
+        for x in range(n):
+            done(f"made {x}")
+            yield x
+
+    @task(**KEPT)
+    def step(x):
+        done(f"step {x}")
+        return x
+
+    @flow(task_runner=RUNNER)
+    def main():
+        got = list(numbers(2))
+        for x in numbers(4):
+            got.append(step(x))
+            if x == 2:
+                die(4)
+        return got
+    """)
+    assert value == [0, 1, 0, 1, 2, 3]
+    assert {what: many for what, many in case.after.items() if what.startswith("step")} == {
+        "step 3": 1}
+    assert completed(case.story) == {"numbers": 2, "step": 4}
+    assert len(case.story.task_runs) == 6
+
+
+def test_retry_of_a_parent_that_failed_keeps_its_children(case: Case) -> None:
+    case.write("""
+    @task(**KEPT)
+    def leaf(x):
+        done(f"leaf {x}")
+        return x
+
+    @task(**KEPT)
+    def parent(x):
+        done(f"parent {x}")
+        got = [leaf(x), leaf(x + 1)]
+        if not Path(BOOK + ".good").exists():
+            raise ValueError("not yet")
+        return got
+
+    @flow(task_runner=RUNNER)
+    def main():
+        return parent(1)
+    """)
+    assert case.go("start") is None
+    Path(f"{case.book}.good").touch()
+    case.before = case.done
+    assert case.go("retry") == [1, 2], case.output
+    assert case.after == Counter({"parent 1": 1})
+    assert completed(case.story) == {"parent": 1, "leaf": 2}
+    assert len(case.story.task_runs) == 3
 
 
 # tasks inside of tasks
