@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dataflow.batch import Aligned, CallCode, Const, FlatItem, ItemOf, Items, One, Source, Whole
+from dataflow.masking import masked
 
 if TYPE_CHECKING:
     from dataflow.caching import Caching
@@ -152,12 +153,12 @@ def _constants(sources: Sequence[tuple[str, Source]], limit: int) -> str | None:
                 type(source.value) is str and len(source.value) < _SHORT):
             leaf = digest(source.value, name=name)[:8]  # as leaves() has it, in a third of the time
             text = repr(source.value)
-            found.append([name, leaf.hex(),
-                          text if len(text) <= _TEXT else f"{text[:_TEXT - 1]}…"])
+            found.append([name, leaf.hex(), masked(
+                name, text if len(text) <= _TEXT else f"{text[:_TEXT - 1]}…")])
         elif _is_large(source.value):
             found.append([name, "", TOO_LARGE])
         else:
-            found += [[leaf.path, leaf.digest.hex(), leaf.text[:_TEXT]]
+            found += [[leaf.path, leaf.digest.hex(), masked(leaf.path, leaf.text[:_TEXT])]
                       for leaf in leaves(source.value, name=name, limit=limit)]
     return json.dumps(found[:_LEAVES], separators=(",", ":"))
 

@@ -10,6 +10,9 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from dataflow.masking import masked
+
+_VALUES = frozenset({"constant", "closure", "default"})
 TEXT_SIZE = 8192  # characters of a part's text that are kept
 
 
@@ -55,7 +58,9 @@ class CodeIdentity:
 
     def to_json(self) -> str:
         """Return the identity as JSON, to be kept beside a run."""
-        rows = [[part.kind, part.name, part.digest, part.text] for part in self.parts]
+        rows = [[part.kind, part.name, part.digest,
+                 masked(part.name, part.text) if part.kind in _VALUES else part.text]
+                for part in self.parts]
         return json.dumps({"digest": self.digest.hex(), "parts": rows}, separators=(",", ":"))
 
     @classmethod
