@@ -1,7 +1,7 @@
 """A run that goes on where another process left it: its calls find what is recorded of them.
 
 Lives here: which recorded call a call of the flow function is, and which of its
-outcomes stand. Does not live here: whose run it may be (``leases.py``), putting
+outcomes stand. Does not live here: whose run it may be (``run_lease.py``), putting
 outcomes into the graph (``engine/takeover.py``), starting the flow (``flow_resume.py``).
 
 The flow function runs again from its beginning. A call is the first recorded one
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("dataflow.driver")
 
-_CHUNK = 50_000  # elements whose keys are read at once
 _LOOKED_AT = 100  # recorded calls of a task that are compared with one that is made
 _Bucket = tuple[str | None, str, str]  # the task run that made the call, its task, its kind
 _STAND = frozenset({Code.COMPLETED, Code.CACHED, Code.FAILED, Code.TIMED_OUT})
@@ -139,19 +138,11 @@ class Resumption:
             call=found.record.call, width=found.record.width, codes=codes,
             attempts=found.attempts, due=found.due, errors=found.errors,
             names=found.names, messages=found.messages,
-            keys=self._keys(found) if found.keyed else None,
+            keys=self._store.key_column(self._run, found.record.call, len(found.codes))
+            if found.keyed else None,
             task_key=found.record.task_key,
             reopened=_reopened(found, codes),
         )
-
-    def _keys(self, found: RecordedCall) -> bytearray:
-        call, count = found.record.call, len(found.codes)
-        keys = bytearray(16 * count)
-        for start in range(0, count, _CHUNK):
-            some = self._store.keys(self._run, call, range(start, min(count, start + _CHUNK)))
-            for index, key in some.items():
-                keys[16 * index : 16 * index + 16] = key
-        return keys
 
     @property
     def summary(self) -> str:
