@@ -43,6 +43,7 @@ class Server:
 
     def __init__(self, url: str | None = None) -> None:
         self._url = url
+        self._watcher: subprocess.Popen[bytes] | None = None
         self._folder = Path()
         self._bin = Path()
         if url is None:
@@ -51,6 +52,7 @@ class Server:
             self._folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))  # short: a socket's
             if self._user is not None:
                 shutil.chown(self._folder, self._user)
+            self._watch()
             self._run("initdb", "--auth=trust", "--username=postgres", "--no-sync",
                       "--encoding=UTF8", "--locale=C")
             self.start()
@@ -77,11 +79,17 @@ class Server:
 
     def close(self) -> None:
         """Stop the server where it is ours, and remove its folder."""
-        if self._url is None:
-            try:
-                self.stop("immediate")
-            finally:
-                shutil.rmtree(self._folder, ignore_errors=True)
+        if self._watcher is not None:
+            self._watcher.communicate()  # its input ends, which is what it waits for
+            self._watcher = None
+
+    def _watch(self) -> None:
+        """Let a process of its own stop the server when this one ends, however it ends."""
+        script = 'cat; "$1/pg_ctl" -D "$2/data" stop -m immediate; rm -rf "$2"'
+        self._watcher = subprocess.Popen(
+            ["sh", "-c", script, "sh", str(self._bin), str(self._folder)], user=self._user,
+            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            cwd="/", start_new_session=True)
 
     @contextmanager
     def database(self) -> Iterator[str]:
