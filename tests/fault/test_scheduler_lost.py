@@ -1,4 +1,4 @@
-"""The scheduler, or the whole cluster, is gone in the middle of a map: the flow goes on by itself."""
+"""The scheduler, or the whole cluster, is gone in the middle of a map: the flow goes on itself."""
 
 from __future__ import annotations
 
