@@ -48,7 +48,7 @@ def record_of(error: BaseException, *, remote: bool, skip_frames: int = 0) -> Er
         if frames is not None and frames.tb_next is not None:
             frames = frames.tb_next
     text = _traceback_text(error, frames)
-    pickled = _pickle(error) if remote else None
+    pickled = pickled_exception(error) if remote else None
     return ErrorRecord(
         type_name=type_name(type(error)),
         message=text_of(error)[:_MESSAGE_LIMIT],
@@ -151,7 +151,7 @@ class _Chained:
         return error
 
 
-def _pickle(error: BaseException) -> bytes | None:
+def pickled_exception(error: BaseException) -> bytes | None:
     """Return bytes that unpickle to a callable making the exception, or None."""
     whole = _chain(error, depth=0)
     if whole is None:

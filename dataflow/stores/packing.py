@@ -20,17 +20,19 @@ from __future__ import annotations
 import hashlib
 import sys
 from array import array
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any, NamedTuple
 
+from dataflow.failures import pickled_exception
 from dataflow.outcomes import FIRST_FINAL, STATE_OF, ErrorRecord, Span
 from dataflow.store import PICKLED_BYTES
 
 _MESSAGE_MARK = "\x1a"  # SUBSTITUTE: stands for the message in a stored traceback
 _NOT_FINAL = bytes(range(FIRST_FINAL))
+_LOCAL_PICKLED = 100  # exceptions of a gulp
 KEY_BYTES = 16
 _NO_KEY = bytes(KEY_BYTES)  # stands in a span of keys for an element that has none
 
@@ -235,6 +237,19 @@ def pickled_of(error: ErrorRecord | None) -> bytes | None:
     if error is None or error.pickled is None or len(error.pickled) > PICKLED_BYTES:
         return None
     return error.pickled
+
+
+def pickle_local(errors: Iterable[ErrorRecord | None]) -> None:
+    """Pickle the first of the exceptions that local runners handed over as they are.
+
+    A run that goes on in another process raises the very same then. Some 100 µs each, so
+    that of thousands of failures all but the first have their texts alone.
+    """
+    alive = (each for each in errors if each is not None and each.pickled is None
+             and each.exception is not None)
+    for error in islice(alive, _LOCAL_PICKLED):
+        if error.exception is not None:
+            error.pickled = pickled_exception(error.exception)
 
 
 def codes_of(state: str) -> frozenset[int]:

@@ -34,7 +34,14 @@ from dataflow.store import (
 from dataflow.stores import schema
 from dataflow.stores.leases import check_fence
 from dataflow.stores.owners import LEASE, not_found
-from dataflow.stores.packing import clean, digest, pack_span, pickled_of, shorten_traceback
+from dataflow.stores.packing import (
+    clean,
+    digest,
+    pack_span,
+    pickle_local,
+    pickled_of,
+    shorten_traceback,
+)
 
 Values = tuple[Any, ...]
 _NO_CODE: Values = (None,) * 5
@@ -286,7 +293,8 @@ def _range_rows(run: int, records: Iterable[RangeRecord]) -> list[Values]:
     ]
 
 
-def _element_rows(run: int, records: Iterable[ElementRecord], texts: _Texts) -> list[Values]:
+def _element_rows(run: int, records: Sequence[ElementRecord], texts: _Texts) -> list[Values]:
+    pickle_local(record.error for record in records)
     return [
         (
             run, record.call, record.index, int(record.code), record.started_s, record.ended_s,
