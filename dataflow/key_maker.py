@@ -7,7 +7,7 @@ of a value (``hashing/``).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
@@ -101,6 +101,34 @@ class KeyMaker:
         if texts:
             pieces.append(digest(texts))
         return blake2b(b"".join(pieces), digest_size=KEY_BYTES).digest()
+
+    def column(self, items: Sequence[Any], args: tuple[Any, ...],
+               kwargs: dict[str, Any]) -> list[bytes] | None:
+        """Return the keys of elements that differ in one argument alone, as :meth:`key` makes them.
+
+        Parameters
+        ----------
+        items
+            That argument of each element.
+        args, kwargs
+            Of any one of them.
+
+        Returns
+        -------
+        list of bytes or None
+            None where they differ in more, or one of them has no key: :meth:`key` tells.
+        """
+        plan = self._plan(args, kwargs)
+        varying = [*plan.positions, *plan.keywords]
+        if self.recipe.user or plan.refused or plan.star is not None or len(varying) != 1:
+            return None
+        slot, path, _ = varying[0]
+        before, after = b"".join(plan.pieces[:slot]), b"".join(plan.pieces[slot + 1:])
+        try:
+            return [blake2b(before + digest(item, name=path) + after,
+                            digest_size=KEY_BYTES).digest() for item in items]
+        except NotCacheable:
+            return None
 
     def input_digests(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, bytes]:
         """Return the digests of the arguments that count, by name, for explanations.

@@ -25,6 +25,7 @@ from dataflow.script_classes import script_class, shared_class
 _PROTOCOL = 5
 _dumps = pickle.dumps
 _MAIN = b"__main__"
+_PLAIN = frozenset({int, float, bool, complex, type(None)})  # that name nothing
 _codes: WeakKeyDictionary[type, tuple[bytes, bytes]] = WeakKeyDictionary()
 
 
@@ -43,6 +44,8 @@ def kept_pickle(value: Any, classes: dict[bytes, bytes] | None = None) -> bytes:
     Exception
         What pickling raises, or the value's own methods.
     """
+    if type(value) in _PLAIN:
+        return _dumps(value, _PROTOCOL)
     try:
         data = _dumps(value, _PROTOCOL)
     except (pickle.PicklingError, AttributeError, TypeError):  # of a local class, a lambda, …

@@ -70,6 +70,7 @@ class Partition:
         self._columns_bytes = 0
         self._token: object = None
         self._listed_s = float("-inf")
+        self._files: set[str] = set()  # of the last listing
         self._begun = self._taken_in = 0  # listings, numbered: the last that began, that ended
 
     def refresh(self, *, fresh: bool = False) -> None:
@@ -105,8 +106,12 @@ class Partition:
             self._taken_in = begun
 
     def _names(self) -> set[str]:
-        return {f"{self.name}/{file}" for file in self._storage.names(self.name)
-                if is_pack_name(file)}
+        names, before = set(self._storage.names(self.name)), self._files
+        files = {file for file in before if file in names}
+        files.update(file for file in names - before if is_pack_name(file))
+        self._files = files
+        front = f"{self.name}/"
+        return {front + file for file in files}
 
     def _settled(self, names: set[str]) -> set[str]:
         for _ in range(_LISTINGS):

@@ -15,7 +15,6 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 from dataflow.batch import CallCode, Const, RunInfo
@@ -92,25 +91,49 @@ class Keeper:
 
     # before the elements run
 
-    def prepare(self, find: Find) -> None:
-        """Look all elements up, and claim those that are not there."""
-        self.make_keys(find)
+    def prepare(self, find: Find, items: Sequence[Any] | None = None) -> None:
+        """Look all elements up, and claim those that are not there.
+
+        ``items``: what alone differs between the elements, where that is known.
+        """
+        self.make_keys(find, items)
         look_up_together([self])
 
-    def make_keys(self, find: Find) -> bool:
+    def make_keys(self, find: Find, items: Sequence[Any] | None = None) -> bool:
         """Make the keys; return whether the inputs of all elements were there."""
         began = _clock()
-        self._make_keys(find)
+        self._make_keys(find, items)
         self.spent_s += _clock() - began
         return not self._lacks_inputs
 
-    def _make_keys(self, find: Find) -> None:
+    def _make_keys(self, find: Find, items: Sequence[Any] | None) -> None:
         if self.caching.why_not is not None:
             self._note_why(self._indexes[0], self.caching.why_not)
         recipe = self.caching.recipe
         with within_script(None if recipe is None else recipe.script):
-            self._fill_keys(find)
+            if items is None or not self._fill_from(items, find):
+                self._fill_keys(find)
         self._awaited = frozenset(self._twins.values())
+
+    def _fill_from(self, items: Sequence[Any], find: Find) -> bool:
+        """Make all keys from the one argument that differs; False where that is not the way."""
+        if self._maker is None or self._known or len(items) != len(self._indexes):
+            return False
+        try:
+            args, kwargs = find(0, self._indexes[0])
+        except BaseException:  # user values, or an input is not there: the element tells of it
+            return False
+        keys = self._maker.column(items, args, kwargs)
+        if keys is None:
+            return False
+        self._keys[:] = keys
+        if len(set(keys)) < len(keys):
+            first: dict[bytes, int] = {}
+            for at, key in enumerate(keys):
+                twin = first.setdefault(key, at)
+                if twin != at:
+                    self._twins[at] = twin
+        return True
 
     def _fill_keys(self, find: Find) -> None:
         first: dict[bytes, int] = {}
@@ -210,10 +233,10 @@ class Keeper:
         source = self._twins.get(position, position)
         if source in self._made:
             if key is not None and source in self._put:
-                self.shelf.when_written(partial(self._note_kept, position, key))
+                self.shelf.when_written((self, position, key))
             return self._made[source]
         if key is not None:
-            self._note_kept(position, key)
+            self.note_kept(position, key)
         return self._values.get(source)
 
     def all_values(self) -> list[Any] | None:
@@ -247,8 +270,7 @@ class Keeper:
             key = own_key(self._run.shown_flow_run_id, self._code.call, index)
         began = _clock()
         try:
-            self.shelf.put(key, value, index, self._code, self._run,
-                            partial(self._note_kept, position, key))
+            self.shelf.put(key, value, index, self._code, self._run, (self, position, key))
             if position in self._awaited:
                 self._put.add(position)
         except Exception as error:  # user values: serialising may raise anything
@@ -258,7 +280,8 @@ class Keeper:
         self.tell_broken()
         self.spent_s += _clock() - began
 
-    def _note_kept(self, position: int, key: bytes) -> None:
+    def note_kept(self, position: int, key: bytes) -> None:
+        """Note that the result of an element is safe under its key."""
         self._kept[16 * position : 16 * position + 16] = key
 
     # after them

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import string
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -27,7 +27,7 @@ _clock = time.perf_counter
 class NamedKeeper(Keeper):
     """What is kept of one call's part of a batch, each result in a file of its own."""
 
-    def prepare(self, find: Find) -> None:
+    def prepare(self, find: Find, items: Sequence[Any] | None = None) -> None:
         """Make the names and look at what is there."""
         began = _clock()
         self._names: list[str | None] = [None] * len(self._indexes)
@@ -117,6 +117,6 @@ class NamedKeeper(Keeper):
                       f"The result is not kept in {self.caching.storage.location}: "
                       f"{type(error).__name__}: {text_of(error)}")
         else:
-            self._note_kept(position, key)
+            self.note_kept(position, key)
         self.tell_broken()
         self.spent_s += _clock() - began

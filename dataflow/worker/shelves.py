@@ -15,8 +15,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from dataflow.batch import CallCode, RunInfo
 from dataflow.caching import Caching
@@ -37,6 +36,17 @@ NOT_SHARED = "not shared"
 _BROKEN_S = 5.0  # a storage that failed is tried again after so long
 
 
+class Keeping(Protocol):
+    """Who is told that a result is safe."""
+
+    def note_kept(self, position: int, key: bytes) -> None:
+        """Note that the result of an element is safe under its key."""
+
+
+Ticket = tuple[Keeping, int, bytes]
+"""Whom to tell of a result, its position there, its key."""
+
+
 class Shelf:
     """Results of one task in one run that go to one place. Safe from any thread.
 
@@ -50,7 +60,7 @@ class Shelf:
         self.results: Results = results_at(caching.storage)
         self._caching = caching
         self._writer: Writer | None = None
-        self._written: list[Callable[[], None]] = []  # told once it is written
+        self._written: list[Ticket] = []  # told once it is written
         self._origins: dict[int, Origin] = {}  # by call, of what the writer has
         self._lock = threading.Lock()
         self._writing = threading.Lock()
@@ -81,8 +91,8 @@ class Shelf:
         return error
 
     def put(self, key: bytes, value: Any, index: int, code: CallCode, run: RunInfo | None,
-            written: Callable[[], None]) -> None:
-        """Take a result of a call made in a run; ``written`` is called when it is safe.
+            written: Ticket) -> None:
+        """Take a result of a call made in a run; ``written`` is told when it is safe.
 
         Raises
         ------
@@ -105,14 +115,15 @@ class Shelf:
         if due:
             self.flush()
 
-    def when_written(self, tell: Callable[[], None]) -> None:
-        """Call ``tell`` once all that was taken so far is safe."""
+    def when_written(self, ticket: Ticket) -> None:
+        """Tell once all that was taken so far is safe."""
         with self._lock:
             if self._written:
-                self._written.append(tell)
+                self._written.append(ticket)
                 return
         if self.broken is None:
-            tell()
+            keeper, position, key = ticket
+            keeper.note_kept(position, key)
 
     def flush(self) -> None:
         """Write what was taken, by whomever; on return it is safe, or noted as broken."""
@@ -129,8 +140,8 @@ class Shelf:
             except ResultStorageError as error:
                 self.fails(error)
                 return
-            for tell in written:
-                tell()
+            for keeper, position, key in written:
+                keeper.note_kept(position, key)
 
 
 def origin_of(code: CallCode, run: RunInfo | None) -> Origin:

@@ -12,7 +12,7 @@ from array import array
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from dataflow.batch import Batch, Column, Part, RunInfo
+from dataflow.batch import Batch, Column, Const, Part, RunInfo
 from dataflow.context import TaskRunContext, current_task
 from dataflow.outcomes import SUCCEEDED, Attempt, Code, Detail, Said, Span
 from dataflow.unnesting import items_in
@@ -90,7 +90,16 @@ class Step:
         if self.keeper is None:
             self._make_keeper(wanted=wanted)
             if self.keeper is not None:
-                self.keeper.prepare(self._arguments)
+                self.keeper.prepare(self._arguments, self._only_items())
+
+    def _only_items(self) -> Sequence[Any] | None:
+        """Return what is mapped over, where it alone differs between the elements."""
+        part = self.part
+        if part.item_sources or len(part.items) != 1:
+            return None
+        sources = (*part.code.args, *part.code.kwargs.values())
+        others = sum(type(source) is Const for source in sources)
+        return next(iter(part.items.values())) if others == len(sources) - 1 else None
 
     def make_keys(self, *, wanted: bool) -> Keeper | None:
         """Return what keeps the results, with the keys made; None where that cannot be yet."""
