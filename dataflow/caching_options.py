@@ -14,9 +14,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dataflow.checking import Check
+
 if TYPE_CHECKING:
     from dataflow.cache_policies import CachePolicy
-    from dataflow.options import Check
 
 logger = logging.getLogger("dataflow.tasks")
 

@@ -18,7 +18,7 @@ from dataflow.exceptions import CorruptResult, ResultStorageError, RunNotFound
 from dataflow.explaining_results import Kept, OldResults
 from dataflow.hashing import changed_leaves, leaves
 from dataflow.packs import Origin, results_at
-from dataflow.result_storage import open_storage
+from dataflow.storages import open_storage
 from dataflow.store import CallRow, FlowRunRow, Store, TaskRunRow
 
 _SHOWN = 10  # parts of inputs that changed

@@ -17,7 +17,7 @@ from dataflow.packs import Entry, Origin, Results, results_at
 from dataflow.packs.entries import QUARANTINE
 from dataflow.packs.format import BadPack, NewerPack, number_of
 from dataflow.packs.opening import read_tail
-from dataflow.result_storage import open_storage
+from dataflow.storages import open_storage
 from dataflow.store import TaskRunRow
 
 

@@ -13,8 +13,9 @@ from string import Formatter
 from typing import Any, TypedDict
 
 from dataflow.caching_options import KeepingOptions, keeping_of_flow
+from dataflow.checking import Check
 from dataflow.exceptions import DefinitionError, DefinitionTypeError
-from dataflow.options import Check, refuse_unknown
+from dataflow.options import refuse_unknown
 from dataflow.runner import TaskRunner
 from dataflow.runner_choice import RunnerOption, check_runner
 from dataflow.settings import get_settings

@@ -17,8 +17,8 @@ from dataflow.failures import text_of
 from dataflow.keeping_defaults import KeepingDefaults
 from dataflow.packs import Origin, results_at
 from dataflow.partitions import partition_of
-from dataflow.result_storage import open_storage
 from dataflow.serializers import serializer_of
+from dataflow.storages import open_storage
 
 logger = logging.getLogger("dataflow.driver")
 

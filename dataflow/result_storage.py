@@ -8,15 +8,13 @@ path or URL. Does not live here: adapters (``storages/``), what is in a file
 from __future__ import annotations
 
 import abc
-import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from secrets import token_hex
 from typing import NamedTuple
 
 from dataflow.exceptions import ResultStorageError
 
-__all__ = ["Found", "ResultStorage", "checked_name", "open_storage"]
+__all__ = ["Found", "ResultStorage", "checked_name"]
 
 
 class Found(NamedTuple):
@@ -153,51 +151,3 @@ def checked_name(name: str) -> str:
             f"Cannot keep a result under the name {name!r}: {why}. Choose a result_storage_key "
             "such as 'out/{parameters[x]}.pkl'.", location=name, reason="name")
     return name
-
-
-def open_storage(
-    location: str | os.PathLike[str] | ResultStorage | None = None,
-) -> ResultStorage:
-    """Return the storage that a path, URL or setting names. Nothing is made or read yet.
-
-    Parameters
-    ----------
-    location
-        A folder; ``s3://bucket/folder`` (the extra ``[s3]``; credentials and endpoint from
-        ``AWS_*`` variables); any other URL of fsspec; a storage, which is returned. None:
-        the setting for it, else ``results`` in ``DATAFLOW_HOME``.
-
-    Raises
-    ------
-    ResultStorageError
-        No storage that we know has such a URL, or what it needs is not installed.
-    """
-    if isinstance(location, ResultStorage):
-        return location
-    if location is None:
-        from dataflow.settings import get_settings
-
-        settings = get_settings()
-        location = getattr(settings, "result_storage_location", None) or settings.home / "results"
-    text = os.fspath(location)
-    if not isinstance(text, str) or not text:
-        raise ResultStorageError(f"{location!r} names no result storage: give a folder or a URL.",
-                                 location=str(location), reason="unknown")
-    scheme, mark, rest = text.partition("://")
-    if not mark or "/" in scheme:
-        from dataflow.storages.local import FolderStorage
-
-        return FolderStorage(Path(text))
-    if scheme in ("file", "local"):
-        from urllib.parse import unquote
-
-        from dataflow.storages.local import FolderStorage
-
-        return FolderStorage(Path(unquote(rest)))
-    if scheme in ("s3", "s3a"):
-        from dataflow.storages.object_store import s3_storage
-
-        return s3_storage(f"s3://{rest}")
-    from dataflow.storages.fsspec_urls import FsspecStorage
-
-    return FsspecStorage(text)

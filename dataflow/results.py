@@ -15,9 +15,10 @@ from typing import Any
 from dataflow.context import current_flow, current_task
 from dataflow.exceptions import MissingResult
 from dataflow.keeping_defaults import kept_by_default
-from dataflow.result_storage import ResultStorage, open_storage
+from dataflow.result_storage import ResultStorage
 from dataflow.serializers import Serializer, serializer_of
 from dataflow.settings import get_settings
+from dataflow.storages import open_storage
 from dataflow.transaction_store import ResultRecordStore
 
 

@@ -14,11 +14,11 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dataflow.batch import TaskCode
+from dataflow.checking import Check
 from dataflow.hooks import Hook
 from dataflow.keeping_defaults import kept_by_default
 from dataflow.options import (
     MAX_DELAYS,
-    Check,
     TaskSettings,
     check_task,
     concurrency_of,

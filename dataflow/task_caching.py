@@ -21,10 +21,10 @@ from dataflow.exceptions import NotCacheable, StoreError
 from dataflow.ids import new_run_id
 from dataflow.keeping_defaults import KeepingDefaults, keeping_defaults
 from dataflow.partitions import Address, partition_of
-from dataflow.result_storage import open_storage
 from dataflow.serializers import serializer_of
 from dataflow.settings import get_settings
 from dataflow.storage_reach import mark
+from dataflow.storages import open_storage
 from dataflow.store import Store
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from typing import Any, Protocol
 
 from dataflow.exceptions import CorruptResult, DefinitionTypeError
 from dataflow.partitions import SHARED
-from dataflow.result_storage import ResultStorage, open_storage
+from dataflow.result_storage import ResultStorage
+from dataflow.storages import open_storage
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from dataflow.packs.entries import checked_partition
 from dataflow.packs.housekeeping import Collected, collect, verify
 from dataflow.packs.pins import read_pins, write_pins
 from dataflow.packs.survey import PackFile, quarantined, survey
-from dataflow.result_storage import open_storage
+from dataflow.storages import open_storage
 
 Command = Callable[..., Any]
 

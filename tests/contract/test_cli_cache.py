@@ -15,8 +15,9 @@ from dataflow.cli.quantities import Age, Size, size_text
 from dataflow.outcomes import Span
 from dataflow.packs import Origin, results_at
 from dataflow.packs.results import Results
-from dataflow.result_storage import ResultStorage, open_storage
+from dataflow.result_storage import ResultStorage
 from dataflow.serializers import PickleSerializer
+from dataflow.storages import open_storage
 from dataflow.store import CallRecord, FlowRunRecord, Gulp, SpanRecord
 from dataflow.stores import open_store
 

@@ -11,14 +11,14 @@ import pytest
 from dataflow.packs import results_at
 from dataflow.packs.collecting import Budget
 from dataflow.packs.housekeeping import collect
-from dataflow.result_storage import open_storage
+from dataflow.storages import open_storage
 
 SCRIPT = """
 import enum, sys
 from dataclasses import dataclass
 from typing import NamedTuple
 from dataflow.packs import Origin, results_at
-from dataflow.result_storage import open_storage
+from dataflow.storages import open_storage
 from dataflow.serializers import PickleSerializer
 
 class Kind(enum.Enum):

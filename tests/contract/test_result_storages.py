@@ -20,8 +20,9 @@ from dataflow.packs.collecting import Budget
 from dataflow.packs.housekeeping import collect, verify
 from dataflow.packs.opening import read_tail
 from dataflow.packs.results import Results
-from dataflow.result_storage import ResultStorage, open_storage
+from dataflow.result_storage import ResultStorage
 from dataflow.serializers import JSONSerializer, PickleSerializer
+from dataflow.storages import open_storage
 
 T0 = 1_700_000_000.0
 NOW = T0 + 1000

@@ -72,7 +72,7 @@ def test_a_record_that_is_damaged_is_none(store, tmp_path):
 
 def test_a_key_is_that_of_a_cache_key_fn(store, tmp_path):
     from dataflow.packs import results_at
-    from dataflow.result_storage import open_storage
+    from dataflow.storages import open_storage
 
     with transaction(key="a", store=store) as txn:
         txn.stage(1)

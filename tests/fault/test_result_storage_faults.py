@@ -22,8 +22,8 @@ from dataflow.packs import Origin
 from dataflow.packs.collecting import Budget
 from dataflow.packs.housekeeping import collect, verify
 from dataflow.packs.results import Results
-from dataflow.result_storage import open_storage
 from dataflow.serializers import PickleSerializer
+from dataflow.storages import open_storage
 
 T0 = 1_700_000_000.0
 NOW = T0 + 100
@@ -250,7 +250,7 @@ def test_writer_killed_midway_leaves_nothing_that_is_seen(folder: Path) -> None:
     code = f"""
 import os, sys
 from dataflow.packs import *
-from dataflow.result_storage import open_storage
+from dataflow.storages import open_storage
 from dataflow.serializers import PickleSerializer
 from dataflow.storages import local
 write = os.write

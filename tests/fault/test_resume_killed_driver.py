@@ -21,7 +21,7 @@ import pytest
 
 from dataflow.outcomes import SUCCEEDED
 from dataflow.packs.survey import survey
-from dataflow.result_storage import open_storage
+from dataflow.storages import open_storage
 from dataflow.stores import open_store
 from tests.nursery import Child, Nursery
 from tests.run_support import recorded, script_of

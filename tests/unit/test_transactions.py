@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from dataflow.exceptions import DefinitionTypeError
-from dataflow.result_storage import open_storage
+from dataflow.storages import open_storage
 from dataflow.task_transactions import task_completed, task_failed, task_submitted
 from dataflow.transaction_state import Ended
 from dataflow.transaction_store import ResultRecordStore, TransactionRecord, store_of

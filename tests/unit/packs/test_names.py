@@ -9,7 +9,8 @@ import pytest
 
 from dataflow.exceptions import ResultStorageError
 from dataflow.packs.entries import checked_partition, is_pack, new_pack_name
-from dataflow.result_storage import checked_name, open_storage
+from dataflow.result_storage import checked_name
+from dataflow.storages import open_storage
 
 
 @pytest.mark.parametrize("name", ["out-3.pkl", "a/b/c", "year=2013/x.json", "ü.pkl", "x.pack"])
