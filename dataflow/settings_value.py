@@ -23,7 +23,8 @@ class Settings:
     home: Path
     """Where the run store and all other files are kept; ``~/.dataflow``."""
     store: str | None = None
-    """Path or ``sqlite:///`` URL of the run store; None: ``dataflow.db`` in ``home``."""
+    """Path, ``sqlite:///`` or ``postgresql://`` URL of the run store; None: ``dataflow.db`` in
+    ``home``."""
     task_runner: str | None = None
     """Name of the task runner of flows that name none, e.g. ``"dask"``."""
     log_level: str = "INFO"

@@ -390,13 +390,15 @@ def test_loop_goes_on_while_an_async_flow_drains(background: Any, tmp_path: Path
 
 def test_cancelled_async_flow_cancels_its_task_runs(background: Any, gate: str) -> None:
     @flow(task_runner=background)
-    async def waits() -> None:
+    async def waits(submitted: asyncio.Event) -> None:
         held.submit(gate)
+        submitted.set()
         await asyncio.sleep(60)
 
     async def main() -> None:
-        run = asyncio.ensure_future(waits())
-        await asyncio.sleep(0.5)
+        submitted = asyncio.Event()
+        run = asyncio.ensure_future(waits(submitted))
+        await asyncio.wait_for(submitted.wait(), 30)
         run.cancel()
         with pytest.raises(asyncio.CancelledError):
             await run
