@@ -277,3 +277,5 @@ class RecordedCall:
     messages: dict[int, str] = field(default_factory=dict)
     range_messages: list[tuple[int, int, str]] = field(default_factory=list)  # (start, stop, text)
     keyed: bool = False  # some of its elements have a key: ask Store.keys
+    rows: set[int] = field(default_factory=set)
+    """Elements with a row that does not say they completed: their next word has to be a row."""

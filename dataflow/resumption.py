@@ -37,6 +37,7 @@ logger = logging.getLogger("dataflow.driver")
 _LOOKED_AT = 100  # recorded calls of a task that are compared with one that is made
 _Bucket = tuple[str | None, str, str]  # the task run that made the call, its task, its kind
 _STAND = frozenset({Code.COMPLETED, Code.CACHED, Code.FAILED, Code.TIMED_OUT})
+_CUT_SHORT = (Code.CANCELLED, Code.CRASHED, Code.NOT_READY)
 _FAILED = frozenset({Code.FAILED, Code.TIMED_OUT})
 
 
@@ -141,7 +142,7 @@ class Resumption:
             keys=self._store.key_column(self._run, found.record.call, len(found.codes))
             if found.keyed else None,
             task_key=found.record.task_key,
-            reopened=_reopened(found, codes),
+            reopened={index for index in found.rows if not codes[index]},
         )
 
     @property
@@ -170,12 +171,12 @@ class _Waiting:
     """Recorded calls of one task that are not made yet, in the order of their numbers."""
 
     def __init__(self) -> None:
-        self._calls: dict[int, tuple[int | None, Inputs]] = {}
+        self._calls: dict[int, tuple[int | None, bool, Inputs]] = {}
         self._alike: dict[object, deque[int]] = {}
 
     def add(self, found: RecordedCall) -> None:
         inputs = Inputs(found.record.constants)
-        self._calls[found.record.call] = found.record.width, inputs
+        self._calls[found.record.call] = found.record.width, _cut_short(found), inputs
         self._alike.setdefault(inputs.identity, deque()).append(found.record.call)
 
     def take(self, inputs: Inputs, lengths: set[int]) -> tuple[int | None, str | None]:
@@ -185,8 +186,9 @@ class _Waiting:
         for call in chain(islice(alike, _LOOKED_AT), islice(self._calls, _LOOKED_AT)):
             if call not in self._calls:
                 continue
-            width, before = self._calls[call]
-            why = difference(width, before, inputs, lengths)
+            width, cut_short, before = self._calls[call]
+            other = {length for length in lengths if not cut_short or length < (width or 0)}
+            why = difference(width, before, inputs, other)
             if why is None:
                 self._drop(call)
                 return call, None
@@ -200,24 +202,13 @@ class _Waiting:
         return call
 
     def _drop(self, call: int) -> None:
-        _, inputs = self._calls.pop(call)
+        *_, inputs = self._calls.pop(call)
         self._alike[inputs.identity].remove(call)
 
 
-def _reopened(found: RecordedCall, codes: bytearray) -> set[int]:
-    """Return the elements with an outcome of their own that does not stand any more.
-
-    Those that ended in a range are not among them: any later word counts more than a range.
-    """
-    if found.codes == codes:
-        return set()
-    ranged = bytearray(len(codes))
-    for start, stop, _ in found.range_messages:
-        ranged[start:stop] = b"\1" * (min(stop, len(codes)) - start)
-    return {
-        index for index, (before, now) in enumerate(zip(found.codes, codes, strict=True))
-        if before >= FIRST_FINAL and not now and not ranged[index]
-    }
+def _cut_short(found: RecordedCall) -> bool:
+    """Tell whether a call may have been ended before it had all its elements."""
+    return found.record.fault is not None or any(map(found.codes.count, _CUT_SHORT))
 
 
 class DirectRecorded:

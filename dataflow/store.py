@@ -174,8 +174,9 @@ class Store(abc.ABC):
     def reopen(self, flow_run_id: str, codes: Sequence[int], *, fence: int | None = None) -> int:
         """Let elements begin anew that ended so: their rows are PENDING from now on.
 
-        What ended as part of a span or a range has no row; a row that follows has the last
-        word on it. Returns how many rows there were. Raises RunFenced, and nothing changed.
+        Ranges that ended so are forgotten. What ended as part of a span has no row; a row that
+        follows has the last word on it. Returns how many rows there were. Raises RunFenced,
+        and nothing changed.
         """
 
     @abc.abstractmethod

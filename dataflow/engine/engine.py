@@ -242,11 +242,15 @@ class Engine:
 
     def _ask_lengths(self) -> None:
         """Ask for lengths that can be told now; take in those that are known."""
-        due = self._widths.lengths.due()
-        for node in self._widths.lengths.answered():
-            self._widths.resolve(node)
+        lengths = self._widths.lengths
+        due = {key: node for node, key in lengths.due()}
+        while answered := lengths.answered():
+            for node in answered:
+                self._widths.resolve(node)
+            # a map that is empty, or all recorded, has ended thereby: what waits for it is due
+            due |= {key: node for node, key in lengths.due()}
         if due:
-            self._cutter.ask_lengths(due)
+            self._cutter.ask_lengths([(node, key) for key, node in due.items()])
 
     # endings
 

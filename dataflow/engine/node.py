@@ -247,6 +247,7 @@ class Node:
     restores: dict[int, int] = field(default_factory=dict)  # element → times that was tried
     waiting: dict[int, list[tuple[Node, int]]] = field(default_factory=dict)  # for a restored value
     due: dict[int, float] = field(default_factory=dict)  # awaiting a retry: when
+    awaited: set[int] = field(default_factory=set)  # have a row that tells of a retry
     queued: bool = False  # stands in the engine's queue
 
     @property
@@ -292,6 +293,17 @@ class Node:
     def iterators(self) -> list[Mapped]:
         """Return the mapped generators."""
         return [m for m in self.spec.mapped if m.iterator is not None]
+
+    def used_up(self, start: int, stop: int) -> None:
+        """Forget generator items whose elements are final."""
+        if not self.chunks:
+            return
+        for chunk in self.chunks:
+            low, high = max(start, chunk.start), min(stop, chunk.start + chunk.count)
+            if low < high:
+                chunk.open -= high - low
+        while self.chunks and self.chunks[0].open == 0:
+            self.chunks.popleft()
 
     def runnable(self) -> bool:
         """Tell whether some element could be sent now; a value may be restored at any time."""

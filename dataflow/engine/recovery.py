@@ -184,7 +184,7 @@ class Recovery:
         if detail.attempts != 1:
             node.view.attempts[index] = detail.attempts
         self.row(node, index, code, detail, span, at, report)
-        self.used_up(node, index, index + 1)
+        node.used_up(index, index + 1)
         if detail.said is not None:
             node.view.take(index, detail.said)
         self.settler.fail(node, index, code, detail.error)
@@ -192,6 +192,9 @@ class Recovery:
     def row(self, node: Node, index: int, code: Code, detail: Detail, span: Span | None,
              at: int | None, report: Report | None) -> None:
         """Record an element as a row of its own."""
+        if code >= FIRST_FINAL:
+            node.awaited.discard(index)
+            node.reopened.discard(index)
         started = ended = None
         if span is not None and at is not None and report is not None:
             started = report.started_s + span.started[at]
@@ -207,17 +210,6 @@ class Recovery:
             due_s=self.world.now_s + (detail.retry_in_s or 0.0)
             if code == Code.AWAITING_RETRY else None,
         ))
-
-    def used_up(self, node: Node, start: int, stop: int) -> None:
-        """Forget generator items whose elements are final."""
-        if not node.chunks:
-            return
-        for chunk in node.chunks:
-            low, high = max(start, chunk.start), min(stop, chunk.start + chunk.count)
-            if low < high:
-                chunk.open -= high - low
-        while node.chunks and node.chunks[0].open == 0:
-            node.chunks.popleft()
 
     # inputs that are not there
 

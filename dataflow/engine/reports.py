@@ -132,7 +132,7 @@ class Reader:
         if kept:
             node.places.put(indexes, batch)
             self._placed.append(node)
-        self.recovery.used_up(node, indexes.start, indexes.stop)
+        node.used_up(indexes.start, indexes.stop)
         self.settler.complete(node, indexes.start, codes, fused)
 
     def _rough(self, node: Node, span: Span, report: Report, fused: set[int], kept: bool) -> None:
@@ -226,6 +226,7 @@ class Reader:
     def _await_retry(self, node: Node, index: int, detail: Detail, span: Span, at: int,
                      report: Report) -> None:
         node.codes[index] = Code.AWAITING_RETRY
+        node.awaited.add(index)
         node.view.attempts[index] = detail.attempts
         self.world.touched(node)
         self.recovery.row(node, index, Code.AWAITING_RETRY, detail, span, at, report)

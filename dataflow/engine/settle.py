@@ -163,7 +163,8 @@ class Settler:
                 self.satisfied_edge(edge)
             elif root is not None:
                 self._edge_failed(edge, root)
-        node.chunks.clear()
+        if not node.places.losses:  # else values are made again from the items
+            node.chunks.clear()
         for parent in node.parents:
             self.kid_ended(world.nodes[parent])
         self.let_go(node)

@@ -13,7 +13,7 @@ from typing import Any
 from dataflow.engine.node import Node
 from dataflow.engine.settle import Settler
 from dataflow.engine.world import World, wake_at
-from dataflow.graph import Recorded
+from dataflow.graph import NO_KEY, Recorded
 from dataflow.outcomes import SUCCEEDED, Code
 
 _FAILED = frozenset({Code.FAILED, Code.TIMED_OUT})
@@ -28,9 +28,16 @@ class Takeover:
 
     @staticmethod
     def width(node: Node) -> int | None:
-        """Return the width that was recorded, None where none is known."""
+        """Return the width that was recorded, None where it is to be found out anew.
+
+        A call that was cut short has the width that it had come to: none at all, as long as
+        its length was not known, or that of what it followed.
+        """
         recorded = node.spec.recorded
-        return None if recorded is None else recorded.width
+        if recorded is None or any(m.items is None and m.item_of is None
+                                   for m in node.spec.mapped):
+            return None
+        return recorded.width or None
 
     def elements(self, node: Node, start: int, stop: int) -> None:
         """Elements [start, stop) of a call have just been made: take over what is known of them."""
@@ -50,9 +57,11 @@ class Takeover:
                 end += 1
             if good:
                 node.places.lack()  # their values lie nowhere yet
+                self._used_up(node, recorded, start + at, start + end)
                 self.settler.complete(node, start + at, codes[at:end], set())
             elif codes[at] in _FAILED:
                 index = start + at
+                node.used_up(index, index + 1)
                 self.settler.fail(node, index, Code(codes[at]), recorded.errors.get(index))
             elif codes[at] == Code.AWAITING_RETRY:
                 self._await(node, recorded, start + at)
@@ -75,10 +84,24 @@ class Takeover:
             if part:
                 node.view.keep_keys(range(start, start + len(part) // 16), part)
 
+    @staticmethod
+    def _used_up(node: Node, recorded: Recorded, start: int, stop: int) -> None:
+        """Forget the generator items of what can be read back; the others may be made again."""
+        if not node.chunks or recorded.keys is None:
+            return
+        keys = recorded.keys
+        if NO_KEY not in keys[16 * start : 16 * stop]:
+            node.used_up(start, stop)
+            return
+        for index in range(start, stop):
+            if keys[16 * index : 16 * index + 16] != NO_KEY:
+                node.used_up(index, index + 1)
+
     def _await(self, node: Node, recorded: Recorded, index: int) -> None:
         """A retry keeps its time and its attempts."""
         due = recorded.due.get(index, self.world.now_s)
         node.codes[index] = Code.AWAITING_RETRY
+        node.awaited.add(index)
         node.view.attempts.setdefault(index, 1)  # only other numbers are recorded
         node.due[index] = due
         heapq.heappush(self.world.timers, (due, node.id, index))

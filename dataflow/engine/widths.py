@@ -42,8 +42,7 @@ class Widths:
             self._set_width(node, 1)
             return
         width = self.takeover.width(node)
-        if width is not None and all(m.iterator is None and m.flat is None
-                                     for m in node.spec.mapped):
+        if width is not None:
             self._grow(node, width)
             self._set_width(node, width)
             return

@@ -170,16 +170,19 @@ class World:
     def record_range(self, node: Node, start: int, stop: int, code: Code,
                      message: str | None, cause: tuple[int, int] | None,
                      error: ErrorRecord | None = None) -> None:
-        """Record elements that ended alike without having run."""
-        if stop - start == 1:
-            self.gulp.elements.append(ElementRecord(
-                node.id, start, code, None, self.now_s, node.view.attempts.get(start, 0), None,
-                node.view.names.get(start), error, message, cause,
-            ))
-        else:
-            self.gulp.ranges.append(
-                RangeRecord(node.id, start, stop, code, self.now_s, message, cause)
-            )
+        """Record elements that ended alike without having run; what has a row keeps one."""
+        rows = sorted(i for i in node.awaited | node.reopened if start <= i < stop)
+        for index in (*rows, stop):
+            if index - start > 1:
+                self.gulp.ranges.append(
+                    RangeRecord(node.id, start, index, code, self.now_s, message, cause))
+            elif index > start:
+                rows.append(start)
+            start = index + 1
+        self.gulp.elements += [
+            ElementRecord(node.id, index, code, None, self.now_s, node.view.attempts.get(index, 0),
+                          None, node.view.names.get(index), error, message, cause)
+            for index in rows]
 
     def take_gulp(self) -> Gulp:
         """Return what is to be recorded, with counts, and begin anew."""

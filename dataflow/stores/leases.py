@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Dialect, bindparam, select, update
+from sqlalchemy import Connection, Dialect, bindparam, delete, select, update
 
 from dataflow.outcomes import Code
 from dataflow.store import FlowRunRecord
@@ -70,14 +70,17 @@ def give_up(connection: Connection, flow_run_id: str, epoch: int) -> None:
 def reopen(
     connection: Connection, flow_run_id: str, codes: Sequence[int], fence: int | None
 ) -> int:
-    """Make rows PENDING that ended in one of these codes; return how many."""
+    """Make rows PENDING that ended in one of these codes, forget ranges; return how many rows."""
     row = _found(_locked(connection, flow_run_id), flow_run_id)
     if fence is not None and row.epoch != fence:
         raise fenced(flow_run_id, row.owner)
-    rows = schema.task_runs
+    rows, ranges = schema.task_runs, schema.ranges
+    wanted = [int(code) for code in codes]
+    connection.execute(
+        delete(ranges).where(ranges.c.run == row.key, ranges.c.code.in_(wanted)))
     changed = connection.execute(
         update(rows)
-        .where(rows.c.run == row.key, rows.c.code.in_([int(code) for code in codes]))
+        .where(rows.c.run == row.key, rows.c.code.in_(wanted))
         .values(code=int(Code.PENDING)))
     return int(changed.rowcount)
 

@@ -28,6 +28,7 @@ from dataflow.stores.memory_run import (
     call_head,
     call_row,
     flow_run_row,
+    forget_ranges,
     recorded_call,
     with_lease_of,
     write_calls,
@@ -236,6 +237,7 @@ class MemoryStore(Store):
             ended = [place for place, row in run.rows.items() if row.code in codes]
             for place in ended:
                 run.rows[place] = run.rows[place]._replace(code=int(Code.PENDING))
+            forget_ranges(run, codes)
             return len(ended)
 
     def put_inputs(self, flow_run_id: str, blob: bytes) -> None:

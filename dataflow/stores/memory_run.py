@@ -6,10 +6,10 @@ store (``memory.py``), anything that has to be fast.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from dataflow.outcomes import FIRST_FINAL, Attempt, Code, ErrorRecord, LogLine
+from dataflow.outcomes import FIRST_FINAL, SUCCEEDED, Attempt, Code, ErrorRecord, LogLine
 from dataflow.store import (
     RANGE_ERRORS,
     CallRecord,
@@ -22,7 +22,7 @@ from dataflow.store import (
     RecordedCall,
     SpanRecord,
 )
-from dataflow.stores.packing import pack_span, pickled_of
+from dataflow.stores.packing import pack_span, pickle_local, pickled_of
 from dataflow.stores.rows import (
     CallHead,
     Element,
@@ -79,6 +79,7 @@ def write_elements(run: MemoryRun, gulp: Gulp) -> None:
         run.stretches.setdefault((stretch.call, stretch.start), stretch)
         for element in _of_range(stretch):
             run.ranges.setdefault((element.call, element.index), element)
+    pickle_local(record.error for record in gulp.elements)
     for record in gulp.elements:
         place = record.call, record.index
         there = run.rows.get(place)
@@ -90,6 +91,12 @@ def write_elements(run: MemoryRun, gulp: Gulp) -> None:
     for attempt in gulp.attempts:
         kept = attempt._replace(error=_text_only(attempt.error))
         run.attempts.setdefault((attempt.call, attempt.index, attempt.attempt), kept)
+
+
+def forget_ranges(run: MemoryRun, codes: Sequence[int]) -> None:
+    """Let elements begin anew that ended in a range with one of these codes."""
+    run.stretches = {at: each for at, each in run.stretches.items() if each.code not in codes}
+    run.ranges = {at: each for at, each in run.ranges.items() if each.code not in codes}
 
 
 def write_logs(run: MemoryRun, lines: Iterable[LogLine]) -> None:
@@ -172,6 +179,8 @@ def recorded_call(run: MemoryRun, call: int) -> RecordedCall:
 
 def _take_row(whole: RecordedCall, run: MemoryRun, index: int, element: Element) -> None:
     place = element.call, index
+    if element.code not in SUCCEEDED:
+        whole.rows.add(index)
     if element.code == Code.AWAITING_RETRY and element.due_s is not None:
         whole.due[index] = element.due_s
     if element.error_type is not None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, and_, case, func, or_, select
 
-from dataflow.outcomes import FIRST_FINAL, Code
+from dataflow.outcomes import FIRST_FINAL, SUCCEEDED, Code
 from dataflow.store import CallRow, RecordedCall
 from dataflow.stores import schema
 from dataflow.stores.packing import KEY_BYTES, PackedSpan
@@ -119,6 +119,8 @@ def _take_row(whole: RecordedCall, row: Any) -> None:
     _reach(whole.codes, index + 1)
     waits = code == Code.AWAITING_RETRY
     whole.codes[index] = code if waits or code >= FIRST_FINAL else Code.PENDING
+    if code not in SUCCEEDED:
+        whole.rows.add(index)
     if waits and row.due_s is not None:
         whole.due[index] = row.due_s
     if (error := error_of(row)) is not None:

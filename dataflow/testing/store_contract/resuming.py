@@ -131,6 +131,20 @@ class Resuming:
         with pytest.raises(RunNotFound):
             store.reopen(new_run_id(), [Code.FAILED])
 
+    def test_ranges_that_begin_anew_are_forgotten_and_another_may_follow(
+        self, store: Store
+    ) -> None:
+        with_map(store, Gulp(
+            spans=[span([0])], widths={0: 5}, elements=[failed(4)],
+            ranges=[RangeRecord(0, 1, 4, int(Code.CANCELLED), T0, "asked")]))
+        assert (list(only(store).codes), only(store).rows) == ([8, 13, 13, 13, 10], {4})
+        assert store.reopen(RUN, [Code.CANCELLED, Code.NOT_READY]) == 0
+        assert (list(only(store).codes), only(store).range_messages) == ([8, 0, 0, 0, 10], [])
+        with_map(store, Gulp(ranges=[RangeRecord(0, 1, 4, int(Code.NOT_READY), T0, "upstream")]))
+        assert list(only(store).codes) == [8, 14, 14, 14, 10]
+        assert store.reopen(RUN, [Code.FAILED]) == 1
+        assert (list(only(store).codes), only(store).rows) == ([8, 14, 14, 14, 0], {4})
+
     def test_calls_from_one_on_are_asked_for(self, store: Store) -> None:
         with_map(store, Gulp(
             calls=[call(n, "submit") for n in (1, 2, 3)],
