@@ -73,7 +73,7 @@ class Engine:
 
     def hear(self, event: Event, now_s: float) -> None:
         """Take in one event; decide nothing that costs yet."""
-        self.world.now_s = now_s
+        self.world.set_clock(now_s)
         match event:
             case BatchDone():
                 self._reader.done(event)
@@ -111,7 +111,7 @@ class Engine:
 
     def decide(self, now_s: float) -> None:
         """Bring due retries back and send what can be sent."""
-        self.world.now_s = now_s
+        self.world.set_clock(now_s)
         self._due()
         if self._widths.lengths.news:
             self._ask_lengths()

@@ -21,6 +21,9 @@ from dataflow.outcomes import Code, ErrorRecord
 from dataflow.runner import Capacity
 from dataflow.store import CallRecord, ElementRecord, Gulp, RangeRecord
 
+CLOCK_BACK_S = 1.0
+"""A clock that goes back further than this was set; less is how clocks are kept right."""
+
 
 @dataclass(slots=True)
 class Flight:
@@ -75,6 +78,16 @@ class World:
         self._generators: list[Node] = []
         self._next_batch = 0
         self.changed: set[int] = set()  # calls whose counts changed since the last gulp
+
+    def set_clock(self, now_s: float) -> None:
+        """Take the time; where the clock was set back, what is due stays as far away as it was."""
+        back_s, self.now_s = self.now_s - now_s, now_s
+        if back_s <= CLOCK_BACK_S:
+            return
+        for at, (due, call, index) in enumerate(self.timers):
+            if self.nodes[call].due.get(index) == due:
+                self.nodes[call].due[index] = due - back_s
+            self.timers[at] = (due - back_s, call, index)
 
     def name_of(self, node: Node, index: int) -> str:
         """Return how an element is called."""
