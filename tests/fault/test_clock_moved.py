@@ -8,6 +8,7 @@ given to who asks, so that a result may be computed twice; its key has one value
 from __future__ import annotations
 
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -16,14 +17,18 @@ from typing import Any
 
 import pytest
 
-from dataflow import flow, task
+from dataflow import flow, run_lease, task
 from dataflow.cache_policies import INPUTS
 from dataflow.claiming.memory_claims import MemoryClaims
 from dataflow.claiming.sqlite_claims import SqliteClaims
 from dataflow.claims import _owner, owner_of_this_process
 from dataflow.engine.messages import CallAdded, Tick
+from dataflow.exceptions import RunOwned
 from dataflow.graph import CallView
+from dataflow.ids import new_run_id
 from dataflow.outcomes import Code
+from dataflow.store import FlowRunRecord, Gulp
+from dataflow.stores.memory import MemoryStore
 from runners import InlineTaskRunner, ThreadPoolTaskRunner
 from tests.fault.test_two_drivers import completed, the_run
 from tests.nursery import Nursery
@@ -114,6 +119,26 @@ def test_lease_of_a_living_process_is_not_stolen_when_the_clock_is_set(
     assert first.code == 0, first.out.read_text()
     assert recorded().counts == {"step": {"Completed": 10}}
     assert ledger(book) == {str(x): 1 for x in range(10)}
+
+
+def test_lease_that_is_over_since_the_clock_was_set_is_left_to_a_process_that_renews_it(
+    neighbour: tuple[str, Callable[[], None]], move: Callable[[float], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(run_lease, "RENEW_S", 1.0)
+    store, (other, _), now = MemoryStore(), neighbour, time.time()
+    run_id = new_run_id()
+    store.write(run_id, Gulp(flow_run=FlowRunRecord(
+        id=run_id, name="r", flow_name="f", epoch=1, owner=other, lease_until_s=now + 30)))
+    move(HOUR)
+    renewal = threading.Timer(0.3, lambda: store.renew(run_id, 1, time.time() + 30))
+    renewal.start()
+    with pytest.raises(RunOwned):
+        run_lease.take(store, run_id)
+    renewal.join()
+    assert store.find_flow_run(run_id).epoch == 1
+    move(2 * HOUR)  # and it says nothing any more, as one that is stopped
+    assert run_lease.take(store, run_id) == 2
 
 
 @ways
