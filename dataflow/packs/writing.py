@@ -6,7 +6,7 @@ format (``format.py``), when a writer is flushed (who has it).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -92,6 +92,35 @@ class Writer:
         number = 0 if origin is None else self._origins.setdefault(origin, len(self._origins))
         self._items.add(key, data, index, expires_s, number)
         self.pending_bytes += len(data)
+
+    def add_many(self, keys: Sequence[bytes], values: Sequence[Any], indexes: Sequence[int], *,
+                 expires_s: float, origin: Origin) -> dict[int, Exception]:
+        """Take many results of one origin; see :meth:`add`.
+
+        Returns
+        -------
+        dict
+            Position → what its serializer raised: nothing of such a one is kept.
+        """
+        dumps, classes, refused = self._dumps, self._classes, {}
+        payloads: list[bytes] = []
+        for at, value in enumerate(values):
+            try:
+                payloads.append(dumps(value, classes))
+            except Exception as error:  # user values: __reduce__ may raise anything
+                refused[at] = error
+        if refused:
+            keys = [key for at, key in enumerate(keys) if at not in refused]
+            indexes = [index for at, index in enumerate(indexes) if at not in refused]
+        number = self._origins.setdefault(origin, len(self._origins))
+        items, count = self._items, len(payloads)
+        items.keys += keys
+        items.payloads += payloads
+        items.indexes += indexes
+        items.expires += [expires_s] * count
+        items.origins += [number] * count
+        self.pending_bytes += sum(map(len, payloads))
+        return refused
 
     def flush(self) -> list[str]:
         """Write what was taken, and return the names of the packs.

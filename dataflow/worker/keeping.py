@@ -12,6 +12,7 @@ same; a storage that fails costs the keeping, not the outcome.
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -35,6 +36,12 @@ AGAIN_S = 0.1
 """What somebody else computes is looked up again after so long, in seconds."""
 
 _EXPLAINED = 10  # elements of a part whose state says why they are not cacheable
+
+_SMALL = frozenset({int, float, bool, complex, type(None), str, bytes})
+_SIZED = frozenset({str, bytes})
+_SHORT = 1000  # characters or bytes
+_TOGETHER = 64  # small results that are put on the shelf together ...
+_HAND_OVER_S = 0.02  # ... or what came in so long
 
 Log = Callable[[int, int, str], None]
 """(element, level, text): a line of an element's log."""
@@ -88,6 +95,9 @@ class Keeper:
         self._denied: set[int] = set()
         self._claim: HeldClaim | None = None
         self._lacks_inputs = False
+        self._taken: list[tuple[int, int, Any]] = []  # (position, element, small value)
+        self._handed = _clock()
+        self._handing = threading.Lock()
 
     # before the elements run
 
@@ -211,6 +221,11 @@ class Keeper:
 
     # one element
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing was found and nothing is waited for: all elements run."""
+        return not (self._entries or self._denied or self._twins)
+
     def waits(self, position: int) -> float | None:
         """Return after how many seconds to look again, None where nothing is waited for.
 
@@ -259,26 +274,58 @@ class Keeper:
 
     def keep(self, position: int, index: int, value: Any) -> None:
         """Take a result that was computed; it is written with others."""
-        if position in self._awaited:
+        if self._awaited and position in self._awaited:
             self._made[position] = value
+        elif type(value) in _SMALL and (type(value) not in _SIZED or len(value) < _SHORT):
+            with self._handing:
+                self._taken.append((position, index, value))
+                due = len(self._taken) >= _TOGETHER or _clock() - self._handed > _HAND_OVER_S
+            if due:
+                self._hand_over()
+            return
         if index in self._known or self.shelf.broken is not None:
             return
-        key = self._keys[position]
+        key = self._key_for(position, index)
         if key is None:
-            if self._run is None:
-                return
-            key = own_key(self._run.shown_flow_run_id, self._code.call, index)
+            return
         began = _clock()
         try:
             self.shelf.put(key, value, index, self._code, self._run, (self, position, key))
             if position in self._awaited:
                 self._put.add(position)
         except Exception as error:  # user values: serialising may raise anything
-            self._log(index, logging.WARNING,
-                      f"The result is not kept in {self.caching.storage.location}: "
-                      f"{type(error).__name__}: {text_of(error)}")
+            self._tell_refused(index, error)
         self.tell_broken()
         self.spent_s += _clock() - began
+
+    def _key_for(self, position: int, index: int) -> bytes | None:
+        key = self._keys[position]
+        if key is None and self._run is not None:
+            key = own_key(self._run.shown_flow_run_id, self._code.call, index)
+        return key
+
+    def _hand_over(self) -> None:
+        """Put small results on the shelf, many at once; from any thread."""
+        began = _clock()
+        with self._handing:
+            taken, self._taken, self._handed = self._taken, [], began
+        known = self._known
+        rows = [(position, index, value, key) for position, index, value in taken
+                if index not in known and (key := self._key_for(position, index)) is not None]
+        if rows and self.shelf.broken is None:
+            positions, indexes, values, keys = zip(*rows, strict=True)
+            refused = self.shelf.put_many(keys, values, indexes, self._code, self._run, self,
+                                          positions)
+            for at, error in refused.items():
+                self._tell_refused(indexes[at], error)
+        if taken:
+            self.tell_broken()
+            self.spent_s += _clock() - began
+
+    def _tell_refused(self, index: int, error: Exception) -> None:
+        self._log(index, logging.WARNING,
+                  f"The result is not kept in {self.caching.storage.location}: "
+                  f"{type(error).__name__}: {text_of(error)}")
 
     def note_kept(self, position: int, key: bytes) -> None:
         """Note that the result of an element is safe under its key."""
@@ -288,6 +335,7 @@ class Keeper:
 
     def flush(self) -> None:
         """Write what was taken, so that it may be reported; safe from any thread."""
+        self._hand_over()
         self.shelf.flush()
         self.tell_broken()
 

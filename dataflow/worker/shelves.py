@@ -15,6 +15,7 @@ import os
 import threading
 import time
 import weakref
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from dataflow.batch import CallCode, RunInfo
@@ -99,21 +100,44 @@ class Shelf:
         Exception
             What serialising the value raises; nothing of it is kept.
         """
-        after = self._caching.expires_after_s
         with self._lock:
-            origin = self._origins.get(code.call)
-            if origin is None:
-                origin = self._origins[code.call] = origin_of(code, run)
-            if self._writer is None:
-                self._writer = self.results.writer(
-                    self._caching.place, origin, self._caching.serializer)
-            self._writer.add(key, value, index=index, origin=origin,
-                             expires_s=0.0 if after is None else time.time() + after)
+            writer, origin = self._writer_for(code, run)
+            writer.add(key, value, index=index, origin=origin, expires_s=self._expires_s())
             self._written.append(written)
-            due = (self._writer.pending_bytes > FLUSH_BYTES
-                   or _clock() - self._flushed > FLUSH_S)
+            due = self._is_due(writer)
         if due:
             self.flush()
+
+    def put_many(self, keys: Sequence[bytes], values: Sequence[Any], indexes: Sequence[int],
+                 code: CallCode, run: RunInfo | None, keeper: Keeping,
+                 positions: Sequence[int]) -> dict[int, Exception]:
+        """Take many results, one in each place of all lists; return why some are not kept."""
+        with self._lock:
+            writer, origin = self._writer_for(code, run)
+            refused = writer.add_many(keys, values, indexes, origin=origin,
+                                      expires_s=self._expires_s())
+            self._written += [(keeper, position, key) for at, (position, key)
+                              in enumerate(zip(positions, keys, strict=True)) if at not in refused]
+            due = self._is_due(writer)
+        if due:
+            self.flush()
+        return refused
+
+    def _writer_for(self, code: CallCode, run: RunInfo | None) -> tuple[Writer, Origin]:
+        origin = self._origins.get(code.call)
+        if origin is None:
+            origin = self._origins[code.call] = origin_of(code, run)
+        if self._writer is None:
+            self._writer = self.results.writer(
+                self._caching.place, origin, self._caching.serializer)
+        return self._writer, origin
+
+    def _expires_s(self) -> float:
+        after = self._caching.expires_after_s
+        return 0.0 if after is None else time.time() + after
+
+    def _is_due(self, writer: Writer) -> bool:
+        return writer.pending_bytes > FLUSH_BYTES or _clock() - self._flushed > FLUSH_S
 
     def when_written(self, ticket: Ticket) -> None:
         """Tell once all that was taken so far is safe."""

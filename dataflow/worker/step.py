@@ -137,7 +137,7 @@ class Step:
         self.unfinished = False
         started = _clock()
         keeper = self.keeper
-        if keeper is not None:
+        if keeper is not None and not keeper.idle:
             outcome = self.kept(keeper, position, index)
             if outcome is not None:
                 self._take(index, outcome, started)
