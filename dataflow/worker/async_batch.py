@@ -66,6 +66,8 @@ class AsyncWalk:
         self.missing: dict[tuple[int, int], None] = {}
         self._report = Report(batch.id, worker, time.time(), [], remote=remote)
         self.began = _clock()
+        self.begun = threading.Event()
+        """Keys are made and results looked up: from now on it is the elements that take time."""
         self.ended = threading.Event()
         """Every element has ended or was not begun; the loop may still be closing."""
         self.fault: BaseException | None = None
@@ -96,6 +98,7 @@ class AsyncWalk:
             self.fault = error
             raise
         finally:
+            self.begun.set()
             self.ended.set()
 
     async def _main(self) -> None:
@@ -109,6 +112,7 @@ class AsyncWalk:
         for steps in self._groups:
             for step in steps:
                 step.prepare(wanted=step.part.keep or len(steps) > 1)
+        self.begun.set()
         for lane in self._lanes():
             self._fill(lane)
         try:

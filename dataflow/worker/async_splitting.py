@@ -42,6 +42,7 @@ def run(batch: Batch, inputs: Sequence[Block], run: RunInfo, worker: str, contro
         return walk.last()
     helper, job = take(), Job(walk.go, (), {})
     helper.give(job)
+    walk.begun.wait()
     if not walk.ended.wait(batch.budget_s):
         key = (run.flow_run_id, batch.id)
         with _lock:

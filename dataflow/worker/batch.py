@@ -14,6 +14,7 @@ batch on the same worker collects it.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Sequence
@@ -85,7 +86,7 @@ def run_batch(
         return collect(batch, run, worker, control, remote)
     walk = _Walk(batch, inputs, run, worker, control, remote)
     if may_split and batch.budget_s is not None:
-        return run_splittable(walk, batch.budget_s)
+        return run_splittable(walk)
     task_token, control_token = current_task.set(None), current_control.set(None)
     try:
         return walk.go()
@@ -115,6 +116,8 @@ class _Walk:
         self.report = Report(batch.id, worker, time.time(), [], remote=remote)
         self.began = _clock()
         self.first = True
+        self._prepared_s = 0.0
+        self._preparing: float | None = None  # since when
         self._border = threading.Lock()
         self._at: tuple[int, list[Step], int] | None = None  # group, steps, element at hand
         self._ended = False
@@ -150,6 +153,25 @@ class _Walk:
             self.first_part = FirstPart(self, before, number, steps, position).report()
         return True
 
+    def left_s(self) -> float:
+        """Return how long the elements may still take; what is done before they run is not theirs.
+
+        Keys, look-ups and claims of all elements would else be made again for those that were
+        handed back, and again.
+        """
+        budget = self.batch.budget_s
+        if budget is None:
+            return math.inf
+        now = self._preparing or _clock()
+        return budget - (now - self.began - self._prepared_s)
+
+    def _prepare(self, steps: list[Step]) -> None:
+        self._preparing = _clock()
+        for step in steps:
+            step.prepare(wanted=step.part.keep or len(steps) > 1)
+        self._prepared_s += _clock() - self._preparing
+        self._preparing = None
+
     def _enter(self, number: int, steps: list[Step], position: int) -> bool:
         with self._border:
             if self._split:
@@ -164,11 +186,9 @@ class _Walk:
             self.missing[call, index] = None
 
     def _group(self, number: int, group: Group, steps: list[Step]) -> None:
-        control, budget = self.control, self.batch.budget_s
-        if not control.stopped and (self.first or budget is None
-                                    or _clock() - self.began <= budget):
-            for step in steps:
-                step.prepare(wanted=step.part.keep or len(steps) > 1)
+        control = self.control
+        if not control.stopped and (self.first or self.left_s() >= 0):
+            self._prepare(steps)
         passing = [s for s in steps[:-1] if not s.part.keep and not s.single]
         done = 0
         if steps[0].keeper is not None and len(steps) == 1 and not control.stopped:
@@ -180,7 +200,7 @@ class _Walk:
         for position, index in enumerate(group.indexes[done:]):
             if control.stopped:
                 break
-            if not self.first and budget is not None and _clock() - self.began > budget:
+            if not self.first and self.left_s() < 0:
                 break
             if not self._enter(number, steps, position):
                 return

@@ -107,6 +107,8 @@ class _Desk:
 
     def _from_free(self, queue: list[_Asked]) -> list[tuple[_Asked, int]]:
         """Give out keys that this process has let go of; return the rest."""
+        if not self._free:
+            return [(asked, at) for asked in queue for at in range(len(asked.keys))]
         new = []
         for asked in queue:
             for at, key in enumerate(asked.keys):

@@ -62,6 +62,8 @@ def _missing(asked: Places, *, fresh: bool) -> Places:
     results, place = keeper.shelf.results, keeper.caching.place
     found = results.find(place, [keeper.key_at(at) for keeper, at in wanted], time.time(),
                          fresh=fresh)
+    if not any(found):
+        return asked
     hits = [(keeper, at, entry) for (keeper, at), entry in zip(wanted, found, strict=True)
             if entry is not None]
     to_load = [hit for hit in hits if hit[0].wants_values]
@@ -82,12 +84,14 @@ def _claim(missing: Places) -> None:
     first = missing[0][0]
     held = claim(first.caching.claims, first.caching.place,
                  [keeper.key_at(at) for keeper, at in missing], first.caching.lock_manager)
-    for place, (keeper, at) in enumerate(missing):
-        if place in held.denied:
-            keeper.deny(at)
-        else:
-            keeper.hold(held)
-    granted = [each for place, each in enumerate(missing) if place not in held.denied]
+    granted = missing
+    if held.denied:
+        granted = [each for place, each in enumerate(missing) if place not in held.denied]
+    for place in held.denied:
+        keeper, at = missing[place]
+        keeper.deny(at)
+    for keeper in {id(keeper): keeper for keeper, _ in granted}.values():
+        keeper.hold(held)
     left = _missing(granted, fresh=True)  # may have ended between look-up and claim
     if len(left) < len(granted):
         held.narrow([keeper.key_at(at) for keeper, at in left])

@@ -13,6 +13,7 @@ import time
 from array import array
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Protocol
 
 from dataflow.batch import Batch, Block, Column, RunInfo
@@ -24,6 +25,7 @@ from dataflow.worker.step import Step, settled
 from dataflow.worker.step import Walk as StepWalk
 
 _POLL_S = 0.1  # how often a batch that waits for an element looks whether to stop
+_LOOK_AGAIN_S = 0.01  # how often a batch is looked at that has not begun its elements
 _UNCOLLECTED_LIMIT = 64  # ended elements kept for a batch that collects them
 _Result = tuple[Report, Block | None]
 
@@ -40,21 +42,25 @@ class Walk(StepWalk, Protocol):
     def go(self) -> _Result:
         """Run the batch."""
 
+    def left_s(self) -> float:
+        """Return how long its elements may still take."""
+
     def split(self) -> bool:
         """Make the first part, called from another thread; False when all has ended."""
 
 
-def run_splittable(walk: Walk, budget_s: float) -> tuple[Report, Block | None]:
+def run_splittable(walk: Walk) -> tuple[Report, Block | None]:
     """Run a batch in a helper thread, and go on without its last element if that one is slow."""
     helper, job = take(), Job(walk.go, (), {})
     helper.give(job)
-    if not job.done.wait(budget_s) and walk.split():
+    while not job.done.wait(max(walk.left_s(), _LOOK_AGAIN_S)):
+        if walk.left_s() > 0 or not walk.split():
+            continue
         key = (walk.run.flow_run_id, walk.batch.id)
         with _lock:
             _left_running[key] = job, walk.control
-        helper.leave_behind(lambda: _forget_later(key))
+        helper.leave_behind(partial(_forget_later, key))
         return walk.first_part
-    job.done.wait()
     put_back(helper)
     result: tuple[Report, Block | None] = job.outcome()
     return result
