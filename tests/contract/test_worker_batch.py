@@ -166,6 +166,29 @@ def test_element_that_outlasts_its_batch_is_split_off_and_collected() -> None:
     assert block.get(1, 2) == 20
 
 
+def test_time_before_the_elements_run_is_not_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys and look-ups that take longer than the elements may: nothing is handed back for it."""
+    def prepare(step: Step, *, wanted: bool) -> None:
+        time.sleep(0.2)
+
+    monkeypatch.setattr(Step, "prepare", prepare)
+    report, _ = run(Group([mapped(0, abs, range(5))], range(5)), budget_s=0.05)
+    assert codes(report) == [[DONE] * 5]
+
+    gate = threading.Event()
+
+    def second_waits(x: int) -> int:
+        if x == 1:
+            gate.wait(30)
+        return x
+
+    report, _ = run(Group([mapped(0, second_waits, range(5))], range(5)), budget_s=0.05, number=8)
+    assert codes(report) == [[DONE, int(Code.RUNNING), LEFT, LEFT, LEFT]]
+    gate.set()
+    rest, _ = run(number=9, collect=8)
+    assert codes(rest) == [[DONE]]
+
+
 def test_collecting_what_never_ran_here_reports_nothing() -> None:
     report, block = run(number=9, collect=12345)
     assert (report.spans, block) == ([], None)
