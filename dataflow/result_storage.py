@@ -1,7 +1,7 @@
 """The port between packs of results and the place where they are kept.
 
-Lives here: what a place has to do, which names it takes, and opening one by its
-path or URL. Does not live here: adapters (``storages/``), what is in a file
+Lives here: what a place has to do, and which names it takes. Does not live here:
+adapters, and which one a path or URL asks for (``storages/``), what is in a file
 (``packs/``), when results are written or looked for.
 """
 
