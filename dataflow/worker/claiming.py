@@ -122,18 +122,18 @@ class _Desk:
         return new
 
     def _from_store(self, new: list[tuple[_Asked, int]]) -> None:
-        grant = self.claims.take(
-            self._partition, [asked.keys[at] for asked, at in new], owner_of_this_process(),
-            now_s=time.time(), lease_s=LEASE_S)
+        keys = [asked.keys[at] for asked, at in new]
+        grant = self.claims.take(self._partition, keys, owner_of_this_process(),
+                                 now_s=time.time(), lease_s=LEASE_S)
         together = None if grant.id is None else _Together(grant.id)
         denied: dict[int, set[int]] = {}
         with self._turn:
-            for place, (asked, at) in enumerate(new):
-                if place in grant.denied or together is None:
+            for place, ((asked, at), key) in enumerate(zip(new, keys, strict=True)):
+                if together is None or place in grant.denied:
                     denied.setdefault(id(asked), set()).add(at)
                 else:
-                    together.held.add(asked.keys[at])
-                    asked.parts[asked.keys[at]] = together
+                    together.held.add(key)
+                    asked.parts[key] = together
             if together is not None:
                 self._together.add(together)
         for asked, _ in new:

@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from itertools import repeat
 from typing import Any
 
 from dataflow.batch import CallCode, Const, RunInfo
@@ -181,16 +182,11 @@ class Keeper:
 
     # what the look-up asks and tells (``look_up.py``)
 
-    def positions(self) -> list[int]:
-        """Return the elements to look up."""
-        return [at for at, key in enumerate(self._keys)
-                if key is not None and at not in self._twins]
-
-    def key_at(self, position: int) -> bytes:
-        """Return the key of an element that has one."""
-        key = self._keys[position]
-        assert key is not None
-        return key
+    def to_look_up(self) -> tuple[list[tuple[Keeper, int]], list[bytes]]:
+        """Return the elements to look up, as (this, position), and their keys."""
+        found = {at: key for at, key in enumerate(self._keys)
+                 if key is not None and at not in self._twins}
+        return list(zip(repeat(self), found)), list(found.values())
 
     @property
     def looks_away(self) -> bool:
@@ -309,9 +305,10 @@ class Keeper:
         began = _clock()
         with self._handing:
             taken, self._taken, self._handed = self._taken, [], began
-        known = self._known
+        known, made = self._known, self._keys
         rows = [(position, index, value, key) for position, index, value in taken
-                if index not in known and (key := self._key_for(position, index)) is not None]
+                if index not in known
+                and (key := made[position] or self._key_for(position, index)) is not None]
         if rows and self.shelf.broken is None:
             positions, indexes, values, keys = zip(*rows, strict=True)
             refused = self.shelf.put_many(keys, values, indexes, self._code, self._run, self,

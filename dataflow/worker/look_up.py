@@ -7,7 +7,8 @@ Does not live here: keys and what is done with what is found (``keeping.py``).
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dataflow.exceptions import CorruptResult, ResultStorageError
@@ -17,8 +18,20 @@ from dataflow.worker.shelves import NOT_SHARED
 if TYPE_CHECKING:
     from dataflow.worker.keeping import Keeper
 
-Places = list[tuple["Keeper", int]]
-"""Elements: whose, and at which position."""
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Elements, and their keys beside them."""
+
+    places: list[tuple[Keeper, int]]  # whose, and at which position
+    keys: list[bytes]
+
+    def where(self, holds: Callable[[Keeper, int], bool]) -> _Asked:
+        """Return those for which something holds."""
+        rows = [(place, key) for place, key in zip(self.places, self.keys, strict=True)
+                if holds(*place)]
+        return _Asked([place for place, _ in rows], [key for _, key in rows])
+
 
 
 def look_up_together(keepers: Sequence[Keeper]) -> None:
@@ -46,25 +59,30 @@ def look_up_together(keepers: Sequence[Keeper]) -> None:
 
 
 def _of_one_shelf(keepers: list[Keeper]) -> None:
-    asked = [(keeper, at) for keeper in keepers for at in keeper.positions()]
-    missing = [(keeper, at) for keeper, at in _missing(asked, fresh=False)
-               if not keeper.reads_back]
-    if missing:
-        _claim(missing)
+    asked = _Asked([], [])
+    for keeper in keepers:
+        places, keys = keeper.to_look_up()
+        asked.places.extend(places)
+        asked.keys.extend(keys)
+    missing = _missing(keepers, asked, fresh=False)
+    if any(keeper.reads_back for keeper in keepers):
+        missing = missing.where(lambda keeper, at: not keeper.reads_back)
+    if missing.places:
+        _claim(keepers, missing)
 
 
-def _missing(asked: Places, *, fresh: bool) -> Places:
+def _missing(keepers: list[Keeper], asked: _Asked, *, fresh: bool) -> _Asked:
     """Take in what is there; return what is not."""
-    wanted = [(keeper, at) for keeper, at in asked if not keeper.looks_away]
-    if not wanted:
+    wanted = asked
+    if any(keeper.looks_away for keeper in keepers):
+        wanted = asked.where(lambda keeper, at: not keeper.looks_away)
+    if not wanted.places:
         return asked
-    keeper = wanted[0][0]
-    results, place = keeper.shelf.results, keeper.caching.place
-    found = results.find(place, [keeper.key_at(at) for keeper, at in wanted], time.time(),
-                         fresh=fresh)
+    results, place = keepers[0].shelf.results, keepers[0].caching.place
+    found = results.find(place, wanted.keys, time.time(), fresh=fresh)
     if not any(found):
         return asked
-    hits = [(keeper, at, entry) for (keeper, at), entry in zip(wanted, found, strict=True)
+    hits = [(keeper, at, entry) for (keeper, at), entry in zip(wanted.places, found, strict=True)
             if entry is not None]
     to_load = [hit for hit in hits if hit[0].wants_values]
     if to_load:
@@ -77,21 +95,23 @@ def _missing(asked: Places, *, fresh: bool) -> Places:
     for keeper, at, entry in hits:
         if not keeper.wants_values:
             keeper.take_in(at, entry, None)
-    return [(keeper, at) for keeper, at in asked if not keeper.found(at)]
+    return asked.where(lambda keeper, at: not keeper.found(at))
 
 
-def _claim(missing: Places) -> None:
-    first = missing[0][0]
-    held = claim(first.caching.claims, first.caching.place,
-                 [keeper.key_at(at) for keeper, at in missing], first.caching.lock_manager)
+def _claim(keepers: list[Keeper], missing: _Asked) -> None:
+    first = keepers[0]
+    held = claim(first.caching.claims, first.caching.place, missing.keys,
+                 first.caching.lock_manager)
     granted = missing
     if held.denied:
-        granted = [each for place, each in enumerate(missing) if place not in held.denied]
-    for place in held.denied:
-        keeper, at = missing[place]
-        keeper.deny(at)
-    for keeper in {id(keeper): keeper for keeper, _ in granted}.values():
+        for place in held.denied:
+            keeper, at = missing.places[place]
+            keeper.deny(at)
+        stay = [place for place in range(len(missing.places)) if place not in held.denied]
+        granted = _Asked([missing.places[place] for place in stay],
+                         [missing.keys[place] for place in stay])
+    for keeper in dict.fromkeys(keeper for keeper, _ in granted.places):
         keeper.hold(held)
-    left = _missing(granted, fresh=True)  # may have ended between look-up and claim
-    if len(left) < len(granted):
-        held.narrow([keeper.key_at(at) for keeper, at in left])
+    left = _missing(keepers, granted, fresh=True)  # may have ended between look-up and claim
+    if len(left.places) < len(granted.places):
+        held.narrow(left.keys)
