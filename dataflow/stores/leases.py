@@ -8,14 +8,14 @@ driver), claims on cache keys (``claims.py``).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Dialect, bindparam, delete, select, update
+from sqlalchemy import Connection, bindparam, delete, select, update
 
 from dataflow.outcomes import Code
 from dataflow.store import FlowRunRecord
 from dataflow.stores import schema
+from dataflow.stores.driver_text import text_for
 from dataflow.stores.owners import check_owner, fenced, not_found
 
 _RUNS = schema.flow_runs
@@ -87,18 +87,15 @@ def reopen(
 
 def _locked(connection: Connection, flow_run_id: str) -> Any:
     """Return what is known of a run's lease; nobody changes it before the transaction ends."""
-    return connection.exec_driver_sql(_text_for(connection.dialect), (flow_run_id,)).one_or_none()
+    return connection.exec_driver_sql(
+        text_for(connection, _locking), (flow_run_id,)).one_or_none()
 
 
-@lru_cache(maxsize=8)
-def _text_for(dialect: Dialect) -> str:
-    """Return the statement as the driver takes it: it is asked before each write."""
-    statement = select(
+def _locking() -> Any:
+    return select(
         _RUNS.c.key, _RUNS.c.id, _RUNS.c.parent_flow_run_id, _RUNS.c.epoch,
         _RUNS.c.owner, _RUNS.c.lease_until_s,
-    ).where(_RUNS.c.id == bindparam("of_id"))
-    made = statement.with_for_update(key_share=True).compile(dialect=dialect)
-    return str(made).replace("%(of_id)s", "%s")
+    ).where(_RUNS.c.id == bindparam("of_id")).with_for_update(key_share=True)
 
 
 def _found(row: Any, flow_run_id: str) -> Any:
@@ -108,4 +105,10 @@ def _found(row: Any, flow_run_id: str) -> Any:
 
 
 def _change(connection: Connection, key: int, **values: Any) -> None:
-    connection.execute(update(_RUNS).where(_RUNS.c.key == key).values(values))
+    connection.exec_driver_sql(
+        text_for(connection, _changing, *values), (*values.values(), key))
+
+
+def _changing(*columns: str) -> Any:
+    new: list[tuple[Any, Any]] = [(_RUNS.c[name], bindparam(f"new_{name}")) for name in columns]
+    return update(_RUNS).where(_RUNS.c.key == bindparam("of_key")).ordered_values(*new)

@@ -32,6 +32,7 @@ from dataflow.store import (
     SpanRecord,
 )
 from dataflow.stores import schema
+from dataflow.stores.driver_text import text_for
 from dataflow.stores.leases import check_fence
 from dataflow.stores.owners import LEASE, not_found
 from dataflow.stores.packing import (
@@ -207,8 +208,7 @@ class GulpWriter:
 
 
 def _key_of(connection: Connection, flow_run_id: str) -> int:
-    table = schema.flow_runs
-    key = connection.execute(select(table.c.key).where(table.c.id == flow_run_id)).scalar()
+    key = connection.exec_driver_sql(text_for(connection, _finding_key), (flow_run_id,)).scalar()
     if key is None:
         raise StoreError(
             f"Flow run {flow_run_id} is not in the run store; its first gulp must carry the "
@@ -216,6 +216,11 @@ def _key_of(connection: Connection, flow_run_id: str) -> int:
             reason="unknown run",
         )
     return int(key)
+
+
+def _finding_key() -> Any:
+    table = schema.flow_runs
+    return select(table.c.key).where(table.c.id == bindparam("of_id"))
 
 
 def _flow_run_values(record: FlowRunRecord) -> Values:
