@@ -8,6 +8,7 @@ file needs.
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +30,10 @@ os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "error")  # read when distrib
 # else Dask gives a worker up for good that is not there 15 s after it died: also where the next
 # test, or a poisonous element, has just killed its successor
 os.environ.setdefault("DASK_DISTRIBUTED__DEPLOY__LOST_WORKER_TIMEOUT", "1h")
+
+# a shell that puts the suite into the background has it ignore Ctrl-C, which some tests send
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 hypothesis.settings.register_profile("suite", deadline=None, database=None, print_blob=True)
 hypothesis.settings.register_profile("long", parent=hypothesis.settings.get_profile("suite"),
