@@ -87,9 +87,13 @@ class Proxy:
         while True:
             try:
                 near, _ = listener.accept()
-                far = socket.create_connection(("127.0.0.1", self._target), timeout=5)
             except OSError:
                 return
+            try:
+                far = socket.create_connection(("127.0.0.1", self._target), timeout=5)
+            except OSError:  # nobody is there yet: the next one may have more luck
+                _shut(near)
+                continue
             far.settimeout(None)
             if listener is not self._listener:  # cut meanwhile
                 _shut(near)
@@ -178,8 +182,18 @@ def far_site(tmp_path: Path) -> Iterator[FarSite]:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     there = Site(tmp_path_factory.mktemp("site"))
     there.start()
+    port = int(there.address.rpartition(":")[2])
+    wait_until(lambda: _listens(port), "the scheduler listens", 30)
     yield there
     there.kill()
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+    except OSError:
+        return False
+    return True
 
 
 @pytest.fixture
