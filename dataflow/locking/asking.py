@@ -6,6 +6,7 @@ live here: the trying (``memory.py``, ``filesystem.py``).
 
 from __future__ import annotations
 
+import abc
 import asyncio
 import time
 from collections.abc import Callable, Iterator
@@ -34,9 +35,9 @@ class AskingLockManager(LockManager):
     Subclasses write :meth:`try_lock`, ``release_lock``, ``is_locked`` and ``is_lock_holder``.
     """
 
+    @abc.abstractmethod
     def try_lock(self, key: str, holder: str, hold_timeout: float | None) -> bool:
         """Take the lock if it is free or the holder's own; never wait."""
-        raise NotImplementedError
 
     def acquire_lock(self, key: str, holder: str, acquire_timeout: float | None = None,
                      hold_timeout: float | None = None) -> bool:
