@@ -101,6 +101,8 @@ def look_up(
     keys
         Short ones.
     """
+    order = np.argsort(keys)  # in order they are found several times faster in large runs
+    keys = keys[order]
     places = np.zeros(len(keys), np.uint64)
     newest = np.full(len(keys), -np.inf)
     for run in runs:
@@ -113,7 +115,8 @@ def look_up(
             hits, found = hits[better], found[better]
             places[hits], newest[hits] = run.places[found], run.created[found]
     positions = np.flatnonzero(newest > -np.inf)
-    places = places[positions]
+    back = np.argsort(order[positions])
+    positions, places = order[positions][back], places[positions][back]
     return (positions, (places >> np.uint64(_SLOT_BITS)).astype(np.intp),
             (places & _SLOTS).astype(np.intp))
 

@@ -44,6 +44,10 @@ class _Together:
         self.shrunk_s = time.monotonic()
 
 
+_Parts = dict[_Together, set[bytes]]
+"""Keys that one thread holds, by the claim that they are part of."""
+
+
 class _Asked:
     """What one thread wants to claim, and what it got."""
 
@@ -52,7 +56,7 @@ class _Asked:
     def __init__(self, keys: Sequence[bytes]) -> None:
         self.keys = keys
         self.denied: frozenset[int] = frozenset()
-        self.parts: dict[bytes, _Together] = {}
+        self.parts: _Parts = {}
         self.done = threading.Event()
 
 
@@ -105,59 +109,67 @@ class _Desk:
             for asked in queue:
                 asked.done.set()
 
-    def _from_free(self, queue: list[_Asked]) -> list[tuple[_Asked, int]]:
-        """Give out keys that this process has let go of; return the rest."""
+    def _from_free(self, queue: list[_Asked]) -> list[tuple[_Asked, Sequence[int]]]:
+        """Give out keys that this process has let go of; return the positions of the rest."""
         if not self._free:
-            return [(asked, at) for asked in queue for at in range(len(asked.keys))]
-        new = []
+            return [(asked, range(len(asked.keys))) for asked in queue]
+        new: list[tuple[_Asked, Sequence[int]]] = []
         for asked in queue:
+            left = []
             for at, key in enumerate(asked.keys):
                 together = self._free.pop(key, None)
                 if together is None:
-                    new.append((asked, at))
+                    left.append(at)
                 else:
                     together.free.discard(key)
                     together.held.add(key)
-                    asked.parts[key] = together
+                    asked.parts.setdefault(together, set()).add(key)
+            if left:
+                new.append((asked, left))
         return new
 
-    def _from_store(self, new: list[tuple[_Asked, int]]) -> None:
-        keys = [asked.keys[at] for asked, at in new]
+    def _from_store(self, new: list[tuple[_Asked, Sequence[int]]]) -> None:
+        keys = [asked.keys[at] for asked, places in new for at in places]
         grant = self.claims.take(self._partition, keys, owner_of_this_process(),
                                  now_s=time.time(), lease_s=LEASE_S)
         together = None if grant.id is None else _Together(grant.id)
-        denied: dict[int, set[int]] = {}
+        begin = 0
         with self._turn:
-            for place, ((asked, at), key) in enumerate(zip(new, keys, strict=True)):
-                if together is None or place in grant.denied:
-                    denied.setdefault(id(asked), set()).add(at)
-                else:
-                    together.held.add(key)
-                    asked.parts[key] = together
+            for asked, places in new:
+                numbers = range(begin, begin + len(places))
+                begin += len(places)
+                if together is None:
+                    asked.denied = frozenset(places)
+                    continue
+                granted = set(keys[numbers.start : numbers.stop])
+                if grant.denied:
+                    asked.denied = frozenset(at for number, at in zip(numbers, places, strict=True)
+                                             if number in grant.denied)
+                    granted = {keys[number] for number in numbers if number not in grant.denied}
+                if granted:
+                    asked.parts[together] = granted
+                    together.held |= granted
             if together is not None:
                 self._together.add(together)
-        for asked, _ in new:
-            if id(asked) in denied:
-                asked.denied = frozenset(denied[id(asked)])
         if together is not None:
             _renewal.ensure()
 
-    def let_go(self, parts: dict[bytes, _Together], keys: Sequence[bytes]) -> None:
-        """Let go of some keys; what nobody holds any more is given back."""
+    def let_go(self, parts: _Parts, keys: Sequence[bytes] | None) -> None:
+        """Let go of some keys, or of all; what nobody holds any more is given back."""
         ended = []
         with self._turn:
-            for key in keys:
-                together = parts.pop(key, None)
-                if together is None:
-                    continue
-                together.held.discard(key)
-                if together.held:
-                    together.free.add(key)
-                    self._free[key] = together
-                else:
+            for together, mine in list(parts.items()):
+                gone = mine.copy() if keys is None else mine.intersection(keys)
+                mine -= gone
+                if not mine:
+                    del parts[together]
+                together.held -= gone
+                if not together.held:
                     ended.append(together)
-            for together in ended:
-                self._forget(together)
+                    self._forget(together)
+                elif gone:
+                    together.free |= gone
+                    self._free.update(dict.fromkeys(gone, together))
         for together in ended:
             self._release(together)
 
@@ -218,7 +230,7 @@ class HeldClaim:
                  locks: LockManager | None) -> None:
         self.denied: frozenset[int] = frozenset()
         self._desk = desk
-        self._parts: dict[bytes, _Together] = {}
+        self._parts: _Parts = {}
         self._locks = locks
         self._holder = f"{owner_of_this_process()}-{id(self)}"
         self._locked: set[bytes] = set()
@@ -231,10 +243,7 @@ class HeldClaim:
     def narrow(self, keys: Sequence[bytes]) -> None:
         """Let go of all but some keys."""
         kept = set(keys)
-        if self._locked:
-            self._unlock([key for key in self._locked if key not in kept])
-        if self._desk is not None and self._parts:
-            self._desk.let_go(self._parts, [key for key in self._parts if key not in kept])
+        self.let_go([key for key in self._all() if key not in kept])
 
     def let_go(self, keys: Sequence[bytes]) -> None:
         """Let go of some keys; of those that are not held, nothing happens."""
@@ -245,7 +254,13 @@ class HeldClaim:
 
     def release(self) -> None:
         """Let go of all of it."""
-        self.narrow(())
+        if self._locked:
+            self._unlock(list(self._locked))
+        if self._desk is not None and self._parts:
+            self._desk.let_go(self._parts, None)
+
+    def _all(self) -> set[bytes]:
+        return self._locked.union(*self._parts.values())
 
     def _lock(self, locks: LockManager, keys: Sequence[bytes]) -> None:
         """Take the user's locks of what was granted; what is locked elsewhere is denied."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from itertools import repeat
@@ -96,7 +97,7 @@ class Keeper:
         self._denied: set[int] = set()
         self._claim: HeldClaim | None = None
         self._lacks_inputs = False
-        self._taken: list[tuple[int, int, Any]] = []  # (position, element, small value)
+        self._taken: deque[tuple[int, int, Any]] = deque()  # (position, element, small value)
         self._handed = _clock()
         self._handing = threading.Lock()
 
@@ -244,10 +245,10 @@ class Keeper:
         source = self._twins.get(position, position)
         if source in self._made:
             if key is not None and source in self._put:
-                self.shelf.when_written((self, position, key))
+                self.shelf.when_written((self, (position,), (key,)))
             return self._made[source]
         if key is not None:
-            self.note_kept(position, key)
+            self.note_kept((position,), (key,))
         return self._values.get(source)
 
     def all_values(self) -> list[Any] | None:
@@ -273,10 +274,9 @@ class Keeper:
         if self._awaited and position in self._awaited:
             self._made[position] = value
         elif type(value) in _SMALL and (type(value) not in _SIZED or len(value) < _SHORT):
-            with self._handing:
-                self._taken.append((position, index, value))
-                due = len(self._taken) >= _TOGETHER or _clock() - self._handed > _HAND_OVER_S
-            if due:
+            taken = self._taken
+            taken.append((position, index, value))
+            if len(taken) >= _TOGETHER or _clock() - self._handed > _HAND_OVER_S:
                 self._hand_over()
             return
         if index in self._known or self.shelf.broken is not None:
@@ -286,7 +286,8 @@ class Keeper:
             return
         began = _clock()
         try:
-            self.shelf.put(key, value, index, self._code, self._run, (self, position, key))
+            self.shelf.put(key, value, index, self._code, self._run,
+                           (self, (position,), (key,)))
             if position in self._awaited:
                 self._put.add(position)
         except Exception as error:  # user values: serialising may raise anything
@@ -304,7 +305,8 @@ class Keeper:
         """Put small results on the shelf, many at once; from any thread."""
         began = _clock()
         with self._handing:
-            taken, self._taken, self._handed = self._taken, [], began
+            self._handed = began
+            taken = [self._taken.popleft() for _ in range(len(self._taken))]
         known, made = self._known, self._keys
         rows = [(position, index, value, key) for position, index, value in taken
                 if index not in known
@@ -324,9 +326,14 @@ class Keeper:
                   f"The result is not kept in {self.caching.storage.location}: "
                   f"{type(error).__name__}: {text_of(error)}")
 
-    def note_kept(self, position: int, key: bytes) -> None:
-        """Note that the result of an element is safe under its key."""
-        self._kept[16 * position : 16 * position + 16] = key
+    def note_kept(self, positions: Sequence[int], keys: Sequence[bytes]) -> None:
+        """Note that results of elements are safe under their keys."""
+        first, count = positions[0], len(positions)
+        if tuple(positions) == tuple(range(first, first + count)):  # as they mostly come
+            self._kept[16 * first : 16 * (first + count)] = b"".join(keys)
+            return
+        for position, key in zip(positions, keys, strict=True):
+            self._kept[16 * position : 16 * position + 16] = key
 
     # after them
 

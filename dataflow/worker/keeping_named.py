@@ -117,6 +117,6 @@ class NamedKeeper(Keeper):
                       f"The result is not kept in {self.caching.storage.location}: "
                       f"{type(error).__name__}: {text_of(error)}")
         else:
-            self.note_kept(position, key)
+            self.note_kept((position,), (key,))
         self.tell_broken()
         self.spent_s += _clock() - began

@@ -40,12 +40,12 @@ _BROKEN_S = 5.0  # a storage that failed is tried again after so long
 class Keeping(Protocol):
     """Who is told that a result is safe."""
 
-    def note_kept(self, position: int, key: bytes) -> None:
-        """Note that the result of an element is safe under its key."""
+    def note_kept(self, positions: Sequence[int], keys: Sequence[bytes]) -> None:
+        """Note that results of elements are safe under their keys."""
 
 
-Ticket = tuple[Keeping, int, bytes]
-"""Whom to tell of a result, its position there, its key."""
+Ticket = tuple[Keeping, Sequence[int], Sequence[bytes]]
+"""Whom to tell of results, their positions there, their keys."""
 
 
 class Shelf:
@@ -116,8 +116,10 @@ class Shelf:
             writer, origin = self._writer_for(code, run)
             refused = writer.add_many(keys, values, indexes, origin=origin,
                                       expires_s=self._expires_s())
-            self._written += [(keeper, position, key) for at, (position, key)
-                              in enumerate(zip(positions, keys, strict=True)) if at not in refused]
+            if refused:
+                positions = [each for at, each in enumerate(positions) if at not in refused]
+                keys = [key for at, key in enumerate(keys) if at not in refused]
+            self._written.append((keeper, positions, keys))
             due = self._is_due(writer)
         if due:
             self.flush()
@@ -146,8 +148,8 @@ class Shelf:
                 self._written.append(ticket)
                 return
         if self.broken is None:
-            keeper, position, key = ticket
-            keeper.note_kept(position, key)
+            keeper, positions, keys = ticket
+            keeper.note_kept(positions, keys)
 
     def flush(self) -> None:
         """Write what was taken, by whomever; on return it is safe, or noted as broken."""
@@ -164,8 +166,8 @@ class Shelf:
             except ResultStorageError as error:
                 self.fails(error)
                 return
-            for keeper, position, key in written:
-                keeper.note_kept(position, key)
+            for keeper, positions, keys in written:
+                keeper.note_kept(positions, keys)
 
 
 def origin_of(code: CallCode, run: RunInfo | None) -> Origin:
