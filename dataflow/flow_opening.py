@@ -69,7 +69,7 @@ def pretending(settings: FlowSettings, dry: DryRun) -> FlowSettings:
 
 def opened(flow: Runnable, settings: FlowSettings, bound: BoundArguments,
            parent: FlowRunContext | None, stand_in: StandIn | None, dry: DryRun | None,
-           point: ResumePoint | None = None) -> tuple[FlowRunContext, Store | Gathered | None]:
+           point: ResumePoint | None = None) -> tuple[FlowRunContext, Store | None]:
     """Make a run's driver and context, and the store it is to close; nothing has begun.
 
     Parameters
@@ -86,7 +86,7 @@ def opened(flow: Runnable, settings: FlowSettings, bound: BoundArguments,
         Where a run goes on, None: it is a new one.
     """
     from dataflow.driver import Driver
-    from dataflow.stores import open_store
+    from dataflow.stores.reuse import store_for_run
 
     defaults = get_settings()
     level = logging.getLevelNamesMapping().get(defaults.log_level.upper(), logging.INFO)
@@ -108,8 +108,10 @@ def opened(flow: Runnable, settings: FlowSettings, bound: BoundArguments,
     if point is not None:
         _go_on(record, point)
     around = _store_around(parent, dry)
-    store = point.store if point is not None and around is None else (
-        open_store(None) if around is None else around)
+    own = None
+    if around is None:
+        own = store_for_run() if point is None else point.store
+    store = around if own is None else own
     info.keeping = _keeping(settings, parent, store)
     driver: RunDriver = Driver(
         record=record, run=info, runner=runner, store=store,
@@ -133,7 +135,7 @@ def opened(flow: Runnable, settings: FlowSettings, bound: BoundArguments,
         stood_for = parent.run.flow_run_id, stand_in.call
         dry.stands_for[info.flow_run_id] = stood_for
         dry.note(stood_for, dry.origins(bound.arguments))
-    return context, store if around is None else None
+    return context, own
 
 
 def _go_on(record: FlowRunRecord, point: ResumePoint) -> None:

@@ -43,7 +43,6 @@ from dataflow.logging import flow_logger
 from dataflow.nested import run_around
 from dataflow.outcomes import ErrorRecord
 from dataflow.parameters import to_json
-from dataflow.recorder import Gathered
 from dataflow.settings import get_settings
 from dataflow.state_details import StateDetails
 from dataflow.states import Cancelled, Failed, State
@@ -97,7 +96,7 @@ class FlowRun:
         self._upstream: tuple[int, ...] = ()
         self._stand_in: StandIn | None = None
         self._context: FlowRunContext
-        self._store: Store | Gathered | None
+        self._store: Store | None
         self._function: Call | None = None
         self._closing = False
         self._lock = threading.Lock()
@@ -377,11 +376,13 @@ class FlowRun:
             yield self._blocking(lambda: self._release(driver, cancelled), to_its_end=True)
 
     def _release(self, driver: RunDriver, cancelled: bool) -> None:
+        from dataflow.stores.reuse import after_run
+
         try:
             driver.close(cancelled=cancelled)
         finally:
             if self._store is not None:
-                self._store.close()
+                after_run(self._store)
 
     def _abort(self, error: BaseException) -> Plan[None]:
         """Cancel what is left, record how the run ended, close; whatever happens on the way."""

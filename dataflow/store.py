@@ -56,6 +56,21 @@ class Store(abc.ABC):
     happened and what to do, and nothing was written.
     """
 
+    def rest(self) -> bool:
+        """Wait for the next flow run of this process; False: it cannot, and is closed.
+
+        What was written is where another process, or who copies a file, finds it.
+        """
+        self.close()
+        return False
+
+    def use_again(self) -> None:
+        """End a rest, or raise StoreError: the store is closed and opened anew then.
+
+        Whatever opening it would find is found: that it was moved, replaced, made read-only,
+        or written by a newer version.
+        """
+
     @abc.abstractmethod
     def write(self, flow_run_id: str, gulp: Gulp) -> None:
         """Write a gulp in one transaction; on return it survives ``kill -9``.

@@ -75,6 +75,10 @@ class SqlStore(Store):
                 self._lock_tables(connection)
                 versions.bring_up(connection, self._where)
 
+    def _forget_runs(self) -> None:
+        """Let go of what is known of runs that have ended."""
+        self._keys.clear()
+
     def _lock_tables(self, connection: Connection) -> None:
         """Keep others from making the same tables, where the write lock does not."""
 

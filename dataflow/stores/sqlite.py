@@ -69,6 +69,23 @@ class SqliteStore(SqlStore):
         self._file = identity(self.path)
         self._claims = SqliteClaims(self.path.with_name(CLAIMS))
 
+    def rest(self) -> bool:
+        """Copy all into the file itself, so that it may be copied, moved or replaced; see the port.
+
+        Where others read at the moment it stays in the WAL, as it does while they have it open.
+        """
+        with translated(self._where, "write to"), self._engine.connect() as connection:
+            _copy_wal_back(connection.connection.driver_connection)
+        self._forget_runs()
+        return True
+
+    def use_again(self) -> None:
+        """See the port."""
+        with translated(self._where, "open"):
+            make_file(self.path)
+        self._check()
+        self.bring_up()
+
     def claims(self) -> Claims:
         """Return the claims in a file of their own, made beside the store's at the first use."""
         return self._claims
@@ -108,6 +125,15 @@ def _set_up(connection: Any, record: Any) -> None:
         "cache_size = -8192",  # KiB
     ):
         connection.execute(f"PRAGMA {setting}")
+
+
+def _copy_wal_back(connection: Any) -> None:
+    (patience_ms,) = connection.execute("PRAGMA busy_timeout").fetchone()
+    connection.execute("PRAGMA busy_timeout = 0")
+    try:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {patience_ms}")
 
 
 def _begin(connection: Connection) -> None:
