@@ -29,7 +29,7 @@ from dataflow.cache_policies import (
     policy_parts,
 )
 from dataflow.exceptions import NotCacheable
-from dataflow.hashing import digest, script_name
+from dataflow.hashing import digest
 from dataflow.partitions import SHARED
 
 KEY_BYTES = 16
@@ -49,8 +49,10 @@ class TaskFacts:
     signature
         None where it cannot be read.
     alone
-        No other task has the partition: :attr:`dataflow.partitions.Address.alone`. Else
-        the code is in the key whatever the policy says.
+        No other task below ``root`` has the partition: :attr:`dataflow.partitions.Address.alone`.
+        Else the code is in the key whatever the policy says.
+    root
+        See :attr:`dataflow.partitions.Address.root`; in the key where the code is not.
     """
 
     name: str
@@ -58,6 +60,7 @@ class TaskFacts:
     code: Callable[[], bytes]
     signature: inspect.Signature | None
     alone: bool = True
+    root: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,8 @@ class KeyRecipe:
         Of the results; ``"shared"`` where the user makes the whole key.
     code
         Hex digest of the code, None where it does not count.
+    root
+        Folder of the code, where neither code nor run tells tasks of one name apart.
     exclude
         Names of arguments that do not count.
     run_id, flow_parameters
@@ -114,21 +119,18 @@ class KeyRecipe:
         None where arguments do not count.
     needs_text
         Without an answer of ``user`` there is no key: nothing else tells runs apart.
-    script
-        The script's name, by which its classes count: whoever makes keys in another
-        process does so ``with within_script(recipe.script)`` (``hashing/names.py``).
     """
 
     task_name: str
     partition: str
     code: str | None = None
+    root: str | None = None
     shape: Shape | None = None
     exclude: frozenset[str] = frozenset()
     run_id: str | None = None
     flow_parameters: str | None = None
     user: tuple[CachePolicy, ...] = ()
     needs_text: bool = False
-    script: str | None = None
     version: int = _FORMAT
 
     @property
@@ -169,12 +171,13 @@ def recipe_of(policy: CachePolicy, task: TaskFacts, run: RunFacts) -> KeyRecipe 
     return KeyRecipe(
         task_name=task.name, partition=task.partition if ours else SHARED,
         needs_text=not says_something,
-        code=task.code().hex() if wants_code else None, shape=shape,
+        code=task.code().hex() if wants_code else None,
+        root=None if wants_code or RunId in kinds else task.root, shape=shape,
         exclude=frozenset(
             name for part in parts if isinstance(part, Inputs) and part not in user
             for name in part.exclude),
         run_id=run.run_id if RunId in kinds else None,
-        flow_parameters=flow_parameters, user=user, script=script_name(),
+        flow_parameters=flow_parameters, user=user,
     )
 
 

@@ -32,6 +32,7 @@ class Caching:
     policy: str = ""  # as users write it, for records
     code: str | None = None  # hex digest of the task's code, where it was worked out
     why_not: str | None = None  # not cacheable, for every call alike: what to say
+    script: str | None = None  # of the flow's process: its classes stand for those in results
     mark: str | None = None  # in the storage, of the flow's process: dataflow.storage_reach
 
     @property

@@ -7,7 +7,6 @@ lease. Does not live here: which recorded outcome belongs to which call
 
 from __future__ import annotations
 
-import pickle
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 from dataflow import run_lease
 from dataflow.exceptions import ResumeError, RunNotFound
 from dataflow.outcomes import Code
+from dataflow.pickling import kept_pickle, load_pickle
 from dataflow.resumption import Resumption
 from dataflow.store import FlowRunRow, Store
 
@@ -100,7 +100,7 @@ def parameters_of(point: ResumePoint) -> dict[str, Any]:
             f"The parameters of flow run {row.name!r} were not kept: they could not be pickled or "
             f"were larger than {INPUTS_BYTES >> 20} MiB. {hint}", flow_run_id=row.id)
     try:
-        parameters: dict[str, Any] = pickle.loads(blob)
+        parameters: dict[str, Any] = load_pickle(blob)
     except Exception as error:  # user code: what a pickle of values calls
         raise ResumeError(
             f"The parameters of flow run {row.name!r} cannot be read here: "
@@ -110,10 +110,8 @@ def parameters_of(point: ResumePoint) -> dict[str, Any]:
 
 def pickled_inputs(parameters: dict[str, Any]) -> bytes | None:
     """Return parameters as they are kept, None where they cannot be or are too large."""
-    import cloudpickle
-
     try:
-        blob: bytes = cloudpickle.dumps(parameters, protocol=5)
+        blob = kept_pickle(parameters)
     except Exception:  # user values: __reduce__ may raise anything
         return None
     return blob if len(blob) <= INPUTS_BYTES else None

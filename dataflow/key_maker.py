@@ -178,8 +178,9 @@ class KeyMaker:
                     slot = self._slot(plan, f"**{name}")
                     plan.keywords.append((slot, f"args[{name!r}]", name))
         plan.pieces[0] = digest((
-            "dataflow key", recipe.version, recipe.partition, recipe.code, recipe.run_id,
-            recipe.flow_parameters, tuple(plan.names) if shape is not None else None))
+            "dataflow key", recipe.version, recipe.partition, recipe.code, recipe.root,
+            recipe.run_id, recipe.flow_parameters,
+            tuple(plan.names) if shape is not None else None))
         return plan
 
     def _plan_named(self, plan: _Plan, shape: Shape, position: int, name: str, count: int,

@@ -15,16 +15,26 @@ from __future__ import annotations
 
 import io
 import pickle
+import re
 from functools import cache
 from hashlib import blake2b
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from dataflow.script_classes import script_class, shared_class
+from dataflow.hashing.names import script_name
+from dataflow.script_classes import (
+    are_sent,
+    is_importable,
+    referred_class,
+    script_class,
+    shared_class,
+)
+from dataflow.script_name import SCRIPTS, main_name
 
 _PROTOCOL = 5
 _dumps = pickle.dumps
-_MAIN = b"__main__"
+_MAIN = b"_main__"  # also of __mp_main__, as multiprocessing calls a script that it copies
+_NO_CLASS = 24  # bytes: a pickle of that length names none
 _PLAIN = frozenset({int, float, bool, complex, type(None)})  # that name nothing
 _codes: WeakKeyDictionary[type, tuple[bytes, bytes]] = WeakKeyDictionary()
 
@@ -55,7 +65,34 @@ def kept_pickle(value: Any, classes: dict[bytes, bytes] | None = None) -> bytes:
 
 def load_pickle(data: bytes | memoryview) -> Any:
     """Return the value of a pickle."""
+    if len(data) > _NO_CLASS and _may_refer_here(data):
+        return _Unpickler(io.BytesIO(data)).load()
     return pickle.loads(data)
+
+
+def _may_refer_here(data: bytes | memoryview) -> bool:
+    """Tell whether a pickle may name a class of the script, or of what was sent to a worker."""
+    if are_sent():
+        return _has(data, b"\x93")  # STACK_GLOBAL
+    script = main_name()
+    if script is None:
+        return False
+    text = script.encode("utf-8", "surrogatepass")
+    return len(text) > 255 or _has(data, b"\x8c%c%s" % (len(text), text))  # SHORT_BINUNICODE
+
+
+def _has(data: bytes | memoryview, part: bytes) -> bool:
+    return part in data if isinstance(data, bytes) else re.search(re.escape(part), data) is not None
+
+
+class _Unpickler(pickle.Unpickler):
+    """Finds the script's classes in the script, where others found them by importing it."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        found = referred_class(module, name)
+        if found is not None:
+            return found
+        return super().find_class(module, name)
 
 
 def _by_value(value: Any, classes: dict[bytes, bytes] | None) -> bytes:
@@ -74,23 +111,20 @@ def _pickler() -> Any:
         classes: dict[bytes, bytes] | None = None
 
         def reducer_override(self, obj: Any) -> Any:
-            if not isinstance(obj, type) or not _of_script(obj):
+            if not isinstance(obj, type) or "<locals>" in obj.__qualname__ or is_importable(obj):
                 return super().reducer_override(obj)
             digest, code = _code_of(obj)
+            script = script_name() if obj.__module__ in SCRIPTS else obj.__module__
             if self.classes is None:
-                return script_class, (obj.__qualname__, code)
+                return script_class, (obj.__qualname__, code, script)
             self.classes[digest] = code
-            return shared_class, (obj.__qualname__, digest)
+            return shared_class, (obj.__qualname__, digest, script)
 
     return Pickler
 
 
-def _of_script(kind: type) -> bool:
-    return kind.__module__ == "__main__" and "<locals>" not in kind.__qualname__
-
-
 def _code_of(kind: type) -> tuple[bytes, bytes]:
-    """Return digest and cloudpickle of a class of the script; made once."""
+    """Return digest and cloudpickle of a class that cannot be imported; made once."""
     known = _codes.get(kind)
     if known is None:
         import cloudpickle

@@ -1,4 +1,4 @@
-"""What the running script is called where it is imported.
+"""What the running script is called where it is imported, and where a module's folder begins.
 
 Lives here: the one name for all ways to run a file. Does not live here: names
 of what is in it (``hashing/names.py``, ``partitions.py``). Loaded with every
@@ -8,8 +8,15 @@ task that a script defines: it imports nothing of ours.
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
+
+SCRIPTS = frozenset({"__main__", "__mp_main__"})
+"""Names of modules that are the script: the second while ``multiprocessing`` starts a child."""
+
+_INSTALLED = frozenset({"site-packages", "dist-packages"})
 
 
 def main_name() -> str | None:
@@ -18,11 +25,36 @@ def main_name() -> str | None:
     ``python package/module.py``, ``python -m package.module`` and an import give one name.
     """
     main = sys.modules.get("__main__")
-    spec = getattr(main, "__spec__", None)
+    return None if main is None else name_of_script(vars(main))
+
+
+def name_of_script(names: Mapping[str, Any]) -> str | None:
+    """Return the same of the script with these globals; None: it is no file."""
+    spec = names.get("__spec__")
     if spec is not None and spec.name:  # python -m package.module
         return str(spec.name).removesuffix(".__main__")
-    file = getattr(main, "__file__", None)
+    file = names.get("__file__")
     return _module_at(file) if file and not file.startswith("<") else None
+
+
+def root_of(file: str | None) -> str | None:
+    """Return the folder that a file's top-level module stands in; None: it is installed.
+
+    What is installed has its name to itself; of two folders each may have a ``main.py``.
+    """
+    if not file or file.startswith("<"):
+        return None
+    return _root_at(file)
+
+
+@lru_cache(maxsize=64)
+def _root_at(file: str) -> str | None:
+    folder = Path(file).resolve().parent
+    if _INSTALLED & set(folder.parts):
+        return None
+    while (folder / "__init__.py").is_file():
+        folder = folder.parent
+    return str(folder)
 
 
 @lru_cache(maxsize=8)

@@ -18,9 +18,10 @@ from dataflow.caching import Caching
 from dataflow.caching_options import KeepingOptions
 from dataflow.context import FlowRunContext
 from dataflow.exceptions import NotCacheable, StoreError
+from dataflow.hashing import script_name
 from dataflow.ids import new_run_id
 from dataflow.keeping_defaults import KeepingDefaults, keeping_defaults
-from dataflow.partitions import Address, partition_of
+from dataflow.partitions import Address, is_alone, partition_of
 from dataflow.serializers import serializer_of
 from dataflow.settings import get_settings
 from dataflow.storage_reach import mark
@@ -56,7 +57,8 @@ def caching_of(task: Any, options: KeepingOptions, signature: inspect.Signature 
         policy = NO_CACHE if options.storage_key is not None else DEFAULT
     address: Address = task.address
     recipe, why_not, code = None, None, _Code(task)
-    facts = TaskFacts(task.name, partition_of(task), code, signature, address.alone)
+    facts = TaskFacts(task.name, partition_of(task), code, signature, is_alone(task),
+                      address.root)
     try:
         if options.storage_key is None:
             recipe = recipe_of(policy, facts, _run_facts(flow_run))
@@ -74,7 +76,7 @@ def caching_of(task: Any, options: KeepingOptions, signature: inspect.Signature 
         expires_after_s=options.expires_after_s,
         refresh=defaults.refresh if options.refresh is None else options.refresh,
         claims=defaults.claims, lock_manager=policy.lock_manager, policy=str(policy),
-        code=code.hex, why_not=why_not,
+        code=code.hex, why_not=why_not, script=script_name() or "",
         mark=None if flow_run is not None and flow_run.dry is not None else mark(opened),
     )
 

@@ -9,18 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Final
+from typing import Any
 
-from dataflow.script_name import main_name
+from dataflow.script_name import SCRIPTS, main_name
 
-_SCRIPTS: Final = frozenset({"__main__", "__mp_main__"})
 _script: ContextVar[str | None] = ContextVar("dataflow_script", default=None)
 
 
 def script_name() -> str | None:
     """Return the name under which the running script would be imported; None: it has none."""
     said = _script.get()
-    return main_name() if said is None else said
+    return main_name() if said is None else said or None
 
 
 @contextmanager
@@ -30,7 +29,8 @@ def within_script(name: str | None) -> Iterator[None]:
     Parameters
     ----------
     name
-        :func:`script_name` of the process that sent them; None: nothing is said.
+        :func:`script_name` of the process that sent them, ``""`` where it has none; None:
+        nothing is said.
     """
     token = _script.set(name)
     try:
@@ -41,7 +41,7 @@ def within_script(name: str | None) -> Iterator[None]:
 
 def module_name(name: str) -> str:
     """Return the name of a module; a script's is the one under which it would be imported."""
-    return (script_name() or name) if name in _SCRIPTS else name
+    return (script_name() or name) if name in SCRIPTS else name
 
 
 def class_name(cls: type) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import json
-import pickle
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -108,7 +107,7 @@ class Metadata:
         if self.pickled is not None:
             serializer = load_pickle(self.pickled)
         elif self.serializer == "pickle":
-            return pickle.loads
+            return load_pickle
         else:
             serializer = serializer_of(self.serializer)
         loads = serializer.loads

@@ -121,8 +121,7 @@ class Keeper:
     def _make_keys(self, find: Find, items: Sequence[Any] | None) -> None:
         if self.caching.why_not is not None:
             self._note_why(self._indexes[0], self.caching.why_not)
-        recipe = self.caching.recipe
-        with within_script(None if recipe is None else recipe.script):
+        with within_script(self.caching.script):
             if items is None or not self._fill_from(items, find):
                 self._fill_keys(find)
         self._awaited = frozenset(self._twins.values())

@@ -17,6 +17,7 @@ from dataflow.cache_keys import user_key
 from dataflow.context import TaskRunContext
 from dataflow.exceptions import CorruptResult, ResultStorageError
 from dataflow.failures import text_of
+from dataflow.hashing import within_script
 from dataflow.worker.claiming import claim
 from dataflow.worker.keeping import Find, Keeper
 from dataflow.worker.shelves import origin_of
@@ -62,7 +63,8 @@ class NamedKeeper(Keeper):
             entry = results.find_named(name, time.time())
             if entry is None:
                 return False
-            [value] = results.load(place, [entry])
+            with within_script(self.caching.script):
+                [value] = results.load(place, [entry])
         except ResultStorageError as error:
             self.shelf.fails(error)
             self.tell_broken()
@@ -107,9 +109,10 @@ class NamedKeeper(Keeper):
             return
         began, after = _clock(), self.caching.expires_after_s
         try:
-            self.shelf.results.write_named(
-                name, key, value, origin_of(self._code, self._run), self.caching.serializer,
-                expires_s=0.0 if after is None else time.time() + after)
+            with within_script(self.caching.script):
+                self.shelf.results.write_named(
+                    name, key, value, origin_of(self._code, self._run), self.caching.serializer,
+                    expires_s=0.0 if after is None else time.time() + after)
         except ResultStorageError as error:
             self.shelf.fails(error)
         except Exception as error:  # user values: serialising may raise anything

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dataflow.exceptions import CorruptResult, ResultStorageError
+from dataflow.hashing import within_script
 from dataflow.worker.claiming import claim
 from dataflow.worker.shelves import NOT_SHARED
 
@@ -87,7 +88,8 @@ def _missing(keepers: list[Keeper], asked: _Asked, *, fresh: bool) -> _Asked:
     to_load = [hit for hit in hits if hit[0].wants_values]
     if to_load:
         began = time.perf_counter()
-        values = results.load(place, [entry for _, _, entry in to_load])
+        with within_script(keepers[0].caching.script):
+            values = results.load(place, [entry for _, _, entry in to_load])
         to_load[0][0].spent_s += time.perf_counter() - began
         for (keeper, at, entry), value in zip(to_load, values, strict=True):
             if not isinstance(value, CorruptResult):

@@ -21,6 +21,7 @@ from typing import Any, Protocol
 from dataflow.batch import CallCode, RunInfo
 from dataflow.caching import Caching
 from dataflow.exceptions import ResultStorageError
+from dataflow.hashing import within_script
 from dataflow.packs import Origin, Results, Writer, results_at
 from dataflow.storage_reach import reaches
 
@@ -100,7 +101,7 @@ class Shelf:
         Exception
             What serialising the value raises; nothing of it is kept.
         """
-        with self._lock:
+        with self._lock, within_script(self._caching.script):
             writer, origin = self._writer_for(code, run)
             writer.add(key, value, index=index, origin=origin, expires_s=self._expires_s())
             self._written.append(written)
@@ -112,7 +113,7 @@ class Shelf:
                  code: CallCode, run: RunInfo | None, keeper: Keeping,
                  positions: Sequence[int]) -> dict[int, Exception]:
         """Take many results, one in each place of all lists; return why some are not kept."""
-        with self._lock:
+        with self._lock, within_script(self._caching.script):
             writer, origin = self._writer_for(code, run)
             refused = writer.add_many(keys, values, indexes, origin=origin,
                                       expires_s=self._expires_s())

@@ -25,6 +25,7 @@ from dataflow.batch import Batch, Block, RunInfo
 from dataflow.exceptions import MissingModule, TransportError
 from dataflow.failures import record_of, text_of
 from dataflow.outcomes import Code, Detail, LogLine, Report, Span
+from dataflow.script_classes import come_with_code
 from dataflow.worker.batch import run_batch
 from dataflow.worker.control import Control
 from dataflow.worker.splitting import stop_left_running
@@ -61,6 +62,8 @@ def run(sealed: bytes, dependencies: list[Any]) -> Result:
     tell(STARTED)
     try:
         remote = not address.startswith("inproc://")
+        if remote:
+            come_with_code()
         report, block = _execute(letter, dependencies, worker, control, remote)
         data = pickle.dumps(report, protocol=5)
     except Exception as error:  # a fault of ours: told, since a batch must come to an end

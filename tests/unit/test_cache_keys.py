@@ -4,7 +4,7 @@ import asyncio
 import inspect
 import pickle
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial, wraps
 from types import SimpleNamespace
 
@@ -381,7 +381,10 @@ class Callable:
 
 @pytest.mark.parametrize(("fn", "alone"), [
     (load, True),
-    (Callable().method, True),
+    (Callable.method, True),
+    (Callable().method, False),
+    (int.from_bytes, False),
+    (", ".join, False),
     (len, True),
     (Callable(), False),
     (partial(load, 1), False),
@@ -422,7 +425,31 @@ def test_a_script_run_and_imported_is_the_same(monkeypatch):
 def test_what_was_typed_at_a_prompt_is_not_alone(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "__main__", SimpleNamespace())
     monkeypatch.setattr(load, "__module__", "__main__")
-    assert address_of(load) == ("__main__", "load", False)
+    assert address_of(load) == ("__main__", "load", False, None)
+
+
+def test_a_child_that_is_being_spawned_knows_its_script():
+    names = {"__name__": "__mp_main__", "__file__": "/home/me/etl.py"}
+    exec("def load(n): return n", names)
+    assert address_of(names["load"]) == ("etl", "load", True, "/home/me")
+
+
+def test_folders_with_a_script_of_one_name_share_no_record_by_inputs_alone(tmp_path):
+    keys = set()
+    for folder in ("a", "b", "b"):
+        names = {"__name__": "__main__", "__file__": str(tmp_path / folder / "main.py")}
+        exec("def load(n): return n", names)
+        for policy in (INPUTS, INPUTS + TASK_SOURCE):
+            known = replace(facts(names["load"]), root=address_of(names["load"]).root)
+            keys.add((policy is INPUTS, KeyMaker(recipe_of(policy, known, RUN)).key((1,), {})))
+    assert len({key for by_inputs, key in keys if by_inputs}) == 2
+    assert len({key for by_inputs, key in keys if not by_inputs}) == 1
+
+
+def test_what_is_installed_has_its_name_to_itself(tmp_path):
+    names = {"__name__": "etl", "__file__": str(tmp_path / "site-packages" / "etl.py")}
+    exec("def load(n): return n", names)
+    assert address_of(names["load"]).root is None
 
 
 def test_a_task_keeps_the_address_it_had():
