@@ -24,6 +24,7 @@ from dataflow.batch import Batch, Block, Column, Group, RunInfo
 from dataflow.captured_logs import capture
 from dataflow.context import current_task
 from dataflow.outcomes import Attempt, Code, Report
+from dataflow.worker.claiming import looked_at
 from dataflow.worker.control import Control, current_control
 from dataflow.worker.logs import BatchLog
 from dataflow.worker.splitting import (
@@ -89,7 +90,8 @@ def run_batch(
         return run_splittable(walk)
     task_token, control_token = current_task.set(None), current_control.set(None)
     try:
-        return walk.go()
+        with looked_at(walk.look):
+            return walk.go()
     finally:
         current_task.reset(task_token)
         current_control.reset(control_token)
@@ -118,6 +120,9 @@ class _Walk:
         self.first = True
         self._prepared_s = 0.0
         self._preparing: float | None = None  # since when
+        self._made: list[list[Step]] = []
+        self._released = False
+        self._seen: object = None  # the element at hand when it was last looked at
         self._border = threading.Lock()
         self._at: tuple[int, list[Step], int] | None = None  # group, steps, element at hand
         self._ended = False
@@ -127,8 +132,8 @@ class _Walk:
         current_control.set(self.control)
         for key in self.batch.lengths_of:
             self._length(*key)
-        made = [[Step(self, part, group.indexes) for part in group.parts]
-                for group in self.batch.groups]
+        made = self._made = [[Step(self, part, group.indexes) for part in group.parts]
+                             for group in self.batch.groups]
         if len(made) > 1:
             prepare_singles([steps[0] for steps in made if len(steps) == 1])
         for number, (group, steps) in enumerate(zip(self.batch.groups, made, strict=True)):
@@ -153,6 +158,30 @@ class _Walk:
             self.first_part = FirstPart(self, before, number, steps, position).report()
         return True
 
+    def look(self) -> None:
+        """End the batch with the element at hand where that is slow; called from another thread.
+
+        It may wait for a result that others compute, and they for one that is claimed here.
+        """
+        with self._border:
+            at, seen, self._seen = self._at, self._seen, self._at
+            if at is None or at is not seen or self._released:
+                return
+            if self._preparing is None and not self._ended:
+                self._released = True
+                self.release_rest(*at)
+
+    def release_rest(self, number: int, steps: list[Step], position: int) -> None:
+        """Let others compute what has not begun, and see what has ended."""
+        for step in steps:
+            if step.keeper is not None:
+                step.keeper.flush()
+                step.keeper.narrow([position])
+        for later in self._made[number + 1 :]:
+            for step in later:
+                if step.keeper is not None:
+                    step.keeper.narrow(())
+
     def left_s(self) -> float:
         """Return how long the elements may still take; what is done before they run is not theirs.
 
@@ -160,6 +189,8 @@ class _Walk:
         handed back, and again.
         """
         budget = self.batch.budget_s
+        if self._released:
+            return -math.inf
         if budget is None:
             return math.inf
         now = self._preparing or _clock()

@@ -45,6 +45,9 @@ class Walk(StepWalk, Protocol):
     def left_s(self) -> float:
         """Return how long its elements may still take."""
 
+    def release_rest(self, number: int, steps: list[Step], position: int) -> None:
+        """Let others compute what has not begun, and see what has ended."""
+
     def split(self) -> bool:
         """Make the first part, called from another thread; False when all has ended."""
 
@@ -146,10 +149,7 @@ class FirstPart:
         )
         columns: dict[int, Column] = {}
         report.keeping_s = settled(self.before)
-        for step in self.steps:
-            if step.keeper is not None:
-                step.keeper.flush()
-                step.keeper.narrow([self.position])
+        walk.release_rest(self.number, self.steps, self.position)
         for step in self.before:
             report.spans.append(step.span(slice(None)))
             step.keep_in(columns, set())

@@ -120,7 +120,7 @@ def test_one_takes_over_when_the_owner_is_killed(
 def test_an_owner_whose_lease_is_over_counts_as_gone_and_does_no_harm_when_it_comes_back(
     tmp_path: Path, nursery: Nursery
 ) -> None:
-    lease = "claiming.LEASE_S, claiming._RENEW_S = 0.6, 0.2"
+    lease = "claiming.LEASE_S, claiming.RENEW_S = 0.6, 0.2"
     asks, book = script(tmp_path, "direct", lease), tmp_path / "book"
     Path(f"{book}.start").touch()
     owner = nursery.start(asks, book, "owner")
@@ -189,3 +189,46 @@ def test_one_of_several_flows_in_one_process_computes(tmp_path: Path) -> None:
     assert got == [42] * 4
     assert ledger(book)["begun 21"] == 1
     assert states() == {"Completed": 1, "Cached": 3}
+
+
+CROSSED = """
+    import sys, time
+    from pathlib import Path
+    from dataflow import flow, task
+    from dataflow.cache_policies import INPUTS
+    from tests.run_support import note, wait_until
+
+    BOOK, NAME, RUNNER, HOW = sys.argv[1:]
+    NEEDS = {"X": "Z", "Z": "Y"}
+
+    @task(cache_policy=INPUTS, persist_result=True)
+    def part(x):
+        if x not in NEEDS:
+            return x
+        note(BOOK, f"begun {x}")
+        wait_until(lambda: {"begun X", "begun Z"} <= set(Path(BOOK).read_text().split("\\n")),
+                   "both are under way", 30)
+        return x + part(NEEDS[x])
+
+    @flow(task_runner=RUNNER)
+    def asks():
+        quick = [f"{NAME} {n}" for n in range(200)]  # until many are in a batch
+        wanted = [*quick, *(["X", "Y"] if NAME == "one" else ["Z"])]
+        if HOW == "map":
+            return part.map(wanted).result()[200:]
+        return [future.result() for future in [part.submit(each) for each in wanted]][200:]
+
+    if __name__ == "__main__":
+        note(BOOK, f"got {''.join(asks())}")
+"""
+
+
+@pytest.mark.parametrize("how", ["map", "submit"])
+@pytest.mark.parametrize("runner", ["inline", "threads"])
+def test_a_batch_that_waits_for_another_process_leaves_it_what_has_not_begun(
+    tmp_path: Path, nursery: Nursery, runner: str, how: str
+) -> None:
+    asks, book = script_of(tmp_path, CROSSED), tmp_path / "book"
+    book.touch()
+    all_well([nursery.start(asks, book, name, runner, how) for name in ("one", "other")])
+    assert ledger(book) == {"begun X": 1, "begun Z": 1, "got XZYY": 1, "got ZY": 1}
