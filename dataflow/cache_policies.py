@@ -15,6 +15,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Self
 
 from dataflow.exceptions import DefinitionError, DefinitionTypeError
@@ -68,10 +69,12 @@ class CachePolicy:
         Raises
         ------
         DefinitionError
-            There is no such isolation level, or the lock manager cannot lock.
+            There is no such isolation level, the lock manager cannot lock, or the storage is
+            neither a folder, a URL nor a ResultStorage.
         """
         new = copy.copy(self)
         if key_storage is not None:
+            _check_key_storage(key_storage)
             new.key_storage = key_storage
         if lock_manager is not None:
             _check_lock_manager(lock_manager)
@@ -335,6 +338,17 @@ def _check_name(name: object) -> None:
         raise DefinitionTypeError(
             f"What is taken from a cache policy is the name of an argument, e.g. INPUTS - 'now', "
             f"got {type(name).__name__} {name!r:.80}")
+
+
+def _check_key_storage(storage: object) -> None:
+    from dataflow.result_storage import ResultStorage
+
+    if isinstance(storage, str | Path) and str(storage).strip():
+        return
+    if not isinstance(storage, ResultStorage):
+        raise DefinitionTypeError(
+            "key_storage of a cache policy must be a folder, a URL or a ResultStorage, got "
+            f"{type(storage).__name__} {storage!r:.80}", option="key_storage")
 
 
 def _check_lock_manager(manager: object) -> None:

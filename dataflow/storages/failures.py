@@ -28,6 +28,8 @@ _KNOWN: dict[int | None, tuple[str, str, str]] = {
     errno.ENAMETOOLONG: ("name", "its path is too long", "choose a shorter one"),
     errno.ELOOP: ("refused file", "it is a symbolic link, which is not followed",
                   "put the file itself in its place"),
+    errno.ENOENT: ("gone", "a folder of it cannot be made, or a link leads nowhere",
+                   "mount it or make it, or " + _ELSEWHERE),
     errno.ESTALE: ("gone", "the network file system has lost it", "mount it again"),
 }
 

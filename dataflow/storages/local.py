@@ -20,7 +20,7 @@ from secrets import token_hex
 
 from dataflow.exceptions import ResultStorageError
 from dataflow.result_storage import Found, ResultStorage
-from dataflow.storages.failures import translated
+from dataflow.storages.failures import storage_error, translated
 from dataflow.storages.privacy import check_private
 
 logger = logging.getLogger("dataflow.results")
@@ -75,17 +75,17 @@ class FolderStorage(ResultStorage):
         """Write a file; see the port."""
         path = self._path(name)
         with translated(self.location, "write to"):
-            self._make_folders(name)
             folder = os.path.dirname(path)
             for last in (False, True):
                 hidden = f"{folder}/.tmp-{os.getpid()}-{token_hex(6)}"
                 try:
+                    self._make_folders(name)
                     self._write(hidden, path, data)
                     return
-                except FileNotFoundError:  # the folder was removed meanwhile
+                except FileNotFoundError as error:
                     if last:
-                        raise
-                    self._make_folders(name)
+                        raise storage_error(self.location, "write to", error) from error
+                    # the folder was removed meanwhile
 
     def _write(self, hidden: str, path: str, data: Sequence[bytes]) -> None:
         file = os.open(hidden, _MAKE, 0o600)

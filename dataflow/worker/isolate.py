@@ -182,9 +182,17 @@ def _take(flow_run_id: str | None) -> Child:
     return child
 
 
+def _send_copied_script() -> None:
+    """Let the script travel by value where multiprocessing has copied it, as any script does."""
+    script = sys.modules.get("__mp_main__")
+    if script is not None and "__mp_main__" not in cloudpickle.list_registry_pickle_by_value():
+        cloudpickle.register_pickle_by_value(script)
+
+
 def _request(child: Child, context: TaskRunContext) -> bytes:
     task = context.code.task
     try:
+        _send_copied_script()
         body = cloudpickle.dumps((context.args, context.kwargs))
     except Exception as error:  # user values: __reduce__ may raise anything
         raise UnpicklableArgument(

@@ -39,8 +39,8 @@ def is_local(name: str, module: object) -> bool:
     """Tell whether a module is the user's own: a file outside of what is installed."""
     if type(module) is not ModuleType or name.partition(".")[0] in _INSTALLED:
         return False
-    if name in ("__main__", "__mp_main__"):
-        return False  # cloudpickle sends these by value on its own
+    if name == "__main__":
+        return False  # cloudpickle sends it by value on its own, unless multiprocessing copied it
     path = getattr(module, "__file__", None)
     if not isinstance(path, str) or module.__name__ != name:
         return False

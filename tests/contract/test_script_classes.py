@@ -41,7 +41,7 @@ def row(i):
 def plain(i):
     return [Plain(i)]
 
-@task
+@task(isolation=os.environ.get("ISOLATION"))
 def same(verdict, row, plain, i):
     return (verdict is Verdict.OK, isinstance(row, Row) and row == Row(i),
             isinstance(plain[0], Plain))
@@ -182,3 +182,15 @@ def test_a_spawned_child_and_its_parent_find_each_others_results(
     then = () if first else ("spawn",)
     assert case.as_script(*first) == RIGHT
     assert case.as_script(*then) == CACHED
+
+
+@pytest.mark.parametrize("how", ["dask", "isolated"])
+def test_a_spawned_child_sends_what_its_script_defines(
+    case: Case, how: str, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    case.script.write_text(SPAWNING)
+    if how == "isolated":
+        monkeypatch.setenv("ISOLATION", "process")
+    runner = "dask" if how == "dask" else "threads"
+    assert case.as_script("spawn", runner=runner) == RIGHT
+    assert case.as_script("spawn", runner=runner) == CACHED

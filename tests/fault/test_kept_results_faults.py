@@ -75,6 +75,25 @@ def test_all_workers_killed_three_times_cost_nothing_that_was_kept(tmp_path: Pat
     assert {row.state_name for row in story.task_runs} == {"Completed"}
 
 
+@pytest.mark.parametrize("place", ["a link that leads nowhere", "a folder that cannot be made"])
+def test_folder_of_results_that_is_not_to_be_had_costs_no_outcome(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, place: str,
+) -> None:
+    folder = Path("/proc/results")
+    if place == "a link that leads nowhere":
+        folder = tmp_path / "results"
+        folder.symlink_to(tmp_path / "not mounted")
+    load = kept_task(tmp_path / "book", "load", result_storage=folder)
+
+    @flow(task_runner="inline")
+    def work() -> list[int]:
+        return [load(0), *load.map([1, 2]).result()]
+
+    assert work() == [0, 1, 2]
+    assert f"Cannot write to the result storage {folder}" in caplog.text
+    assert "a link leads nowhere" in caplog.text
+
+
 def test_folder_of_results_that_goes_away_under_the_run_costs_no_outcome(tmp_path: Path) -> None:
     book, folder = tmp_path / "book", tmp_path / "results"
     load, clean = (kept_task(book, name, result_storage=folder) for name in ("load", "clean"))

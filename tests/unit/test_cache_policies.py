@@ -230,3 +230,9 @@ def test_task_input_hash_tells_tasks_and_inputs_apart():
     assert one == task_input_hash(context(load), {"path": "a"})
     assert len({one, task_input_hash(context(other), {"path": "a"}),
                 task_input_hash(context(load), {"path": "b"})}) == 3
+
+
+@pytest.mark.parametrize("wrong", [5, "", "  ", object(), b"here"])
+def test_a_key_storage_that_is_none_is_refused_where_it_is_given(wrong):
+    with pytest.raises(DefinitionTypeError, match="key_storage of a cache policy must be a folder"):
+        INPUTS.configure(key_storage=wrong)
