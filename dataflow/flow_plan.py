@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from dataflow.batch import CallCode, Const, FlatItem, ItemOf, TaskCode
 from dataflow.context import TaskRunContext, current_task
-from dataflow.exceptions import CorruptResult, DataflowError
+from dataflow.exceptions import CorruptResult, DataflowError, ParameterTypeError
 from dataflow.flow_dry_run import DryRun, Placeholder, pretended
 from dataflow.key_maker import KeyMaker
 from dataflow.packs import Entry, Results, results_at
@@ -128,13 +128,17 @@ def plan_of(flow: Flow[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any])
     ------
     ParameterBindError
         The arguments do not fit.
+    ParameterTypeError
+        They fail validation.
     """
     planning = Planning()
     state = pretended(flow, args, kwargs, planning)
-    stopped = None
+    rows, stopped = planning.rows(), None
     if state is not None and not state.is_completed() and isinstance(state.data, Exception):
+        if not rows and isinstance(state.data, ParameterTypeError):
+            raise state.data
         stopped = f"{type(state.data).__name__}: {state.data}"
-    return FlowPlan(flow.name, planning.rows(), stopped)
+    return FlowPlan(flow.name, rows, stopped)
 
 
 class Planning(DryRun):

@@ -279,6 +279,8 @@ class Flow(FlowHooks, Generic[P, R]):
         ------
         ParameterBindError
             The arguments do not fit.
+        ParameterTypeError
+            They fail validation.
 
         Notes
         -----

@@ -26,7 +26,9 @@ from dataflow.packs.entries import checked_partition
 from dataflow.packs.housekeeping import Collected, collect, verify
 from dataflow.packs.pins import read_pins, write_pins
 from dataflow.packs.survey import PackFile, quarantined, survey
+from dataflow.result_storage import ResultStorage
 from dataflow.storages import open_storage
+from dataflow.storages.local import FolderStorage
 
 Command = Callable[..., Any]
 
@@ -37,6 +39,14 @@ def storage_option(command: Command) -> Command:
         "--storage", "location", metavar="PLACE",
         help="Folder or URL of results.  [default: the setting, else `results` in DATAFLOW_HOME]",
     )(command)
+
+
+def _opened(location: str | None) -> ResultStorage:
+    """Open the storage that was asked for; a folder that somebody names has to be there."""
+    storage = open_storage(location)
+    if location is not None and isinstance(storage, FolderStorage) and not storage.exists():
+        raise click.ClickException(f"There is no folder of results {storage.location}.")
+    return storage
 
 
 @click.group()
@@ -72,7 +82,7 @@ def ls(
     limit: int, output: Output,
 ) -> None:
     """List what is kept by task and run, newest first."""
-    storage = open_storage(location)
+    storage = _opened(location)
     place = "" if partition is None else checked_partition(partition)
     pins = read_pins(storage)
     groups = [
@@ -82,6 +92,8 @@ def ls(
     ]
     for group in groups:
         group.pinned = group.partition in pins.partitions or group.run_id in pins.runs
+    if not groups and (partition, task, flow_run) != (None, None, None):
+        click.echo(f"Nothing that is kept in {storage.location} fits.", err=True)
     groups = sorted(groups, key=lambda each: each.created_s, reverse=True)[:limit]
     if output == "json":
         print_json([{**asdict(each), "created": _moment(each.created_s)} for each in groups])
@@ -104,7 +116,7 @@ def ls(
 @output_option
 def du(location: str | None, output: Output) -> None:
     """Show how much is kept in each folder, the largest first."""
-    storage = open_storage(location)
+    storage = _opened(location)
     rows: dict[str, list[int]] = {}
     for file in survey(storage):
         row = rows.setdefault(file.partition or "(named)", [0, 0, 0])
@@ -140,7 +152,7 @@ def verify_(location: str | None, dry_run: bool, output: Output) -> int:
 
     Exit code 1 where something is.
     """
-    storage = open_storage(location)
+    storage = _opened(location)
     checked = verify(storage, dry_run=dry_run)
     if output == "json":
         print_json({**asdict(checked), "location": storage.location, "dry_run": dry_run})
@@ -179,7 +191,7 @@ def gc(
     Small files are merged into larger ones. What is pinned stays, and so does what a run
     of this run store computed or found that goes on, or could be resumed or retried.
     """
-    storage = open_storage(location)
+    storage = _opened(location)
     with opened_store() as store:
         runs, keys = needs(store, drop_failed=drop_failed)
     budget = Budget(now_s=time.time(), max_size_bytes=max_size, max_age_s=max_age, grace_s=grace,
@@ -232,12 +244,12 @@ def unpin(
 def _change(
     location: str | None, partition: str | None, flow_run: str | None, output: Output, *, add: bool
 ) -> None:
-    storage = open_storage(location)
+    storage = _opened(location)
     pins = read_pins(storage)
     if partition is not None or flow_run is not None:
         run = None if flow_run is None else _run_id(flow_run, pins.runs)
-        if partition is not None:
-            checked_partition(partition)
+        if partition is not None and add and partition not in pins.partitions:
+            _check_there(storage, partition)
         pins = (pins.with_ if add else pins.without)(partition=partition, run=run)
         write_pins(storage, pins)
     if output == "json":
@@ -247,6 +259,14 @@ def _change(
         *(("folder", name) for name in sorted(pins.partitions)),
         *(("flow run", name) for name in sorted(pins.runs)),
     ])
+
+
+def _check_there(storage: ResultStorage, partition: str) -> None:
+    """Refuse a folder that no result is in."""
+    if next(storage.list(checked_partition(partition)), None) is None:
+        raise click.ClickException(
+            f"No results are in a folder {partition!r} of {storage.location}: "
+            "`dataflow cache ls` shows the folders.")
 
 
 def _run_id(ref: str, pinned: Iterable[str]) -> str:

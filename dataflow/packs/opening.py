@@ -57,6 +57,15 @@ def read_tail(storage: ResultStorage, name: str) -> Tail:
     return unpack(end)
 
 
+def begins_like_a_pack(storage: ResultStorage, name: str) -> bool:
+    """Tell whether a file that cannot be used was written by us, by its beginning."""
+    try:
+        check_head(storage.read(name, 0, HEAD.size))
+    except (FileNotFoundError, BadPack):
+        return False
+    return True
+
+
 class Pieces(NamedTuple):
     """Serialised values that were read at once."""
 

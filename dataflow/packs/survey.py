@@ -13,7 +13,7 @@ import numpy as np
 from dataflow.exceptions import ResultStorageError
 from dataflow.packs.entries import QUARANTINE, is_pack
 from dataflow.packs.format import BadPack, NewerPack, Tail
-from dataflow.packs.opening import read_tail
+from dataflow.packs.opening import begins_like_a_pack, read_tail
 from dataflow.packs.pins import FILE
 from dataflow.result_storage import ResultStorage
 
@@ -78,7 +78,8 @@ def survey(storage: ResultStorage, partition: str = "") -> Iterator[PackFile]:
         except FileNotFoundError:
             continue  # gone meanwhile
         except BadPack as error:
-            yield PackFile(*facts, None, str(error), damaged=inside is not None)
+            ours = inside is not None or begins_like_a_pack(storage, found.name)
+            yield PackFile(*facts, None, str(error), damaged=ours)
         except NewerPack as error:
             yield PackFile(*facts, None, str(error))
         except ResultStorageError as error:

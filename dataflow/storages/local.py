@@ -106,6 +106,10 @@ class FolderStorage(ResultStorage):
                 pass  # the error that is on its way says more
             raise
 
+    def exists(self) -> bool:
+        """Tell whether the folder is there."""
+        return os.path.isdir(self.root)
+
     def delete(self, name: str) -> None:
         """Delete a file; see the port."""
         with translated(self.location, "delete from"):

@@ -49,6 +49,8 @@ def open_store(location: str | PathLike[str] | None = None) -> Store:
     scheme, separator, _ = text.partition("://")
     if separator and scheme != "sqlite":
         return _registered(scheme, text)
+    if text == "memory":  # "memory:" is meant; a file of that name would be ./memory
+        raise _unknown(text)
     path = _path_of(text)
     from dataflow.stores.sqlite import SqliteStore
 
@@ -79,8 +81,8 @@ def _unknown(location: str) -> StoreError:
     scheme = location.partition("://")[0] if "://" in location else location
     return StoreError(
         f"Cannot open the run store {_without_password(location)!r}: {scheme!r} is no store "
-        "that this version knows. Give the path of a file, sqlite:///path/to/file.db or "
-        "postgresql://user@host/database (DATAFLOW_STORE, DATAFLOW_HOME).",
+        "that this version knows. Give the path of a file, sqlite:///path/to/file.db, "
+        "postgresql://user@host/database or memory: (DATAFLOW_STORE, DATAFLOW_HOME).",
         path=_without_password(location), reason="unknown",
     )
 

@@ -120,6 +120,19 @@ def test_verification_fails_where_something_is_damaged_and_then_no_more(
     assert "0 damaged" in capsys.readouterr().out
 
 
+def test_verification_puts_aside_a_result_under_a_name_that_was_cut_short(
+    storage: ResultStorage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = storage.read("out/total.pkl")
+    storage.write("out/total.pkl", [whole[:-5]])
+    storage.write("out/notes.txt", [b"mine"])
+    findings = shown(capsys, "verify", code=1)["findings"]
+    assert {row["name"]: row["damaged"] for row in findings} == {
+        "out/total.pkl": True, "out/notes.txt": False}
+    assert shown(capsys, "du")["quarantine"]["files"] == 1
+    assert storage.read("out/notes.txt") == b"mine"
+
+
 def test_removal_takes_only_what_is_done(
     storage: ResultStorage, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -169,6 +182,8 @@ def test_wrong_usage_ends_with_code_2(arguments: list[str], dataflow_home: Path)
 
 @pytest.mark.parametrize("arguments", [
     ["ls", "--storage", "nope://x"], ["pin", "-f", "nobody"], ["ls", "--partition", "../x"],
+    ["ls", "--storage", "/not/there"], ["gc", "--storage", "/not/there"],
+    ["pin", "--partition", "nobody-1"],
 ])
 def test_what_cannot_be_done_ends_with_code_1(
     arguments: list[str], dataflow_home: Path, capsys: pytest.CaptureFixture[str]

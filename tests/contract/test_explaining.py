@@ -15,7 +15,7 @@ import pytest
 
 from dataflow import flow, task, unmapped
 from dataflow.cache_policies import INPUTS, NO_CACHE
-from dataflow.exceptions import RunNotFound
+from dataflow.exceptions import ParameterTypeError, RunNotFound
 from dataflow.explaining import Explanation, explain
 from dataflow.flow_plan import FlowPlan
 from dataflow.stores import open_store
@@ -331,6 +331,11 @@ def test_a_plan_of_a_flow_that_breaks_on_unknown_values_says_so() -> None:
     plan = breaks.plan()
     assert plan.stopped is not None and plan.stopped.startswith("KeyError")
     assert counted(plan) == {"names": (0, 1, 0)}
+
+
+def test_a_plan_with_parameters_that_fail_validation_is_refused() -> None:
+    with pytest.raises(ParameterTypeError, match="n: "):
+        measured.plan("many")
 
 
 def test_a_plan_knows_policies_under_which_a_task_always_runs() -> None:

@@ -125,3 +125,12 @@ def test_a_hundred_runs_leave_no_more_files_open_than_two(home: Path) -> None:
     for _ in range(100):
         nothing()
     assert open_files() <= before
+
+
+def test_the_word_memory_is_not_taken_for_a_file(
+    home: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(home)
+    with pytest.raises(StoreError, match="or memory:"):
+        open_store("memory")
+    assert not (home / "memory").exists()
