@@ -41,7 +41,8 @@ from dataflow.store import CallRecord, ElementRecord, FlowRunRecord, Store
 from dataflow.watching import Watch
 from dataflow.worker.attempt import Outcome, run_here
 
-_FETCH_TRIES = 3
+_FETCH_TRIES = 10  # workers may die while values are computed again
+_FETCH_PAUSE_S = 0.1  # longer each time: a death may not be known everywhere yet
 _PATIENCE_S = 10.0  # at the end of a flow, before it says what it waits for
 
 logger = logging.getLogger("dataflow.driver")
@@ -488,7 +489,9 @@ class Driver(Loop):
             An element has no value (any more).
         """
         until = None if timeout_s is None else time.monotonic() + timeout_s
-        for _ in range(_FETCH_TRIES):
+        for tried in range(_FETCH_TRIES):
+            if tried > 1:
+                time.sleep(_FETCH_PAUSE_S * tried)
             wanted = self._where(call, indexes)
             if wanted is not None:
                 try:
