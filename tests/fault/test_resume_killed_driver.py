@@ -195,8 +195,8 @@ def the_value(story: Story) -> list[str]:
     return [value for name, value, _ in story.lines() if name == "value"]
 
 
-CASES = [("threads", 10_000, 12, 13.0, seed) for seed in (1, 2, 3)] + [
-    ("inline", 5_000, 12, 10.0, 4), ("dask", 3_000, 4, 12.0, 5)]
+CASES = [("threads", 10_000, 12, 25.0, seed) for seed in (1, 2, 3)] + [
+    ("inline", 5_000, 12, 20.0, 4), ("dask", 3_000, 5, 20.0, 5)]
 if CHAOS:
     CASES = [(runner, width, kills, 60.0, seed + 10 * more)
              for runner, width, kills, _, seed in CASES for more in range(10)]
