@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from dataflow.context import LogSink, RunDriver
 from dataflow.exceptions import ResultStorageError
 from dataflow.outcomes import SUCCEEDED, Code, Said
-from dataflow.transaction_state import BaseTransaction, Followed, TransactionState
+from dataflow.transaction_state import BaseTransaction, TransactionState
 from dataflow.transactions import Transaction
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def task_submitted(effects: Any, runs: Any, around: BaseTransaction,
         The hooks: as for :func:`task_completed`.
     runs
         To wait for, as those of ``transaction_runs.py``: each that completed joins, in their
-        order.
+        order, in the place where they were submitted.
     around
         The transaction whose block it is.
     rolled_back
@@ -100,8 +100,8 @@ def task_submitted(effects: Any, runs: Any, around: BaseTransaction,
     -----
     The end of the block waits for it. Where one did not complete, the block is rolled back.
     """
-    around.followed.append(Followed(
-        runs, tuple(effects.on_commit_hooks), tuple(effects.on_rollback_hooks), rolled_back))
+    around.follow(
+        runs, tuple(effects.on_commit_hooks), tuple(effects.on_rollback_hooks), rolled_back)
 
 
 def call_ended(own: BaseTransaction, driver: RunDriver, code: CallCode, view: CallView,

@@ -45,7 +45,8 @@ class _Consumed:
         """Return whether it completed."""
         outcome = self._stream.outcome
         if outcome is None:
-            return Ended((), f"generator {self._name!r} has not ended: consume or close it")
+            return Ended((), f"generator {self._name!r} has not ended: consume or close it",
+                         in_hand=True)
         if outcome.code == Code.COMPLETED:
             return Ended((0,), None)
         return Ended((), f"generator {self._name!r}: {STATE_OF[outcome.code][1]}")

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import Token
 from enum import StrEnum
+from itertools import count
 from typing import Any, NamedTuple
 
 from dataflow.annotations import NotSet
@@ -21,6 +22,8 @@ from dataflow.exceptions import DefinitionTypeError
 from dataflow.transaction_store import RecordStore, store_of
 
 TransactionHook = Callable[[Any], Any]
+
+_turns = count()
 
 
 class TransactionState(StrEnum):
@@ -53,6 +56,7 @@ class Ended(NamedTuple):
 
     joined: Sequence[int]  # indexes of those that completed, and did so themselves
     failed: str | None  # what to say of the first that did not complete
+    in_hand: bool = False  # not yet: code in the block makes it go on
 
 
 class Followed(NamedTuple):
@@ -62,6 +66,7 @@ class Followed(NamedTuple):
     on_commit: Sequence[Callable[[Any], Any]]
     on_rollback: Sequence[Callable[[Any], Any]]
     rolled_back: Callable[[Sequence[int]], Any] | None
+    turn: int  # see BaseTransaction.turn
 
     def groups(self, joined: Sequence[int]) -> list[Sequence[int]]:
         """Return what commits or rolls back together: one by one where there are hooks."""
@@ -97,6 +102,11 @@ class BaseTransaction:
     ----------
     children
         Transactions that began inside of this one and leave it to say when they commit.
+    turn
+        Goes up with each transaction that begins and each call that is submitted in one: what
+        is inside of a block commits in the order of its turns, and is undone in the reverse.
+    fails
+        It is rolled back at the end of its block, when what is under way in it is final.
     """
 
     def __init__(self, key: str | None = None, store: Any = None,
@@ -129,7 +139,8 @@ class BaseTransaction:
         self.followed: list[Followed] = []
         self.when_rolled_back: Callable[[], Any] | None = None
         self.holder = uuid.uuid4().hex if key else ""  # of a lock on the key
-        self.locked = self.ending = False
+        self.locked = self.ending = self.fails = False
+        self.turn = next(_turns)
         self._values: dict[str, Any] = {}
         self._token: Token[BaseTransaction | None] | None = None
 
@@ -191,11 +202,22 @@ class BaseTransaction:
         """Return the transaction around this one."""
         return self.parent
 
-    def new_child(self) -> BaseTransaction:
+    def new_child(self, turn: int) -> BaseTransaction:
         """Return a transaction that ends with this one."""
         child = BaseTransaction(parent=self, logger=self._logger)
+        child.turn = turn
         self.children.append(child)
         return child
+
+    def follow(self, runs: Any, on_commit: Sequence[TransactionHook],
+               on_rollback: Sequence[TransactionHook],
+               rolled_back: Callable[[Sequence[int]], Any] | None) -> None:
+        """Let what was submitted in the block end with this transaction; see :class:`Followed`."""
+        self.followed.append(Followed(runs, on_commit, on_rollback, rolled_back, next(_turns)))
+
+    def in_turn(self) -> list[BaseTransaction]:
+        """Return what ends with this one in the order in which it began."""
+        return sorted(self.children, key=lambda child: child.turn)
 
     @classmethod
     def get_active(cls) -> BaseTransaction | None:
@@ -231,6 +253,7 @@ class BaseTransaction:
         if parent is not None:
             self.commit_mode = _first(CommitMode, mode, parent.commit_mode)
             self.isolation_level = _first(IsolationLevel, level, parent.isolation_level)
+        self.turn = next(_turns)
         self._token = _current.set(self)
 
     def leave(self) -> BaseTransaction | None:

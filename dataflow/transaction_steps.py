@@ -7,12 +7,16 @@ place of records (``transaction_store.py``).
 
 The rules
 ---------
-- A commit goes through the children first, in their order, then through the own
-  hooks, then writes the record. Whatever of it raises is logged and rolls back.
+- Both wait first for what was submitted in the block: it is among the children in the place
+  where it was submitted, those of a map by their index.
+- A commit goes through the children first, in the order in which they began, then through
+  the own hooks, then writes the record. Whatever of it raises is logged and rolls back.
 - A rollback calls the own hooks from the last to the first, then rolls back the
-  children from the last to the first. A hook that raises is logged; the others
-  are called all the same. What is committed stays.
-- A transaction that was rolled back takes the one around it along.
+  children in the reverse of the order in which they would commit. A hook that raises is
+  logged; the others are called all the same. What is committed stays.
+- A transaction that was rolled back takes the one around it along: at once where nothing was
+  submitted in that one's block, else at the block's end. The code in the block, which may
+  have to end what was submitted, does not wait for it.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ from dataflow.signatures import name_of
 from dataflow.transaction_state import (
     BaseTransaction,
     CommitMode,
+    Followed,
     IsolationLevel,
     TransactionState,
 )
@@ -66,12 +71,12 @@ def begin(txn: BaseTransaction) -> Steps:
 def end(txn: BaseTransaction, failed: bool) -> Steps:
     """Do what the end of the block asks for, by mode and outcome."""
     try:
-        if not (yield from _gather(txn)):
+        if not (yield from _gather(txn, at_the_end=True)):
             failed = True
     except BaseException:
         yield from rollback(txn)
         raise
-    if failed or txn.state == TransactionState.ROLLED_BACK:
+    if failed or txn.fails or txn.state == TransactionState.ROLLED_BACK:
         yield from rollback(txn)
     elif txn.commit_mode == CommitMode.EAGER:
         yield from commit(txn)
@@ -88,7 +93,11 @@ def commit(txn: BaseTransaction) -> Steps:
         return False
     now, txn.ending = txn.state != TransactionState.COMMITTED, True
     try:
-        for child in txn.children:
+        if not (yield from _gather(txn)) or txn.fails:
+            txn.ending = False
+            yield from rollback(txn)
+            return False
+        for child in txn.in_turn():
             yield from commit(child)
         if now:
             yield from _confirm(txn)
@@ -112,15 +121,24 @@ def rollback(txn: BaseTransaction) -> Steps:
         return False
     now, txn.ending = txn.state not in _OVER, True
     try:
+        yield from _gather(txn)
         if now:
             yield from _undo(txn)
             txn.state = TransactionState.ROLLED_BACK
-        for child in reversed(txn.children):
+        for child in reversed(txn.in_turn()):
             yield from rollback(child)
     finally:
         txn.ending = False
     yield from _unlock(txn)
     return now
+
+
+def take_along(txn: BaseTransaction) -> Steps:
+    """Roll back since a transaction inside was: all in one go with what is under way."""
+    if txn.followed:
+        txn.fails = True
+    else:
+        yield from rollback(txn)
 
 
 def _confirm(txn: BaseTransaction) -> Steps:
@@ -147,26 +165,37 @@ def _call(txn: BaseTransaction, hook: Callable[[Any], Any], kind: str) -> Steps:
     yield Step(lambda: hook(txn))
 
 
-def _gather(txn: BaseTransaction) -> Steps:
-    """Wait for what was submitted in the block; return whether all of it completed."""
+def _gather(txn: BaseTransaction, at_the_end: bool = False) -> Steps:
+    """Wait for what was submitted in the block; return whether all of it completed.
+
+    What its code has in hand, as a generator, is left alone before the block's end.
+    """
     completed = True
     followed, txn.followed = txn.followed, []
     for run in followed:
         twin = getattr(run.runs, "wait_async", None)
         yield Step(run.runs.wait, blocks=True, twin=twin)
         ended = yield Step(run.runs.ended, blocks=True)
+        if ended.in_hand and not at_the_end:
+            txn.followed.append(run)
+            continue
         if ended.failed is not None and completed:
             txn.logger.warning("Transaction %s is rolled back: a task run submitted in it did not "
                                "complete: %s", txn, ended.failed)
         completed = completed and ended.failed is None
-        for indexes in run.groups(ended.joined):
-            child = txn.new_child()
-            child.stage(None, run.on_rollback, run.on_commit)
-            if run.rolled_back is not None:
-                child.when_rolled_back = _told(run.rolled_back, indexes)
-            if txn.commit_mode == CommitMode.EAGER:
-                yield from commit(child)
+        yield from _join(txn, run, ended.joined)
     return completed
+
+
+def _join(txn: BaseTransaction, run: Followed, joined: Sequence[int]) -> Steps:
+    """Let task runs that completed be children, in the place where they were submitted."""
+    for indexes in run.groups(joined):
+        child = txn.new_child(run.turn)
+        child.stage(None, run.on_rollback, run.on_commit)
+        if run.rolled_back is not None:
+            child.when_rolled_back = _told(run.rolled_back, indexes)
+        if txn.commit_mode == CommitMode.EAGER:
+            yield from commit(child)
 
 
 def _told(fn: Callable[[Sequence[int]], Any], indexes: Sequence[int]) -> Callable[[], Any]:

@@ -46,7 +46,7 @@ class Transaction(BaseTransaction):
         finally:
             around = self.leave()
             if around is not None:
-                _done(steps.rollback(around))
+                _done(steps.take_along(around))
 
     def begin(self) -> None:
         """Take the lock where there is to be one; see whether there is a record."""
@@ -57,13 +57,16 @@ class Transaction(BaseTransaction):
         return None if self.store is None or not self.key else self.store.read(self.key)
 
     def commit(self) -> bool:
-        """Commit now: children, hooks, the record. Return whether it did."""
+        """Commit now: children, hooks, the record. Return whether it did.
+
+        What was submitted in the block is waited for.
+        """
         return bool(_done(steps.commit(self)))
 
     def rollback(self) -> bool:
         """Roll back now: hooks, then children, from the last to the first. Return whether it did.
 
-        What is committed already stays.
+        What was submitted in the block is waited for. What is committed already stays.
         """
         return bool(_done(steps.rollback(self)))
 
@@ -87,7 +90,7 @@ class AsyncTransaction(BaseTransaction):
         finally:
             around = self.leave()
             if around is not None:
-                await _awaited(steps.rollback(around))
+                await _awaited(steps.take_along(around))
 
     async def begin(self) -> None:
         """Take the lock where there is to be one; see whether there is a record."""
@@ -100,13 +103,16 @@ class AsyncTransaction(BaseTransaction):
         return await beside(self.store.read, self.key)
 
     async def commit(self) -> bool:
-        """Commit now: children, hooks, the record. Return whether it did."""
+        """Commit now: children, hooks, the record. Return whether it did.
+
+        What was submitted in the block is waited for.
+        """
         return bool(await _awaited(steps.commit(self)))
 
     async def rollback(self) -> bool:
         """Roll back now: hooks, then children, from the last to the first. Return whether it did.
 
-        What is committed already stays.
+        What was submitted in the block is waited for. What is committed already stays.
         """
         return bool(await _awaited(steps.rollback(self)))
 
@@ -121,9 +127,10 @@ def transaction(
     """Commit at the end what the block does; where it fails, roll back and let the error go on.
 
     Task runs that complete in the block belong to it: their ``on_commit`` hooks are
-    called when it commits, their ``on_rollback`` hooks, from the last to the first, when
-    it does not. What is submitted in the block is waited for at its end. A task run that
-    fails rolls the block back, also where its exception is caught.
+    called when it commits, in the order of the calls, their ``on_rollback`` hooks, from the
+    last to the first, when it does not. What is submitted in the block is waited for at its
+    end. A task run that fails rolls the block back, also where its exception is caught: at
+    once, or at the block's end where something was submitted that is to be undone before.
 
     Parameters
     ----------

@@ -321,6 +321,50 @@ def test_what_was_submitted_is_undone_with_the_block(play: Play, ledger: Ledger)
     assert play.records.messages().count("Task rolled back as part of transaction") == 3
 
 
+@pytest.mark.parametrize("how", ["commits", "block fails", "call fails"])
+def test_calls_of_every_kind_end_in_the_order_in_which_they_were_made(
+    play: Play, ledger: Ledger, how: str
+) -> None:
+    a, b, c, d, e = (ledger.task(name) for name in "abcde")
+
+    def body() -> None:
+        with transaction():
+            a()
+            b.submit()
+            c.map([1, 2])
+            d()
+            if how == "block fails":
+                raise Broken
+            e("fail" if how == "call fails" else None)
+
+    play.state(body)
+    order = ["a", "b", "c", "c", "d"]
+    ends = [line for line in ledger.lines if not line.startswith("run")]
+    assert ends == ([f"commit {name}" for name in [*order, "e"]] if how == "commits"
+                    else [f"undo {name}" for name in reversed(order)])
+
+
+def test_a_generator_is_undone_where_its_consuming_began(play: Play, ledger: Ledger) -> None:
+    @task(on_rollback=[ledger.hook("undo items")])
+    def items() -> Any:
+        yield 1
+        yield 2
+
+    a, b = ledger.task("a"), ledger.task("b")
+
+    def body() -> None:
+        with transaction() as txn:
+            a()
+            for item in items():
+                b()
+                if item == 1:
+                    assert txn.rollback()
+
+    play(body)
+    ends = [line for line in ledger.lines if not line.startswith("run")]
+    assert ends == ["undo b", "undo a", "undo b", "undo items"]
+
+
 def test_a_submitted_run_that_fails_rolls_the_block_back(
     play: Play, ledger: Ledger, caplog: Any
 ) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -551,12 +552,69 @@ class AwaitedRuns(Runs):
         self.called.append("awaited")
 
 
-def test_what_is_submitted_joins_at_the_end_of_the_block(hook, called):
+def mixed(hook, called, txn):
+    """Submit and call in turn; return what commits, in the order of the calls."""
+    task_submitted(a_task(hook, "m"), Runs(called, "COMPLETED", "COMPLETED"), txn)
+    run(a_task(hook, "a"))
+    task_submitted(a_task(hook, "s"), AwaitedRuns(called, "COMPLETED"), txn)
+    with transaction() as inner:
+        task_submitted(a_task(hook, "i"), Runs(called, "COMPLETED"), inner)
+        run(a_task(hook, "b"))
+    called.clear()
+    return ["m", "m", "a", "s", "i", "b"]
+
+
+def test_what_is_submitted_commits_where_it_was_submitted(hook, called):
     with transaction() as txn:
-        task_submitted(a_task(hook, "m"), Runs(called, "COMPLETED", "COMPLETED"), txn)
+        order = mixed(hook, called, txn)
+    assert called == ["waited", "waited", *(f"commit {name}" for name in order)]
+
+
+@pytest.mark.parametrize("how", ["block", "call", "caught call", "asked"])
+def test_what_is_submitted_is_undone_where_it_was_submitted(hook, called, how):
+    with suppress(Broken), transaction() as txn:
+        order = mixed(hook, called, txn)
+        if how == "block":
+            raise Broken
+        if how == "asked":
+            assert txn.rollback()
+        else:
+            with suppress(Broken) if how == "caught call" else nullcontext():
+                run(a_task(hook, "c"), error=Broken())
+            assert called == [], "not before what was submitted has ended"
+    assert called == ["waited", "waited", *(f"undo {name}" for name in reversed(order))]
+    assert txn.is_rolled_back()
+
+
+def test_a_commit_within_the_block_takes_along_what_was_submitted(hook, called):
+    with transaction(commit_mode="OFF") as txn:
+        order = mixed(hook, called, txn)
+        assert txn.commit()
+    assert called == ["waited", "waited", *(f"commit {name}" for name in order)]
+
+
+def test_a_commit_within_the_block_is_refused_where_something_submitted_failed(hook, called):
+    with transaction() as txn:
         run(a_task(hook, "a"))
-        task_submitted(a_task(hook, "s"), AwaitedRuns(called, "COMPLETED"), txn)
-    assert called == ["waited", "waited", "commit a", "commit m", "commit m", "commit s"]
+        task_submitted(a_task(hook, "s"), Runs(called, "FAILED"), txn)
+        assert not txn.commit()
+    assert (called, txn.state) == (["waited", "undo a"], "ROLLED_BACK")
+
+
+def test_calls_side_by_side_are_undone_in_the_reverse_of_their_calls(hook, called):
+    async def one(name, seconds):
+        async with AsyncTransaction() as own:
+            await asyncio.sleep(seconds)
+            task_completed(a_task(hook, name), 1, own)
+
+    async def main():
+        async with atransaction():
+            await asyncio.gather(one("a", 0.02), one("b", 0.01), one("c", 0))
+            raise Broken
+
+    with pytest.raises(Broken):
+        asyncio.run(main())
+    assert called == ["undo c", "undo b", "undo a"]
 
 
 def test_what_is_submitted_and_completes_is_rolled_back_with_the_block(hook, called):
