@@ -234,6 +234,7 @@ class Driver(Loop):
         from dataflow.task_transactions import undone
 
         undone(self._views[call], indexes, self.record)
+        self.record.undone(call, indexes)
 
     def add(self, spec: CallSpec) -> CallView:
         """Add a call to the graph; returns at once.

@@ -21,10 +21,11 @@ ALIKE = 6
 """So many single calls of a task are shown singly; more that are alike become one node."""
 
 _WORST = ("Crashed", "Failed", "TimedOut", "Cancelled", "NotReady", "Running", "Retrying",
-          "AwaitingRetry", "Pending", "Completed", "Cached")
+          "AwaitingRetry", "Pending", "RolledBack", "Completed", "Cached")
 _COLOURS = {
     "Crashed": "#f8c4b4", "Failed": "#f8c4c4", "TimedOut": "#f8c4c4", "Cancelled": "#f5e6b8",
-    "NotReady": "#e6e6e6", "Running": "#c4ddf8", "Completed": "#c8ecc8", "Cached": "#d4ecc8",
+    "NotReady": "#e6e6e6", "Running": "#c4ddf8", "RolledBack": "#e6dcc8", "Completed": "#c8ecc8",
+    "Cached": "#d4ecc8",
 }
 _TEXTS = str.maketrans({'"': "#quot;", "<": "#lt;", ">": "#gt;", "\n": " "})
 

@@ -21,7 +21,7 @@ from dataflow.store import FlowRunRow, Store
 INPUTS_BYTES = 64 << 20
 """Parameters of a run are kept up to this size, pickled."""
 
-_REOPENED = (Code.CRASHED, Code.CANCELLED, Code.NOT_READY)
+_REOPENED = (Code.CRASHED, Code.CANCELLED, Code.NOT_READY, Code.ROLLED_BACK)
 _FAILURES = (Code.FAILED, Code.TIMED_OUT)
 
 

@@ -140,6 +140,7 @@ class CallView:
     caching: Any = None  # dataflow.caching.Caching of the task
     keys: bytearray | None = None  # 16 bytes an element: where its result is kept; zeros: nowhere
     origins: dict[int, str] = field(default_factory=dict)  # of singles: run it was cached from
+    undone: set[int] = field(default_factory=set)  # completed, and rolled back since
 
     def is_done(self, index: int | None = None) -> bool:
         """Tell whether an element (or with None the whole call) is final."""

@@ -20,7 +20,11 @@ from typing import Any, NamedTuple
 
 
 class Code(IntEnum):
-    """State of an element in one byte. Codes from ``COMPLETED`` on never change again."""
+    """State of an element in one byte.
+
+    Codes from ``COMPLETED`` on never change again, but for one that a transaction rolls back;
+    and that in the records alone: who has the value goes on with it.
+    """
 
     PENDING = 0
     RUNNING = 1
@@ -33,6 +37,7 @@ class Code(IntEnum):
     CRASHED = 12
     CANCELLED = 13
     NOT_READY = 14  # an upstream did not complete: will never run
+    ROLLED_BACK = 15  # in records only: it was COMPLETED, and its effects were undone since
 
 
 FIRST_FINAL = Code.COMPLETED
@@ -50,6 +55,7 @@ STATE_OF: dict[Code, tuple[str, str]] = {
     Code.CRASHED: ("CRASHED", "Crashed"),
     Code.CANCELLED: ("CANCELLED", "Cancelled"),
     Code.NOT_READY: ("PENDING", "NotReady"),
+    Code.ROLLED_BACK: ("COMPLETED", "RolledBack"),
 }
 """Code → (state type, state name), the names that Prefect's users read."""
 
@@ -66,9 +72,12 @@ MOVES: dict[Code, frozenset[Code]] = {
     Code.RUNNING: _ENDS | {Code.PENDING, Code.AWAITING_RETRY},
     Code.AWAITING_RETRY: frozenset({Code.PENDING, Code.CRASHED, Code.CANCELLED}),
     **{code: frozenset() for code in sorted(_ENDS)},
+    Code.COMPLETED: frozenset({Code.ROLLED_BACK}),
+    Code.ROLLED_BACK: frozenset(),
 }
 """The legal moves of an element. PENDING → FAILED: its arguments could not be sent. RUNNING →
-PENDING: handed back, or its worker died. From a final code nothing leads anywhere."""
+PENDING: handed back, or its worker died. From a final code nothing leads anywhere, but for
+COMPLETED → ROLLED_BACK."""
 
 
 def diagram() -> str:
@@ -135,6 +144,10 @@ class Said(NamedTuple):
 
     message: str | None
     state_name: str | None  # where it is not the usual one
+
+
+ROLLED_BACK = Said("Task rolled back as part of transaction", "RolledBack")
+"""What is said of a task run that completed and whose effects were undone."""
 
 
 @dataclass(slots=True)

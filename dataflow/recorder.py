@@ -33,6 +33,9 @@ class Sink(Protocol):
     def put(self, gulp: Gulp, flow_run_id: str | None = None) -> None:
         """Take a gulp, of another run where that is named."""
 
+    def flush(self) -> None:
+        """Do not wait for more before what was put is written."""
+
     def close(self) -> None:
         """Take no more; raise StoreError for what could not be written."""
 
@@ -71,6 +74,9 @@ class Gatherer:
         """Keep a gulp."""
         if gulp:
             self._gathered.write(flow_run_id or self._run, gulp)
+
+    def flush(self) -> None:
+        """It goes on its way with the report of the task run around."""
 
     def close(self) -> None:
         """Nothing is left to be written."""
@@ -243,4 +249,6 @@ def merged(gulps: list[Gulp]) -> Gulp:
         whole.counts.update(gulp.counts)
         whole.widths.update(gulp.widths)
         whole.faults.update(gulp.faults)
+        for call, indexes in gulp.undone.items():
+            whole.undone[call] = whole.undone.get(call, set()) | indexes
     return whole

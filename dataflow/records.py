@@ -154,6 +154,9 @@ class Gulp:
     counts: dict[int, dict[int, int]] = field(default_factory=dict)  # call → code → elements, now
     widths: dict[int, int] = field(default_factory=dict)  # call → width, since it became known
     faults: dict[int, str] = field(default_factory=dict)  # call → why it failed as a whole
+    undone: dict[int, set[int]] = field(default_factory=dict)
+    """Call → elements that are COMPLETED and whose effects were undone since. Each has a row from
+    now on that says ROLLED_BACK, with the times it had, and the counts of its call go along."""
     inputs: bytes | None = None  # parameters of the run, pickled
     fence: int | None = None  # the epoch under which it may be written; None: any
 
@@ -161,6 +164,7 @@ class Gulp:
         return bool(
             self.flow_run or self.calls or self.spans or self.ranges or self.elements
             or self.attempts or self.logs or self.counts or self.widths or self.faults
+            or self.undone
         )
 
 

@@ -8,7 +8,7 @@ The flow function runs again from its beginning. A call is the first recorded on
 of that task, made by the same task run, whose arguments are not known to differ,
 under the same number, so that ids and keys stay: calls may come in another order.
 What completed or failed stands; what was cancelled, crashed with the
-infrastructure or never ran begins anew. ``retry`` lets failures begin anew too.
+infrastructure, was rolled back or never ran begins anew. ``retry`` lets failures begin anew too.
 """
 
 from __future__ import annotations
@@ -153,7 +153,8 @@ class Resumption:
         failed = sum(counts[code] for code in _FAILED)
         waiting = counts[Code.AWAITING_RETRY]
         open_ = counts[Code.PENDING]
-        rest = counts.total() - good - failed - waiting - open_
+        undone = counts[Code.ROLLED_BACK]
+        rest = counts.total() - good - failed - waiting - open_ - undone
         again = not self._table[Code.FAILED]
         parts = [f"{good} completed task runs are kept"]
         if failed:
@@ -162,6 +163,8 @@ class Resumption:
             parts.append(f"{waiting} wait for their retry")
         if open_:
             parts.append(f"{open_} that had not ended run")
+        if undone:
+            parts.append(f"{undone} that were rolled back run again")
         if rest:
             parts.append(f"{rest} that were cancelled, crashed or not ready may run again")
         return ", ".join(parts)

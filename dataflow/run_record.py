@@ -7,6 +7,7 @@ here: the records of submitted and mapped elements (``engine/``), the writing
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -15,7 +16,7 @@ from typing import Any
 from dataflow import run_lease
 from dataflow.batch import CallCode, RunInfo
 from dataflow.context import LogSink
-from dataflow.exceptions import RunFenced
+from dataflow.exceptions import RunFenced, StoreError
 from dataflow.flow_moves import ENDS, check_flow_move
 from dataflow.outcomes import Attempt, Code, ErrorRecord, LogLine
 from dataflow.recorder import Gathered, Recorder, Sink, recorder_of
@@ -23,6 +24,8 @@ from dataflow.run_lease import RunLease
 from dataflow.store import CallRecord, ElementRecord, FlowRunRecord, Gulp, Store
 from dataflow.worker.attempt import Outcome
 from dataflow.worker.logs import LogBound
+
+logger = logging.getLogger("dataflow.recorder")
 
 
 @dataclass(slots=True)
@@ -52,7 +55,8 @@ class RunRecord(LogSink):
         Where records go, None to keep none.
     """
 
-    __slots__ = ("_bound", "_fence", "_lease", "_recorder", "_row", "_run", "_store", "fenced")
+    __slots__ = (
+        "_bound", "_closed", "_fence", "_lease", "_recorder", "_row", "_run", "_store", "fenced")
 
     def __init__(self, row: FlowRunRecord, run: RunInfo, store: Store | Gathered | None) -> None:
         self._row = row
@@ -60,6 +64,7 @@ class RunRecord(LogSink):
         self._store = store
         self._recorder: Sink | None = None
         self._bound = LogBound(run.log_limit)
+        self._closed = False
         self._fence: int | None = None
         self._lease: RunLease | None = None
         self.fenced: Callable[[RunFenced], None] = lambda error: None
@@ -162,6 +167,24 @@ class RunRecord(LogSink):
             counts={number: {int(outcome.code): 1}},
         ))
 
+    def undone(self, call: int, indexes: Iterable[int]) -> None:
+        """Record soon that completed elements were rolled back, also when the run has ended.
+
+        A flow that was called in the block of a transaction ends before the block does.
+        """
+        gulp = Gulp(undone={call: set(indexes)})
+        if not self._closed:
+            self.put(gulp)
+            if self._recorder is not None:
+                self._recorder.flush()
+        elif self._store is not None:
+            gulp.fence = self._fence
+            try:
+                self._store.write(self._run.flow_run_id, gulp)
+            except StoreError as error:
+                logger.error("It is not recorded what a transaction rolled back of flow run %s: "
+                             "%s", self._run.flow_run_name, error)
+
     def direct_waits(self, call: DirectCall, outcome: Outcome) -> None:
         """Record that a direct call waits for its next attempt."""
         due_s, number = time.time() + (outcome.retry_in_s or 0.0), call.code.call
@@ -196,6 +219,7 @@ class RunRecord(LogSink):
 
     def close(self, last: Gulp) -> None:
         """Write what is left and stop. Raises StoreError when that cannot be done."""
+        self._closed = True
         if self._recorder is None:
             return
         self.put(last)

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dataflow.context import LogSink, RunDriver
 from dataflow.exceptions import ResultStorageError
-from dataflow.outcomes import SUCCEEDED, Code, Said
+from dataflow.outcomes import ROLLED_BACK, SUCCEEDED, Code
 from dataflow.transaction_state import BaseTransaction, TransactionState
 from dataflow.transactions import Transaction
 
@@ -33,9 +33,6 @@ if TYPE_CHECKING:
     from dataflow.caching import Caching
     from dataflow.graph import CallView
     from dataflow.worker.attempt import Outcome
-
-ROLLED_BACK = Said("Task rolled back as part of transaction", "RolledBack")
-"""What is said of a task run that completed and whose effects were undone."""
 
 logger = logging.getLogger("dataflow.transactions")
 
@@ -136,6 +133,7 @@ def undone(view: CallView, indexes: Sequence[int], logs: LogSink) -> None:
     text = ROLLED_BACK.message or ""
     for index in indexes:
         view.take(index, ROLLED_BACK)
+        view.undone.add(index)
         logs.add(view.call, index, view.attempts.get(index, 1), time.time(), logging.INFO,
                  "dataflow.task_runs", text)
     _forget(view.caching, [key for index in indexes if (key := view.key_of(index)) is not None])

@@ -18,7 +18,8 @@ from dataflow import State, flow
 from dataflow.store import Store, TaskRunRow
 from dataflow.stores import open_store
 
-FINAL = {"Completed", "Cached", "Failed", "TimedOut", "Crashed", "Cancelled", "NotReady"}
+FINAL = {"Completed", "Cached", "Failed", "TimedOut", "Crashed", "Cancelled", "NotReady",
+         "RolledBack"}
 NEVER_BEGUN = {"NotReady"}
 
 
@@ -42,7 +43,7 @@ class Records:
         for row in self.rows:
             if row.state_name in NEVER_BEGUN:
                 assert (row.run_count, row.start_time) == (0, None), row
-            elif row.state_name == "Completed":
+            elif row.state_name in ("Completed", "RolledBack"):
                 assert row.run_count >= 1 and row.start_time is not None, row
                 assert row.end_time is not None and row.end_time >= row.start_time, row
         assert self.run.end_time is not None or self.run.state_name == "NotReady"

@@ -16,7 +16,7 @@ from dataflow.engine.recovery import Recovery
 from dataflow.engine.settle import Settler
 from dataflow.engine.widths import Widths
 from dataflow.engine.world import Flight, World, wake_at
-from dataflow.outcomes import FIRST_FINAL, SUCCEEDED, Code, Detail, Report, Span
+from dataflow.outcomes import FIRST_FINAL, ROLLED_BACK, SUCCEEDED, Code, Detail, Report, Span
 from dataflow.runner import BatchDone
 from dataflow.store import SpanRecord
 
@@ -187,6 +187,9 @@ class Reader:
             node.view.names[index] = detail.name
         if detail.said is not None:
             node.view.take(index, detail.said)
+            if detail.said == ROLLED_BACK:  # a hook of its commit failed
+                node.view.undone.add(index)
+                self.world.gulp.undone.setdefault(node.id, set()).add(index)
         node.view.errors.pop(index, None)
         if detail.origin is not None:
             node.view.origins[index] = detail.origin

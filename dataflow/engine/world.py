@@ -215,13 +215,14 @@ def counts_of(node: Node) -> dict[int, int]:
     """Return how many elements stand in each code."""
     codes = node.codes
     cached = codes.count(Code.CACHED) if node.caching else 0
-    counts = {int(Code.COMPLETED): node.succeeded - cached} if node.succeeded > cached else {}
-    if cached:
-        counts[int(Code.CACHED)] = cached
+    completed, undone = node.succeeded - cached, len(node.view.undone)
+    counts = {int(code): number for code, number in (
+        (Code.COMPLETED, completed - undone), (Code.CACHED, cached), (Code.ROLLED_BACK, undone))
+        if number}
     if node.succeeded == len(codes):
         return counts
     for code in Code:
-        if code not in (Code.COMPLETED, Code.CACHED, Code.LEFT):
+        if code not in (Code.COMPLETED, Code.CACHED, Code.LEFT, Code.ROLLED_BACK):
             number = codes.count(code)
             if number:
                 counts[int(code)] = number

@@ -34,6 +34,7 @@ from dataflow.stores.memory_run import (
     write_calls,
     write_elements,
     write_logs,
+    write_undone,
 )
 from dataflow.stores.packing import KEY_BYTES, codes_of
 from dataflow.stores.rows import (
@@ -70,6 +71,7 @@ class MemoryStore(Store):
                 run.inputs = gulp.inputs
             write_calls(run, gulp)
             write_elements(run, gulp)
+            write_undone(run, gulp.undone)
             write_logs(run, gulp.logs)
 
     def write_all(self, gulps: Sequence[tuple[str, Gulp]]) -> None:

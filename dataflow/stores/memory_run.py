@@ -9,7 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from dataflow.outcomes import FIRST_FINAL, SUCCEEDED, Attempt, Code, ErrorRecord, LogLine
+from dataflow.outcomes import (
+    FIRST_FINAL,
+    ROLLED_BACK,
+    SUCCEEDED,
+    Attempt,
+    Code,
+    ErrorRecord,
+    LogLine,
+)
 from dataflow.store import (
     RANGE_ERRORS,
     CallRecord,
@@ -28,6 +36,7 @@ from dataflow.stores.rows import (
     Element,
     RunHead,
     counts_by_name,
+    counts_with,
     moment,
     origin_of,
     parent_of,
@@ -91,6 +100,21 @@ def write_elements(run: MemoryRun, gulp: Gulp) -> None:
     for attempt in gulp.attempts:
         kept = attempt._replace(error=_text_only(attempt.error))
         run.attempts.setdefault((attempt.call, attempt.index, attempt.attempt), kept)
+
+
+def write_undone(run: MemoryRun, undone: dict[int, set[int]]) -> None:
+    """Let completed elements be rolled back; the counts of their calls go along."""
+    elements = run.elements() if undone else {}
+    for call, indexes in undone.items():
+        for index in indexes:
+            there = elements.get((call, index))
+            if there is not None and there.code == Code.COMPLETED:
+                run.rows[call, index] = there._replace(
+                    code=int(Code.ROLLED_BACK), message=ROLLED_BACK.message)
+        many = sum(place[0] == call and row.code == Code.ROLLED_BACK
+                   for place, row in run.rows.items())
+        if call in run.counts:
+            run.counts[call] = counts_with(run.counts[call], many)
 
 
 def forget_ranges(run: MemoryRun, codes: Sequence[int]) -> None:

@@ -150,6 +150,13 @@ def counts_by_name(counts: dict[int, int]) -> dict[str, int]:
     return named
 
 
+def counts_with(counts: dict[int, int], undone: int) -> dict[int, int]:
+    """Return the counts of a call, by code, of whose completed elements so many were undone."""
+    completed, before = int(Code.COMPLETED), int(Code.ROLLED_BACK)
+    good = counts.get(completed, 0) + counts.get(before, 0)
+    return {**counts, completed: max(0, good - undone), before: undone}
+
+
 def element_of(row: Any) -> Element:
     """Translate a row of ``task_runs``, with its texts in ``worker_text``, ``traceback_text``."""
     return Element(

@@ -22,7 +22,7 @@ from sqlalchemy import Connection, Dialect, Table, bindparam, func, select, text
 
 from dataflow.exceptions import StoreError
 from dataflow.ids import run_tail
-from dataflow.outcomes import FIRST_FINAL, Attempt, ErrorRecord, LogLine
+from dataflow.outcomes import FIRST_FINAL, ROLLED_BACK, Attempt, Code, ErrorRecord, LogLine
 from dataflow.store import (
     CallRecord,
     ElementRecord,
@@ -43,6 +43,7 @@ from dataflow.stores.packing import (
     pickled_of,
     shorten_traceback,
 )
+from dataflow.stores.undone import rolling_back, undone_counts, without_row
 
 Values = tuple[Any, ...]
 _NO_CODE: Values = (None,) * 5
@@ -82,6 +83,7 @@ class GulpWriter:
         self._dialect = dialect
         self._insert = insert
         self._inserts = {name: self._statement(made) for name, made in self._made().items()}
+        self._roll_back = self._statement(rolling_back())
         self._counts = self._update_call("counts")
         self._widths = self._update_call("width")
         self._faults = self._update_call("fault")
@@ -133,7 +135,21 @@ class GulpWriter:
         self._put(connection, "attempts", _attempt_rows(run, gulp.attempts, texts))
         self._put(connection, "logs", _log_rows(run, gulp.logs))
         self._put(connection, "texts", texts.rows())
+        if gulp.undone:  # last: it reads what stands there by now
+            self._undo(connection, run, gulp.undone)
         return run
+
+    def _undo(self, connection: Connection, run: int, undone: dict[int, set[int]]) -> None:
+        """Give completed elements rows that say they were rolled back, and their calls counts."""
+        for call, indexes in undone.items():
+            self._many(connection, self._roll_back, [
+                (int(Code.ROLLED_BACK), ROLLED_BACK.message, run, call, index)
+                for index in sorted(indexes)])
+            rest = without_row(connection, run, call, indexes)
+            self._put(connection, "task_runs", _element_rows(run, rest, _Texts(run)))
+            counts = undone_counts(connection, run, call)
+            if counts is not None:
+                self._many(connection, self._counts, [(_counts_text(counts), run, call)])
 
     def put_inputs(self, connection: Connection, flow_run_id: str, blob: bytes) -> None:
         """Write the parameters of a run, pickled. Raises RunNotFound."""

@@ -13,8 +13,8 @@ from typing import Any
 
 from dataflow.context import current_task
 from dataflow.logging import task_logger
-from dataflow.outcomes import SUCCEEDED, Code
-from dataflow.task_transactions import ROLLED_BACK, task_completed, task_failed
+from dataflow.outcomes import ROLLED_BACK, SUCCEEDED, Code
+from dataflow.task_transactions import task_completed, task_failed
 from dataflow.transaction_state import BaseTransaction, TransactionState
 from dataflow.transactions import AsyncTransaction, Transaction
 from dataflow.worker.async_attempt import AsyncAttempts

@@ -14,51 +14,8 @@ import pytest
 from dataflow import flow, get_run_logger, task
 from dataflow.cache_policies import INPUTS
 from dataflow.transactions import CommitMode, atransaction, get_transaction, transaction
+from tests.ledger import Broken, Ledger
 from tests.runner_support import Play, note, noted
-
-
-class Broken(Exception):
-    """What tests fail with."""
-
-
-class Ledger:
-    """Lines in a file that tasks and hooks leave, from any process."""
-
-    def __init__(self, folder: Path) -> None:
-        self.path = str(folder / "ledger")
-        Path(self.path).touch()
-
-    def add(self, text: str) -> None:
-        """Leave a line."""
-        with open(self.path, "a") as file:
-            file.write(f"{text}\n")
-
-    def hook(self, name: str) -> Any:
-        """Return a hook that leaves a line."""
-        def hook(txn: Any) -> None:
-            self.add(name)
-
-        hook.__name__ = name.replace(" ", "_")
-        return hook
-
-    @property
-    def lines(self) -> list[str]:
-        """What was left, in order."""
-        return Path(self.path).read_text().split("\n")[:-1]
-
-    def task(self, name: str, **options: Any) -> Any:
-        """Return a task with hooks of both kinds, named for what it is."""
-        ledger = self
-
-        @task(name=name, on_commit=[self.hook(f"commit {name}")],
-              on_rollback=[self.hook(f"undo {name}")], **options)
-        def does(x: Any = None) -> Any:
-            ledger.add(f"run {name}")
-            if x == "fail":
-                raise Broken(name)
-            return x
-
-        return does
 
 
 @pytest.fixture
@@ -680,29 +637,3 @@ def test_policies_and_hooks_of_a_script_reach_the_workers(tmp_path: Path) -> Non
     assert done.stdout.split("\n")[:-1] == [
         "['Completed', 'Completed']", "['Cached', 'Cached', 'Completed']",
         "['Completed'] [2]", "['Cached', 'Completed'] [2, 4]", "True"], done.stderr
-
-
-@pytest.mark.parametrize("kept", [True, False], ids=["kept", "not kept"])
-def test_a_resumed_run_makes_its_undone_calls_again(
-    play: Play, tmp_path: Path, kept: bool
-) -> None:
-    folder = str(tmp_path)
-    ledger = Ledger(tmp_path)
-
-    @task(persist_result=kept, result_storage=f"{folder}/results",
-          on_commit=[ledger.hook("commit")], on_rollback=[ledger.hook("undo")])
-    def works() -> int:
-        return note(folder)
-
-    @flow(task_runner=play.runner)
-    def run() -> int:
-        with transaction():
-            works()
-            if noted(folder, "broken"):
-                return 1
-            note(folder, "broken")
-            raise Broken
-
-    assert run(return_state=True).is_failed()
-    assert run.resume("last") == 1
-    assert (noted(folder), ledger.lines) == (2, ["undo", "commit"])

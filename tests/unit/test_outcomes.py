@@ -7,10 +7,11 @@ from dataflow.outcomes import FIRST_FINAL, MOVES, STATE_OF, Code, diagram
 ROOT = Path(__file__).parents[2]
 
 
-def test_moves_from_a_final_code_lead_nowhere() -> None:
-    assert {code for code, to in MOVES.items() if not to} == {
+def test_moves_from_a_final_code_lead_nowhere_but_to_rolled_back() -> None:
+    assert {code for code, to in MOVES.items() if to <= {Code.ROLLED_BACK}} == {
         code for code in Code if code >= FIRST_FINAL
     }
+    assert [code for code, to in MOVES.items() if Code.ROLLED_BACK in to] == [Code.COMPLETED]
 
 
 def test_moves_know_every_code_that_an_element_can_have() -> None:

@@ -14,7 +14,7 @@ from dataflow.testing.store_contract.records import T0, call, failed, flow_run, 
 
 _CODES = [int(code) for code in Code]
 _FINAL = [int(code) for code in Code if code >= Code.COMPLETED]
-_ASKED = (None, "COMPLETED", "failed", "Cancelled")
+_ASKED = (None, "COMPLETED", "Completed", "failed", "Cancelled", "RolledBack")
 
 
 def gulps(chance: random.Random, run: str) -> list[Gulp]:
@@ -32,6 +32,9 @@ def gulps(chance: random.Random, run: str) -> list[Gulp]:
         if chance.random() < 0.5:
             start = 100 * number + chance.randint(0, 20)
             gulp.ranges.append(RangeRecord(0, start, start + 4, chance.choice(_FINAL), T0))
+        if chance.random() < 0.5:
+            size = chance.choice([3, 20])
+            gulp.undone[chance.randint(0, 1)] = set(chance.sample(range(31), size))
         made.append(gulp)
     return made
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from dataflow.exceptions import RunFenced, RunNotFound
@@ -144,6 +146,30 @@ class Resuming:
         assert list(only(store).codes) == [8, 14, 14, 14, 10]
         assert store.reopen(RUN, [Code.FAILED]) == 1
         assert (list(only(store).codes), only(store).rows) == ([8, 14, 14, 14, 0], {4})
+
+    def test_what_was_undone_keeps_what_is_known_of_it_and_begins_anew(self, store: Store) -> None:
+        kept = span(range(20))
+        kept.span.keys = b"".join(map(key, range(100, 120)))
+        again = failed(0, call=1, code=int(Code.COMPLETED), error=None, attempts=3, name="one")
+        ends = Gulp(calls=[call(1, "submit")], spans=[kept], elements=[again, failed(21)],
+                    counts={0: {int(Code.COMPLETED): 20, int(Code.FAILED): 1},
+                            1: {int(Code.COMPLETED): 1}})
+        undone = Gulp(undone={0: {3, 21, 30}, 1: {0}})
+        with_map(store, ends)
+        before = store.task_runs(RUN)
+        for gulp in (undone, ends, undone, Gulp(undone={0: set(range(3, 17))})):
+            store.write(RUN, gulp)
+            for row, was in zip(store.task_runs(RUN), before, strict=True):
+                said = "Task rolled back as part of transaction"
+                assert row == was or row == replace(was, state_name="RolledBack", message=said)
+        assert [call.counts for call in store.calls(RUN)] == [
+            {"Completed": 6, "Failed": 1, "RolledBack": 14}, {"RolledBack": 1}]
+        assert [row.call for row in store.task_runs(RUN, state="RolledBack")] == [0] * 14 + [1]
+        assert list(next(iter(store.recorded(RUN))).codes[:4]) == [8, 8, 8, 15]
+        assert store.reopen(RUN, [Code.ROLLED_BACK]) == 15
+        assert list(next(iter(store.recorded(RUN))).codes) == [8] * 3 + [0] * 14 + [8] * 3 + [0, 10]
+        store.write(RUN, Gulp(elements=[failed(3, code=int(Code.COMPLETED), error=None)]))
+        assert list(next(iter(store.recorded(RUN))).codes[:5]) == [8, 8, 8, 8, 0]
 
     def test_calls_from_one_on_are_asked_for(self, store: Store) -> None:
         with_map(store, Gulp(

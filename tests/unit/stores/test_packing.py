@@ -112,7 +112,7 @@ def test_a_digest_is_the_same_in_every_process_and_fits_64_signed_bits() -> None
 
 @pytest.mark.parametrize(
     ("state", "codes"),
-    [("COMPLETED", {8, 9}), ("timed_out", {11}), ("Timed Out", {11}), ("AwaitingRetry", {2}),
+    [("COMPLETED", {8, 9, 15}), ("timed_out", {11}), ("Timed Out", {11}), ("AwaitingRetry", {2}),
      ("crashed", {12}), ("what", set())],
 )
 def test_a_state_means_its_codes_by_type_or_name(state: str, codes: set[int]) -> None:
