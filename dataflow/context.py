@@ -241,6 +241,12 @@ class RunDriver(Protocol):
     def rolled_back(self, call: int, indexes: Sequence[int]) -> None:
         """Say of completed elements that their effects were undone."""
 
+    def committed(self, call: int, *, soon: bool) -> None:
+        """Say of a call that a transaction committed it."""
+
+    def keep_txn_values(self, call: int, values: bytes) -> None:
+        """Keep what a direct call set in its transaction, for a run that goes on."""
+
     def wait(self, done: Callable[[], bool], timeout_s: float | None = None) -> bool:
         """Block until ``done()``; return False when the time is up first."""
 

@@ -37,7 +37,7 @@ from dataflow.run_record import DirectCall, RunRecord
 from dataflow.runner import TaskRunner
 from dataflow.same_call import given, inputs_of, with_samples
 from dataflow.sources import Source
-from dataflow.store import CallRecord, ElementRecord, FlowRunRecord, Store
+from dataflow.store import CallRecord, ElementRecord, FlowRunRecord, Gulp, Store
 from dataflow.watching import Watch
 from dataflow.worker.attempt import Outcome, run_here
 
@@ -234,7 +234,19 @@ class Driver(Loop):
         from dataflow.task_transactions import undone
 
         undone(self._views[call], indexes, self.record)
-        self.record.undone(call, indexes)
+        self.record.put_soon(Gulp(undone={call: set(indexes)}))
+
+    def committed(self, call: int, *, soon: bool) -> None:
+        """Record that a transaction committed a call: it has no part in one any more."""
+        gulp = Gulp(committed={call})
+        if soon:
+            self.record.put_soon(gulp)
+        else:
+            self.record.put(gulp)
+
+    def keep_txn_values(self, call: int, values: bytes) -> None:
+        """Record what a direct call set in its transaction, pickled."""
+        self.record.put(Gulp(txn_values={call: values}))
 
     def add(self, spec: CallSpec) -> CallView:
         """Add a call to the graph; returns at once.
@@ -259,6 +271,8 @@ class Driver(Loop):
         spec.parent = self._parent_of(code.call)
         view = CallView(code.call, code.task.name, spec.kind, None, bytearray(),
                         caching=code.task.caching)
+        if spec.recorded is not None and spec.recorded.committed:
+            view.committed = bytes(spec.recorded.codes)
         if not spec.mapped:
             view.width = 1
             view.codes = bytearray(1)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dataflow.batch import CallCode, One, Placement
-from dataflow.outcomes import FIRST_FINAL, Code, ErrorRecord, Said
+from dataflow.outcomes import FIRST_FINAL, SUCCEEDED, Code, ErrorRecord, Said
 
 NO_KEY = bytes(16)
 """Stands where an element has no key."""
@@ -91,6 +91,8 @@ class Recorded:
     keys: bytearray | None  # 16 bytes an element, zeros where its result is not kept
     task_key: str = ""  # as the task was then
     reopened: set[int] = field(default_factory=set)  # begin anew, and replace what is recorded
+    committed: bool = False  # a transaction committed what completed
+    txn_values: bytes | None = None  # set in its transaction by a direct call, pickled
 
 
 @dataclass(slots=True)
@@ -141,6 +143,17 @@ class CallView:
     keys: bytearray | None = None  # 16 bytes an element: where its result is kept; zeros: nowhere
     origins: dict[int, str] = field(default_factory=dict)  # of singles: run it was cached from
     undone: set[int] = field(default_factory=set)  # completed, and rolled back since
+    committed: bytes = b""  # codes of what was committed before the run went on; taken over
+    txn_values: bytes | None = None  # what a call that was taken over set in its transaction
+    again: set[int] = field(default_factory=set)  # executed once more for their values
+
+    def takes_part(self, index: int) -> bool:
+        """Tell whether an element that completed is part of the transaction around it.
+
+        What was committed before the run went on is not, but where it was executed again.
+        """
+        return (index >= len(self.committed) or self.committed[index] not in SUCCEEDED
+                or index in self.again)
 
     def is_done(self, index: int | None = None) -> bool:
         """Tell whether an element (or with None the whole call) is final."""

@@ -157,6 +157,10 @@ class Gulp:
     undone: dict[int, set[int]] = field(default_factory=dict)
     """Call → elements that are COMPLETED and whose effects were undone since. Each has a row from
     now on that says ROLLED_BACK, with the times it had, and the counts of its call go along."""
+    committed: set[int] = field(default_factory=set)
+    """Calls whose elements, those that completed, were committed by a transaction."""
+    txn_values: dict[int, bytes] = field(default_factory=dict)
+    """Call → what a direct call set in its transaction, for hooks; pickled."""
     inputs: bytes | None = None  # parameters of the run, pickled
     fence: int | None = None  # the epoch under which it may be written; None: any
 
@@ -164,7 +168,7 @@ class Gulp:
         return bool(
             self.flow_run or self.calls or self.spans or self.ranges or self.elements
             or self.attempts or self.logs or self.counts or self.widths or self.faults
-            or self.undone
+            or self.undone or self.committed or self.txn_values
         )
 
 
@@ -224,6 +228,8 @@ class CallRow:
     policy: str | None = None
     storage: str | None = None
     constants: str | None = None
+    committed: bool = False  # by a transaction: its elements that completed
+    txn_values: bytes | None = None  # what it set in its transaction, pickled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -143,6 +143,7 @@ class Resumption:
             if found.keyed else None,
             task_key=found.record.task_key,
             reopened={index for index in found.rows if not codes[index]},
+            committed=found.record.committed, txn_values=found.record.txn_values,
         )
 
     @property
@@ -277,6 +278,8 @@ class DirectRecorded:
         if self._state not in SUCCEEDED:
             view.failed_order.append(0)
         if self.at_hand:
+            view.committed = bytes([self._state]) if recorded.committed else b""
+            view.txn_values = recorded.txn_values
             return view, self._value
         outcome = again()
         if outcome is not None and outcome.code not in SUCCEEDED:

@@ -167,12 +167,11 @@ class RunRecord(LogSink):
             counts={number: {int(outcome.code): 1}},
         ))
 
-    def undone(self, call: int, indexes: Iterable[int]) -> None:
-        """Record soon that completed elements were rolled back, also when the run has ended.
+    def put_soon(self, gulp: Gulp) -> None:
+        """Record what a transaction did, without waiting for more; also when the run has ended.
 
         A flow that was called in the block of a transaction ends before the block does.
         """
-        gulp = Gulp(undone={call: set(indexes)})
         if not self._closed:
             self.put(gulp)
             if self._recorder is not None:
@@ -182,8 +181,8 @@ class RunRecord(LogSink):
             try:
                 self._store.write(self._run.flow_run_id, gulp)
             except StoreError as error:
-                logger.error("It is not recorded what a transaction rolled back of flow run %s: "
-                             "%s", self._run.flow_run_name, error)
+                logger.error("It is not recorded what a transaction did with task runs of flow "
+                             "run %r: %s", self._run.flow_run_name, error)
 
     def direct_waits(self, call: DirectCall, outcome: Outcome) -> None:
         """Record that a direct call waits for its next attempt."""

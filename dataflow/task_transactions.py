@@ -18,6 +18,7 @@ Cached joins none: another run did its work, and committed it.
 from __future__ import annotations
 
 import logging
+import pickle
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     from dataflow.graph import CallView
     from dataflow.worker.attempt import Outcome
 
+VALUES_BYTES = 64 << 10
+"""What a task sets in its transaction is kept for a resumed run up to this size, pickled."""
+
 logger = logging.getLogger("dataflow.transactions")
 
 
@@ -48,7 +52,8 @@ NO_EFFECTS = Effects()
 
 
 def task_completed(effects: Any, value: Any, own: BaseTransaction,
-                   rolled_back: Callable[[], Any] | None = None) -> None:
+                   rolled_back: Callable[[], Any] | None = None,
+                   committed: Callable[[], Any] | None = None) -> None:
     """Stage a completed task run in its own transaction.
 
     Parameters
@@ -63,9 +68,12 @@ def task_completed(effects: Any, value: Any, own: BaseTransaction,
     rolled_back
         Called after the hooks of a rollback: to record the state RolledBack, and to take
         back a result that was kept, since what it stands for is undone.
+    committed
+        Called after the hooks of a commit: to record that it has no part in a transaction
+        any more when its run goes on elsewhere.
     """
     own.stage(value, effects.on_rollback_hooks, effects.on_commit_hooks)
-    own.when_rolled_back = rolled_back
+    own.when_rolled_back, own.when_committed = rolled_back, committed
 
 
 def task_failed(own: BaseTransaction) -> None:
@@ -78,7 +86,8 @@ def task_failed(own: BaseTransaction) -> None:
 
 
 def task_submitted(effects: Any, runs: Any, around: BaseTransaction,
-                   rolled_back: Callable[[Sequence[int]], Any] | None = None) -> None:
+                   rolled_back: Callable[[Sequence[int]], Any] | None = None,
+                   committed: Callable[[], Any] | None = None) -> None:
     """Let what was submitted in a block join it at its end, when all of it is final.
 
     Parameters
@@ -92,24 +101,54 @@ def task_submitted(effects: Any, runs: Any, around: BaseTransaction,
         The transaction whose block it is.
     rolled_back
         Called with the indexes of task runs that are rolled back, after their hooks.
+    committed
+        Called when all of them are committed.
 
     Notes
     -----
     The end of the block waits for it. Where one did not complete, the block is rolled back.
     """
     around.follow(
-        runs, tuple(effects.on_commit_hooks), tuple(effects.on_rollback_hooks), rolled_back)
+        runs, tuple(effects.on_commit_hooks), tuple(effects.on_rollback_hooks), rolled_back,
+        committed)
 
 
 def call_ended(own: BaseTransaction, driver: RunDriver, code: CallCode, view: CallView,
                value: Any) -> None:
-    """Let a direct call of a flow that has ended join the transaction around it."""
+    """Let a direct call of a flow that has ended join the transaction around it.
+
+    One that another process committed has no part in it any more; one that it left in a block
+    that had not ended has, with what it set there.
+    """
     state = view.code(0)
-    if state == Code.COMPLETED:
+    if state == Code.COMPLETED and view.takes_part(0):
+        _carry_values(own, driver, view)
+        inside = own.parent is not None
         task_completed(code.task.effects or NO_EFFECTS, value, own,
-                       lambda: driver.rolled_back(code.call, (0,)))
+                       lambda: driver.rolled_back(code.call, (0,)),
+                       lambda: driver.committed(code.call, soon=inside))
     elif state not in SUCCEEDED:
         task_failed(own)
+
+
+def _carry_values(own: BaseTransaction, driver: RunDriver, view: CallView) -> None:
+    """Keep what a call set in its transaction, or set what it did in another process."""
+    import cloudpickle
+
+    try:
+        if view.txn_values is not None:
+            own.own_values.update(pickle.loads(view.txn_values))
+        elif own.own_values:
+            blob = cloudpickle.dumps(own.own_values)
+            if len(blob) <= VALUES_BYTES:
+                driver.keep_txn_values(view.call, blob)
+                return
+            logger.debug("What task %r set in its transaction is too large to be there when the "
+                         "run goes on after a crash", view.task_name)
+    except Exception as error:  # user values: __reduce__ and what a pickle calls may raise
+        logger.log(logging.WARNING if view.txn_values else logging.DEBUG,
+                   "What task %r set in its transaction is not there when the run goes on after "
+                   "a crash: %s: %s", view.task_name, type(error).__name__, error)
 
 
 def call_ended_outside(own: BaseTransaction, code: CallCode, outcome: Outcome) -> None:

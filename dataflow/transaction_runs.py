@@ -22,7 +22,8 @@ def submitted(around: BaseTransaction, driver: RunDriver, code: CallCode,
               futures: Future[Any] | FutureList[Any]) -> None:
     """Let what a ``submit`` or ``map`` returned join the transaction whose block made it."""
     task_submitted(code.task.effects or NO_EFFECTS, Submitted(futures), around,
-                   lambda indexes: driver.rolled_back(code.call, indexes))
+                   lambda indexes: driver.rolled_back(code.call, indexes),
+                   lambda: driver.committed(code.call, soon=True))
 
 
 def consumed(around: BaseTransaction, code: CallCode, stream: Any,
@@ -72,8 +73,9 @@ class Submitted:
         handle = self._futures.handle
         view = handle.view
         codes = bytes(view.codes)
-        joined = [index for index, code in enumerate(codes) if code == Code.COMPLETED]
-        bad = len(codes) - len(joined) - codes.count(Code.CACHED)
+        joined = [index for index, code in enumerate(codes)
+                  if code == Code.COMPLETED and view.takes_part(index)]
+        bad = len(codes) - codes.count(Code.COMPLETED) - codes.count(Code.CACHED)
         if view.fault is not None:
             return Ended(joined, view.fault.message)
         if not bad or (handle.mapped and 1 - bad / len(codes) >= handle.min_success_ratio):

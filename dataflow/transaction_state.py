@@ -66,6 +66,7 @@ class Followed(NamedTuple):
     on_commit: Sequence[Callable[[Any], Any]]
     on_rollback: Sequence[Callable[[Any], Any]]
     rolled_back: Callable[[Sequence[int]], Any] | None
+    committed: Callable[[], Any] | None  # called when the hooks of all of them were
     turn: int  # see BaseTransaction.turn
 
     def groups(self, joined: Sequence[int]) -> list[Sequence[int]]:
@@ -137,6 +138,7 @@ class BaseTransaction:
         self.on_rollback_hooks: list[TransactionHook] = []
         self.staged_value: Any = None
         self.followed: list[Followed] = []
+        self.when_committed: Callable[[], Any] | None = None
         self.when_rolled_back: Callable[[], Any] | None = None
         self.holder = uuid.uuid4().hex if key else ""  # of a lock on the key
         self.locked = self.ending = self.fails = False
@@ -175,6 +177,11 @@ class BaseTransaction:
                              "in this transaction, nor in one around it")
         return default
 
+    @property
+    def own_values(self) -> dict[str, Any]:
+        """What was set in this transaction itself; not a copy."""
+        return self._values
+
     def stage(self, value: Any, on_rollback_hooks: Iterable[TransactionHook] | None = None,
               on_commit_hooks: Iterable[TransactionHook] | None = None) -> None:
         """Say what is to be committed; without effect where it is committed already.
@@ -211,9 +218,11 @@ class BaseTransaction:
 
     def follow(self, runs: Any, on_commit: Sequence[TransactionHook],
                on_rollback: Sequence[TransactionHook],
-               rolled_back: Callable[[Sequence[int]], Any] | None) -> None:
+               rolled_back: Callable[[Sequence[int]], Any] | None,
+               committed: Callable[[], Any] | None = None) -> None:
         """Let what was submitted in the block end with this transaction; see :class:`Followed`."""
-        self.followed.append(Followed(runs, on_commit, on_rollback, rolled_back, next(_turns)))
+        self.followed.append(
+            Followed(runs, on_commit, on_rollback, rolled_back, committed, next(_turns)))
 
     def in_turn(self) -> list[BaseTransaction]:
         """Return what ends with this one in the order in which it began."""

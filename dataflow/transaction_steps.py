@@ -102,6 +102,8 @@ def commit(txn: BaseTransaction) -> Steps:
         if now:
             yield from _confirm(txn)
             txn.state = TransactionState.COMMITTED
+            if txn.when_committed is not None:
+                yield Step(txn.when_committed)
     except BaseException as error:  # user code, or a value that cannot be stored
         txn.logger.error("An error was encountered while committing transaction %s; it is rolled "
                          "back", txn, exc_info=error)
@@ -188,7 +190,10 @@ def _gather(txn: BaseTransaction, at_the_end: bool = False) -> Steps:
 
 
 def _join(txn: BaseTransaction, run: Followed, joined: Sequence[int]) -> Steps:
-    """Let task runs that completed be children, in the place where they were submitted."""
+    """Let task runs that completed be children, in the place where they were submitted.
+
+    After them comes one without hooks, which says that all of them are committed.
+    """
     for indexes in run.groups(joined):
         child = txn.new_child(run.turn)
         child.stage(None, run.on_rollback, run.on_commit)
@@ -196,6 +201,11 @@ def _join(txn: BaseTransaction, run: Followed, joined: Sequence[int]) -> Steps:
             child.when_rolled_back = _told(run.rolled_back, indexes)
         if txn.commit_mode == CommitMode.EAGER:
             yield from commit(child)
+    if joined and run.committed is not None:
+        last = txn.new_child(run.turn)
+        last.when_committed = run.committed
+        if txn.commit_mode == CommitMode.EAGER:
+            yield from commit(last)
 
 
 def _told(fn: Callable[[Sequence[int]], Any], indexes: Sequence[int]) -> Callable[[], Any]:

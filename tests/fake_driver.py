@@ -58,6 +58,10 @@ class FakeDriver:
 
     def rolled_back(self, call: int, indexes: Sequence[int]) -> None: ...
 
+    def committed(self, call: int, *, soon: bool) -> None: ...
+
+    def keep_txn_values(self, call: int, values: bytes) -> None: ...
+
     def view(self, call: int) -> CallView:
         return self.views[call]
 

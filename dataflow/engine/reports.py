@@ -175,6 +175,8 @@ class Reader:
             self._placed.append(node)
         if code == Code.COMPLETED:  # read back it is CACHED
             self.world.computed_again[node.view.task_name] += 1
+            if node.view.committed:
+                node.view.again.add(index)
         self.recovery.restored(node, index, code, span.details.get(index), batch, kept)
 
     def _detail(self, node: Node, index: int, detail: Detail, span: Span, at: int,

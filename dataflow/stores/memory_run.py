@@ -54,6 +54,8 @@ class MemoryRun:
     calls: dict[int, CallRecord] = field(default_factory=dict)
     widths: dict[int, int] = field(default_factory=dict)
     faults: dict[int, str] = field(default_factory=dict)
+    committed: set[int] = field(default_factory=set)
+    txn_values: dict[int, bytes] = field(default_factory=dict)
     counts: dict[int, dict[int, int]] = field(default_factory=dict)
     rows: dict[Place, Element] = field(default_factory=dict)
     spans: dict[Place, Element] = field(default_factory=dict)
@@ -75,6 +77,8 @@ def write_calls(run: MemoryRun, gulp: Gulp) -> None:
         run.calls[call.call] = _with_code_of(run.calls.get(call.call, call), call)
     run.widths.update(gulp.widths)
     run.faults.update(gulp.faults)
+    run.committed.update(gulp.committed)
+    run.txn_values.update(gulp.txn_values)
     for number, counts in gulp.counts.items():
         run.counts[number] = dict(counts)
 
@@ -261,6 +265,8 @@ def call_row(run: MemoryRun, call: int) -> CallRow:
         policy=record.policy,
         storage=record.storage,
         constants=record.constants,
+        committed=call in run.committed,
+        txn_values=run.txn_values.get(call),
     )
 
 

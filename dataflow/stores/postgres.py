@@ -151,7 +151,9 @@ class PostgresGulpWriter(GulpWriter):
         connection.exec_driver_sql(self._copied[table])
 
 
-_LEFT_OUT = {("spans", "id"), ("flow_runs", "key"), ("calls", "fault")}  # filled otherwise
+_LEFT_OUT = {  # filled otherwise
+    ("spans", "id"), ("flow_runs", "key"), ("calls", "fault"), ("calls", "committed"),
+    ("calls", "txn_values")}
 _TYPES = {Integer: "int4", BigInteger: "int8", SmallInteger: "int2", Double: "float8",
           Text: "text", LargeBinary: "bytea"}
 _KEYS = {"calls": 2, "task_runs": 3}  # columns of the primary key, first in a row

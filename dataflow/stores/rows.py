@@ -137,6 +137,8 @@ def call_row(row: Any, run: RunHead) -> CallRow:
         policy=row.policy,
         storage=row.storage,
         constants=row.constants,
+        committed=bool(row.committed),
+        txn_values=row.txn_values,
     )
 
 

@@ -27,7 +27,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Raised by one with each change of the tables; ``versions.py`` holds the way up."""
 
 metadata = MetaData()
@@ -101,6 +101,8 @@ calls = Table(
     Column("policy", Text),
     Column("storage", Text),
     Column("constants", Text),  # JSON
+    Column("committed", SmallInteger),  # 1: by a transaction
+    Column("txn_values", LargeBinary),  # pickled
     sqlite_with_rowid=False,
 )
 

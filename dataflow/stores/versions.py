@@ -59,7 +59,15 @@ def _resume(connection: Connection) -> None:
         connection.execute(text(statement))
 
 
-MIGRATIONS: dict[int, Callable[[Connection], None]] = {1: _children, 2: _resume}
+def _transactions(connection: Connection) -> None:
+    """To version 4: what transactions committed."""
+    blob = LargeBinary().compile(connection.dialect)
+    for column in ("committed SMALLINT", f"txn_values {blob}"):
+        connection.execute(text(f"ALTER TABLE calls ADD COLUMN {column}"))
+
+
+MIGRATIONS: dict[int, Callable[[Connection], None]] = {
+    1: _children, 2: _resume, 3: _transactions}
 """Version → what turns its tables into those of the next; run in the caller's transaction."""
 
 

@@ -87,6 +87,8 @@ class GulpWriter:
         self._counts = self._update_call("counts")
         self._widths = self._update_call("width")
         self._faults = self._update_call("fault")
+        self._committed = self._update_call("committed")
+        self._txn_values = self._update_call("txn_values")
 
     def _made(self) -> dict[str, Any]:
         """Return the statement that inserts into each table."""
@@ -128,6 +130,9 @@ class GulpWriter:
             connection, self._faults,
             [(clean(fault), run, call) for call, fault in gulp.faults.items()],
         )
+        self._many(connection, self._committed, [(1, run, call) for call in gulp.committed])
+        self._many(connection, self._txn_values, [
+            (values, run, call) for call, values in gulp.txn_values.items()])
         self._many(connection, self._counts, _count_rows(run, gulp))
         self._put(connection, "spans", _span_rows(run, gulp.spans, texts))
         self._put(connection, "ranges", _range_rows(run, gulp.ranges))
@@ -204,7 +209,7 @@ class GulpWriter:
 
     def _keep_but_count(self, table: Table) -> Any:
         """Insert; a row that is there gets what is new in counts and code, where that is told."""
-        statement = self._values(table, ("fault",))
+        statement = self._values(table, ("fault", "committed", "txn_values"))
         new = {
             name: func.coalesce(statement.excluded[name], table.c[name])
             for name in ("counts", "code", "partition", "policy", "storage", "constants")

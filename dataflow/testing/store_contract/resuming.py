@@ -171,6 +171,15 @@ class Resuming:
         store.write(RUN, Gulp(elements=[failed(3, code=int(Code.COMPLETED), error=None)]))
         assert list(next(iter(store.recorded(RUN))).codes[:5]) == [8, 8, 8, 8, 0]
 
+    def test_what_was_committed_is_told_with_its_call(self, store: Store) -> None:
+        with_map(store, Gulp(
+            calls=[call(1, "submit"), call(2, "direct")], committed={1},
+            txn_values={2: b"\x00values"}))
+        with_map(store, Gulp(calls=[call(n) for n in (1, 2)], committed={1}))
+        assert [(each.committed, each.txn_values) for each in store.calls(RUN)] == [
+            (False, None), (True, None), (False, b"\x00values")]
+        assert [each.record for each in store.recorded(RUN)] == store.calls(RUN)
+
     def test_calls_from_one_on_are_asked_for(self, store: Store) -> None:
         with_map(store, Gulp(
             calls=[call(n, "submit") for n in (1, 2, 3)],

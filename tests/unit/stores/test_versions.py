@@ -82,7 +82,12 @@ def tables_in(path: Path) -> dict[str, set[str]]:
     return found
 
 
+TO_VERSION_3 = [
+    *(f"ALTER TABLE calls DROP COLUMN {column}" for column in ("committed", "txn_values")),
+    "UPDATE schema_version SET version = 3",
+]
 TO_VERSION_2 = [
+    *TO_VERSION_3,
     *(f"ALTER TABLE flow_runs DROP COLUMN {column}" for column in (
         "entrypoint", "first_call", "epoch", "owner", "lease_until_s", "resumed", "result_key")),
     *(f"ALTER TABLE calls DROP COLUMN {column}" for column in (
@@ -118,6 +123,15 @@ def test_a_store_of_version_2_becomes_like_a_fresh_one_and_keeps_its_rows(path: 
         bytearray([8, 8, 8, 10]), {3: ErrorRecord("E", "m", "t")}, False)
     assert store.lease(RUN, "h:1:0", now_s=0.0, until_s=9.0) == 1
     store.close()
+
+
+def test_a_store_of_version_3_becomes_like_a_fresh_one(path: Path) -> None:
+    fresh = tables_in(path)
+    for statement in TO_VERSION_3:
+        change(path, statement)
+    assert tables_in(path) != fresh
+    open_store(path).close()
+    assert (tables_in(path), version_in(path)) == (fresh, [(SCHEMA_VERSION,)])
 
 
 def test_a_store_of_version_1_becomes_like_a_fresh_one(path: Path) -> None:
