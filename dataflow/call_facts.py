@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dataflow.batch import Aligned, CallCode, Const, FlatItem, ItemOf, Items, One, Source, Whole
+from dataflow.batch import CallCode, Const, Source
+from dataflow.call_inputs import MAPPED, how_of
 from dataflow.masking import masked
 
 if TYPE_CHECKING:
@@ -33,11 +34,11 @@ _NAMED = "result_storage_key "
 _BUILT_IN = frozenset({"INPUTS", "TASK_SOURCE", "RUN_ID", "FLOW_PARAMETERS", "NO_CACHE"})
 _EXCLUDED = re.compile(r" - '([^']*)'")
 
-MAPPED = "mapped"
-"""How an argument comes that is an item of what the flow's process had."""
-
 TOO_LARGE = "too large"
 """How an argument comes that is the same for all elements, but was not looked into."""
+
+_FROM_CALLS = ("aligned", "one", "item", "whole")
+_HOWS = (*_FROM_CALLS, MAPPED, TOO_LARGE, "made")  # others tell what a call waits for, and the like
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +149,7 @@ def _constants(sources: Sequence[tuple[str, Source]], limit: int) -> str | None:
     found: list[list[Any]] = []
     for name, source in sources:
         if type(source) is not Const:
-            found.append([name, "", *_how(source)])
+            found.append([name, "", *how_of(source)])
         elif type(source.value) in _SCALARS or (
                 type(source.value) is str and len(source.value) < _SHORT):
             leaf = digest(source.value, name=name)[:8]  # as leaves() has it, in a third of the time
@@ -161,22 +162,6 @@ def _constants(sources: Sequence[tuple[str, Source]], limit: int) -> str | None:
             found += [[leaf.path, leaf.digest.hex(), masked(leaf.path, leaf.text[:_TEXT])]
                       for leaf in leaves(source.value, name=name, limit=limit)]
     return json.dumps(found[:_LEAVES], separators=(",", ":"))
-
-
-def _how(source: Source) -> Iterator[Any]:
-    match source:
-        case Items():
-            yield MAPPED
-        case Aligned(call=call):
-            yield from ("aligned", call)
-        case One(call=call, index=index):
-            yield from ("one", call, index)
-        case ItemOf(call=call, index=index) | FlatItem(call=call, index=index, depth=1):
-            yield from ("item", call, index)
-        case Whole(call=call):
-            yield from ("whole", call)
-        case _:
-            yield "made"
 
 
 def _is_large(value: Any) -> bool:
@@ -198,6 +183,6 @@ def _read_constants(text: str | None) -> tuple[list[Leaf], list[Input]]:
     for path, digest, said, *more in json.loads(text or "[]"):
         if digest:
             leaves.append(Leaf(path, bytes.fromhex(digest), said))
-        else:
-            inputs.append(Input(path, said, *more))
+        elif said in _HOWS:
+            inputs.append(Input(path, said, *(more if said in _FROM_CALLS else ())))
     return leaves, inputs

@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 from dataflow.batch import CallCode, RunInfo
 from dataflow.call_facts import facts_of
+from dataflow.call_inputs import given, with_inputs
 from dataflow.context import FlowRunContext, current_task
 from dataflow.engine.messages import (
     CallAdded,
@@ -35,7 +36,6 @@ from dataflow.recorder import Gathered
 from dataflow.resumption import DirectRecorded, Resumption
 from dataflow.run_record import DirectCall, RunRecord
 from dataflow.runner import TaskRunner
-from dataflow.same_call import given, inputs_of, with_samples
 from dataflow.sources import Source
 from dataflow.store import CallRecord, ElementRecord, FlowRunRecord, Gulp, Store
 from dataflow.watching import Watch
@@ -259,12 +259,8 @@ class Driver(Loop):
         if self._stopped is not None:
             self._refuse()
         code = spec.code
-        if code.task.caching is not None:
-            spec.facts = facts_of(code)
-        elif not spec.mapped:
-            spec.facts = inputs_of(code)
-        if spec.mapped:
-            spec.facts = with_samples(spec.facts, spec)
+        facts = {} if code.task.caching is None else facts_of(code)
+        spec.facts = with_inputs(facts, spec)
         if self.resumption is not None and spec.failed is None:
             lengths = {len(m.items) for m in spec.mapped if m.items is not None}
             spec.recorded = self._recorded(code, spec.kind, spec.task_key, spec.facts, lengths)

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from dataflow.call_facts import MAPPED, TOO_LARGE, CallFacts, Input, read_facts
+from dataflow.call_facts import TOO_LARGE, CallFacts, Input, read_facts
+from dataflow.call_inputs import MAPPED
 from dataflow.exceptions import CorruptResult, ResultStorageError, RunNotFound
 from dataflow.explaining_results import Kept, OldResults
 from dataflow.hashing import changed_leaves, leaves

@@ -1,81 +1,26 @@
 """Whether a call of a resumed run is about the same things as the one that was recorded.
 
-Lives here: samples of what a map goes over, recorded with it, and the
-comparison. Does not live here: which recorded call it is (``resumption.py``).
+Lives here: the comparison of what is recorded of two calls' arguments. Does not live
+here: what is recorded (``call_inputs.py``), which recorded call it is
+(``resumption.py``).
 
 A flow function that lists a folder may find other files now. Outcomes are kept
-by position, so a list that is another one must not take them over.
+by position, so a list that is another one must not take them over; nor may a call
+that takes values from another call than the recorded one did.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from pathlib import PurePath
+import re
+from collections.abc import Iterator
 from typing import Any
 
-from dataflow.batch import CallCode, Const, One
-from dataflow.graph import CallSpec
+from dataflow.call_inputs import MAPPED
 
-_LOOKED_INTO = (int, float, str, bytes, bool, type(None), tuple, PurePath)
-_LARGE = 100_000  # characters, or members, of an item that is not looked into
-_SHORT = 60  # characters of a text that is told as it is
-_IS = "is"
-
-
-def with_samples(facts: dict[str, Any], spec: CallSpec) -> dict[str, Any]:
-    """Return the facts of a call with a digest of some items of what it maps over.
-
-    Notes
-    -----
-    Some 10 µs per map and mapped list: its length, its first, middle and last item,
-    where these are numbers, texts, paths or tuples.
-    """
-    samples = {mapped.name: sample for mapped in spec.mapped
-               if mapped.items is not None and (sample := _sample(mapped.items)) is not None}
-    if not samples:
-        return facts
-    entries = json.loads(facts.get("constants") or "[]")
-    told = {entry[0] for entry in entries if not entry[1]}
-    for entry in entries:
-        if not entry[1] and entry[2] == "mapped" and entry[0] in samples:
-            entry[3:] = [samples[entry[0]]]
-    entries += [[name, "", "mapped", sample] for name, sample in samples.items()
-                if name not in told]
-    return {**facts, "constants": json.dumps(entries, separators=(",", ":"))}
-
-
-def inputs_of(code: CallCode) -> dict[str, Any]:
-    """Return what tells a single call from others of its task, where results are not kept.
-
-    Notes
-    -----
-    Some 3 µs: numbers and short texts as they are, futures by the calls they are of.
-    """
-    found: list[list[Any]] = []
-    for name, source in (*zip(code.names, code.args, strict=False), *code.kwargs.items()):
-        if type(source) is One:
-            found.append([name, "", "one", source.call, source.index])
-        elif type(source) is Const:
-            text = _short(source.value)
-            if text is not None:
-                found.append([name, "", _IS, text])
-    return {"constants": json.dumps(found, separators=(",", ":"))} if found else {}
-
-
-def given(code: CallCode, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Return the same of a direct call."""
-    found = [[name, "", _IS, text] for name, value in
-             (*zip(code.names, args, strict=False), *kwargs.items())
-             if (text := _short(value)) is not None]
-    return {"constants": json.dumps(found, separators=(",", ":"))} if found else {}
-
-
-def _short(value: Any) -> str | None:
-    kind = type(value)
-    if kind is int or kind is float or kind is bool or value is None:
-        return repr(value)
-    return repr(value) if kind is str and len(value) < _SHORT else None
+_Part = tuple[str, str]  # the path of an argument, and what is compared of it
+_SEVERAL = frozenset({"whole", "made"})
+"""How several futures come: a list of all that a map has may be told in either way."""
 
 
 class Inputs:
@@ -88,14 +33,14 @@ class Inputs:
     """
 
     def __init__(self, constants: str | None) -> None:
-        self._parts: dict[str, Any] = {}
+        self._parts: dict[_Part, Any] = {}
+        leaves: dict[_Part, set[tuple[str, str]]] = {}
         for path, digest, *more in json.loads(constants or "[]"):
             if digest:
-                self._parts[path] = digest
-            elif more[:1] == ["mapped"]:
-                self._parts[path] = more[1] if len(more) > 1 else None
-            elif more[:1] != ["too large"]:
-                self._parts[path] = tuple(more)
+                leaves.setdefault((_root_of(path), ""), set()).add((path, digest))
+            else:
+                self._parts.update(_compared(path, *more))
+        self._parts.update((part, ("leaves", frozenset(some))) for part, some in leaves.items())
 
     @property
     def identity(self) -> object:
@@ -105,9 +50,9 @@ class Inputs:
     def other_than(self, before: Inputs) -> str | None:
         """Return the name of an argument that is another one, None where none is known to be."""
         mine, theirs = self._parts, before._parts
-        return next((name for name in sorted(mine.keys() & theirs.keys())
-                     if None not in (mine[name], theirs[name]) and mine[name] != theirs[name]),
-                    None)
+        return next((part[0] for part in sorted(mine.keys() & theirs.keys())
+                     if mine[part] != theirs[part]
+                     and {mine[part][0], theirs[part][0]} != _SEVERAL), None)
 
 
 def difference(width: int | None, before: Inputs, now: Inputs, lengths: set[int]) -> str | None:
@@ -129,20 +74,23 @@ def difference(width: int | None, before: Inputs, now: Inputs, lengths: set[int]
     return None if changed is None else f"its argument {changed!r} is another one now"
 
 
-def _sample(items: Sequence[Any]) -> str | None:
-    if not len(items):
-        return None
-    from dataflow.exceptions import NotCacheable
-    from dataflow.hashing import digest
-
-    try:
-        some = [items[at] for at in (0, len(items) // 2, len(items) - 1)]
-        if not all(isinstance(item, _LOOKED_INTO) and _is_small(item) for item in some):
-            return None
-        return digest((len(items), some))[:8].hex()
-    except (NotCacheable, LookupError, TypeError):  # a sequence of the user's, or such an item
-        return None
+def _root_of(path: str) -> str:
+    """Return the argument that a part of it belongs to: parts that are not there tell as much."""
+    return re.split(r"[.\[]", path, maxsplit=1)[0]
 
 
-def _is_small(item: Any) -> bool:
-    return not isinstance(item, str | bytes | tuple) or len(item) < _LARGE
+def _compared(path: str, how: str, *more: Any) -> Iterator[tuple[_Part, Any]]:
+    """Yield what is compared of an entry; nothing where nothing tells one value from another."""
+    if how == MAPPED:
+        for kind, sample in zip(("some", "all"), more, strict=False):
+            if sample is not None:
+                yield (path, kind), (sample,)
+    elif how == "each":
+        yield (path, how), more[:1]
+    elif how == "made":
+        if more and more[0] is not None:
+            yield (path, ""), (how, more[0])
+    elif how == "after":
+        yield (path, ""), (how, *map(tuple, more[0]))
+    else:
+        yield (path, ""), (how, *more)

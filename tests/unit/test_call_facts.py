@@ -21,7 +21,8 @@ from dataflow.batch import (
     Whole,
 )
 from dataflow.caching import Caching
-from dataflow.call_facts import MAPPED, TOO_LARGE, CallFacts, Input, facts_of, read_facts
+from dataflow.call_facts import TOO_LARGE, CallFacts, Input, facts_of, read_facts
+from dataflow.call_inputs import MAPPED
 from dataflow.hashing import leaves
 from dataflow.serializers import PickleSerializer
 from dataflow.store import CallRow
