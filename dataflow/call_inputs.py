@@ -1,7 +1,8 @@
 """What is recorded of the arguments of a call, so that a run that goes on knows it again.
 
-Lives here: from the arguments of a call to the entries of its record. Does not live
-here: the comparison (``same_call.py``), how keys are explained (``call_facts.py``,
+Lives here: from the arguments of a call to the entries of its record, and from these
+to what the call depends on. Does not live here: the comparison (``same_call.py``), what
+begins anew with what (``taken_along.py``), how keys are explained (``call_facts.py``,
 whose entries of calls with kept results these add to).
 
 An entry is ``[path, digest, how, …]`` as JSON. Where ``digest`` is empty, ``how`` tells
@@ -15,9 +16,9 @@ from __future__ import annotations
 
 import json
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
 
 from dataflow.batch import (
     Aligned,
@@ -193,3 +194,49 @@ def _places(source: Any) -> Iterator[list[int]]:
 
 def _place(dep: Dep | FlatPart) -> list[int]:
     return [dep.call, _ALL if dep.index is None else dep.index]
+
+
+class Depends(NamedTuple):
+    """What a recorded call depends on.
+
+    Attributes
+    ----------
+    aligned
+        Calls that it follows element by element.
+    all
+        (call, index), or (call, None) for a whole call, that all its elements depend on.
+    each
+        The same for each element, where that is told.
+    """
+
+    aligned: tuple[int, ...]
+    all: tuple[tuple[int, int | None], ...]
+    each: tuple[tuple[tuple[int, int | None], ...], ...]
+
+
+def depends_on(constants: str | None) -> Depends:
+    """Return what a record tells of the dependencies of its call; nothing where it is old."""
+    aligned: list[int] = []
+    shared: list[tuple[int, int | None]] = []
+    each: Sequence[Sequence[int]] = ()
+    for _, digest, how, *more in json.loads(constants or "[]"):
+        if digest or not more:
+            continue
+        if how == "aligned":
+            aligned.append(more[0])
+        elif how in ("one", "item"):
+            shared.append((more[0], more[1] if len(more) > 1 else 0))
+        elif how == "whole":
+            shared.append((more[0], None))
+        elif how in ("made", "after"):
+            shared += (_read(place) for place in more[-1])
+        elif how == "each" and more[1] is not None:
+            each = more[1]
+        elif how == "each":
+            shared += ((call, None) for call in more[2])
+    return Depends(tuple(aligned), tuple(shared), tuple(
+        tuple(_read(row[at : at + 2]) for at in range(0, len(row), 2)) for row in each))
+
+
+def _read(place: Sequence[int]) -> tuple[int, int | None]:
+    return place[0], None if place[1] == _ALL else place[1]

@@ -59,7 +59,7 @@ def taken(store: Store, row: FlowRunRow, epoch: int | None, *, retry: bool) -> R
     """Return the point where a run goes on that this process has the lease of."""
     resumption = Resumption(store, row.id, row.first_call, retry=retry)
     codes = (*_REOPENED, *_FAILURES) if retry else _REOPENED
-    store.reopen(row.id, codes, fence=epoch)
+    store.reopen(row.id, codes, resumption.taken_along, fence=epoch)
     return ResumePoint(row, epoch, resumption, store, retry)
 
 

@@ -8,7 +8,8 @@ The flow function runs again from its beginning. A call is the first recorded on
 of that task, made by the same task run, whose arguments are not known to differ,
 under the same number, so that ids and keys stay: calls may come in another order.
 What completed or failed stands; what was cancelled, crashed with the
-infrastructure, was rolled back or never ran begins anew. ``retry`` lets failures begin anew too.
+infrastructure, was rolled back or never ran begins anew. ``retry`` lets failures begin
+anew too. With what begins anew goes what depends on it (``taken_along.py``).
 """
 
 from __future__ import annotations
@@ -23,11 +24,12 @@ from typing import TYPE_CHECKING, Any
 
 from dataflow.batch import CallCode
 from dataflow.exceptions import ResultStorageError
-from dataflow.graph import CallView, Recorded
+from dataflow.graph import NO_KEY, CallView, Recorded
 from dataflow.ids import task_run_id
 from dataflow.outcomes import FIRST_FINAL, SUCCEEDED, Code
 from dataflow.same_call import Inputs, difference
 from dataflow.store import RecordedCall, Store
+from dataflow.taken_along import TakenAlong
 
 if TYPE_CHECKING:
     from dataflow.worker.attempt import Outcome
@@ -58,6 +60,11 @@ class Resumption:
         Calls before this one belong to earlier tries of the flow function.
     retry
         Failures begin anew.
+
+    Attributes
+    ----------
+    taken_along
+        What stood, and begins anew with what it depends on, for :meth:`Store.reopen`.
     """
 
     def __init__(self, store: Store, flow_run_id: str, first_call: int, *, retry: bool) -> None:
@@ -65,6 +72,7 @@ class Resumption:
         self._run = flow_run_id
         self.retry = retry
         self._table = _kept(retry)
+        along = TakenAlong(code for code in range(256) if self._table[code])
         self._lock = threading.Lock()
         self._told: set[str] = set()
         self._waiting: dict[_Bucket, _Waiting] = {}
@@ -72,6 +80,7 @@ class Resumption:
         self.next_free = first_call
         self.counts: Counter[int] = Counter()
         for found in store.recorded(flow_run_id, first_call):
+            along.take(found)
             record = found.record
             self._calls[record.call] = found
             bucket = record.parent_task_run_id, record.task_name, record.kind
@@ -81,6 +90,8 @@ class Resumption:
                 number = found.codes.count(code)
                 if number:
                     self.counts[int(code)] += number
+        self.taken_along, self._along = along.elements, along.count
+        self.counts[Code.PENDING] -= sum(map(len, filter(None, along.elements.values())))
 
     def find(self, parent: int | None, task_name: str, kind: str, facts: dict[str, Any],
              lengths: set[int]) -> Recorded | None:
@@ -139,12 +150,19 @@ class Resumption:
             call=found.record.call, width=found.record.width, codes=codes,
             attempts=found.attempts, due=found.due, errors=found.errors,
             names=found.names, messages=found.messages,
-            keys=self._store.key_column(self._run, found.record.call, len(found.codes))
-            if found.keyed else None,
+            keys=self._keys(found, codes) if found.keyed else None,
             task_key=found.record.task_key,
             reopened={index for index in found.rows if not codes[index]},
             committed=found.record.committed, txn_values=found.record.txn_values,
         )
+
+    def _keys(self, found: RecordedCall, codes: bytearray) -> bytearray:
+        """Return the keys of what stands; what is computed anew has other ones."""
+        column = self._store.key_column(self._run, found.record.call, len(codes))
+        for index in found.rows:
+            if not codes[index]:
+                column[16 * index : 16 * index + 16] = NO_KEY
+        return column
 
     @property
     def summary(self) -> str:
@@ -166,6 +184,8 @@ class Resumption:
             parts.append(f"{open_} that had not ended run")
         if undone:
             parts.append(f"{undone} that were rolled back run again")
+        if self._along:
+            parts.append(f"{self._along} that depend on what begins anew run again")
         if rest:
             parts.append(f"{rest} that were cancelled, crashed or not ready may run again")
         return ", ".join(parts)

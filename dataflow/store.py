@@ -9,7 +9,7 @@ about states.
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from dataflow.outcomes import Attempt, LogLine
@@ -186,12 +186,23 @@ class Store(abc.ABC):
         """Let the next one have the run at once; nothing happens where it has it already."""
 
     @abc.abstractmethod
-    def reopen(self, flow_run_id: str, codes: Sequence[int], *, fence: int | None = None) -> int:
+    def reopen(
+        self, flow_run_id: str, codes: Sequence[int],
+        elements: Mapping[int, Sequence[int] | None] | None = None, *, fence: int | None = None,
+    ) -> int:
         """Let elements begin anew that ended so: their rows are PENDING from now on.
 
         Ranges that ended so are forgotten. What ended as part of a span has no row; a row that
-        follows has the last word on it. Returns how many rows there were. Raises RunFenced,
-        and nothing changed.
+        follows has the last word on it. Returns how many rows there were that ended so. Raises
+        RunFenced, and nothing changed.
+
+        Parameters
+        ----------
+        codes
+            How they ended.
+        elements
+            Call → other elements that begin anew: each has a row from now on, PENDING. None:
+            the map as a whole, of whose elements and width nothing is kept.
         """
 
     @abc.abstractmethod

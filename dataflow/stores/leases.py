@@ -2,17 +2,15 @@
 
 Lives here: statements on ``flow_runs`` that compare and move the epoch. Does not
 live here: who may have a run (``owners.py``), how a lease is kept alive (the
-driver), claims on cache keys (``claims.py``).
+driver), claims on cache keys (``claims.py``), what begins anew (``reopening.py``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
-from dataflow.outcomes import Code
 from dataflow.store import FlowRunRecord
 from dataflow.stores import schema
 from dataflow.stores.driver_text import text_for
@@ -28,10 +26,10 @@ def check_fence(
 
     A run that is not there yet, and has no parent, is nobody's.
     """
-    row = _locked(connection, flow_run_id)
+    row = locked(connection, flow_run_id)
     parent = record.parent_flow_run_id if row is None and record is not None else None
     while parent is not None or (row is not None and not row.epoch and row.parent_flow_run_id):
-        around = _locked(connection, parent or row.parent_flow_run_id)
+        around = locked(connection, parent or row.parent_flow_run_id)
         if around is None:
             break
         row, parent = around, None
@@ -44,7 +42,7 @@ def lease(
     take_over: bool,
 ) -> int:
     """Give a run to an owner; return its epoch. Raises RunOwned, RunNotFound."""
-    row = _found(_locked(connection, flow_run_id), flow_run_id)
+    row = found(locked(connection, flow_run_id), flow_run_id)
     if not take_over:
         check_owner(flow_run_id, owner, row.owner, row.lease_until_s, now_s)
     epoch = int(row.epoch) + 1
@@ -54,7 +52,7 @@ def lease(
 
 def renew(connection: Connection, flow_run_id: str, epoch: int, until_s: float) -> None:
     """Move the end of a lease on. Raises RunFenced, RunNotFound."""
-    row = _found(_locked(connection, flow_run_id), flow_run_id)
+    row = found(locked(connection, flow_run_id), flow_run_id)
     if row.epoch != epoch:
         raise fenced(flow_run_id, row.owner)
     _change(connection, row.key, lease_until_s=until_s)
@@ -62,30 +60,12 @@ def renew(connection: Connection, flow_run_id: str, epoch: int, until_s: float) 
 
 def give_up(connection: Connection, flow_run_id: str, epoch: int) -> None:
     """Take the owner away where the epoch is still its own."""
-    row = _locked(connection, flow_run_id)
+    row = locked(connection, flow_run_id)
     if row is not None and row.epoch == epoch:
         _change(connection, row.key, owner=None, lease_until_s=None)
 
 
-def reopen(
-    connection: Connection, flow_run_id: str, codes: Sequence[int], fence: int | None
-) -> int:
-    """Make rows PENDING that ended in one of these codes, forget ranges; return how many rows."""
-    row = _found(_locked(connection, flow_run_id), flow_run_id)
-    if fence is not None and row.epoch != fence:
-        raise fenced(flow_run_id, row.owner)
-    rows, ranges = schema.task_runs, schema.ranges
-    wanted = [int(code) for code in codes]
-    connection.execute(
-        delete(ranges).where(ranges.c.run == row.key, ranges.c.code.in_(wanted)))
-    changed = connection.execute(
-        update(rows)
-        .where(rows.c.run == row.key, rows.c.code.in_(wanted))
-        .values(code=int(Code.PENDING)))
-    return int(changed.rowcount)
-
-
-def _locked(connection: Connection, flow_run_id: str) -> Any:
+def locked(connection: Connection, flow_run_id: str) -> Any:
     """Return what is known of a run's lease; nobody changes it before the transaction ends."""
     return connection.exec_driver_sql(
         text_for(connection, _locking), (flow_run_id,)).one_or_none()
@@ -98,7 +78,8 @@ def _locking() -> Any:
     ).where(_RUNS.c.id == bindparam("of_id")).with_for_update(key_share=True)
 
 
-def _found(row: Any, flow_run_id: str) -> Any:
+def found(row: Any, flow_run_id: str) -> Any:
+    """Return a row of :func:`locked`, or raise RunNotFound."""
     if row is None:
         raise not_found(flow_run_id)
     return row

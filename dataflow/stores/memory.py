@@ -7,7 +7,7 @@ entry in a dict. Does not live here: anything that has to be fast.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from dataflow.claiming.memory_claims import MemoryClaims
@@ -25,10 +25,12 @@ from dataflow.store import (
 from dataflow.stores import owners, refs
 from dataflow.stores.memory_run import (
     MemoryRun,
+    begin_anew,
     call_head,
     call_row,
     flow_run_row,
     forget_ranges,
+    key_of,
     recorded_call,
     with_lease_of,
     write_calls,
@@ -231,7 +233,10 @@ class MemoryStore(Store):
             if run is not None and run.record.epoch == epoch:
                 run.record = replace(run.record, owner=None, lease_until_s=None)
 
-    def reopen(self, flow_run_id: str, codes: Sequence[int], *, fence: int | None = None) -> int:
+    def reopen(
+        self, flow_run_id: str, codes: Sequence[int],
+        elements: Mapping[int, Sequence[int] | None] | None = None, *, fence: int | None = None,
+    ) -> int:
         with self._turn:
             run = self._known(flow_run_id)
             if fence is not None and run.record.epoch != fence:
@@ -240,6 +245,8 @@ class MemoryStore(Store):
             for place in ended:
                 run.rows[place] = run.rows[place]._replace(code=int(Code.PENDING))
             forget_ranges(run, codes)
+            for call, indexes in (elements or {}).items():
+                begin_anew(run, call, indexes)
             return len(ended)
 
     def put_inputs(self, flow_run_id: str, blob: bytes) -> None:
@@ -268,14 +275,8 @@ class MemoryStore(Store):
     def keys(self, flow_run_id: str, call: int, indexes: Iterable[int]) -> dict[int, bytes]:
         with self._turn:
             run = self._runs.get(flow_run_id)
-            kinds = () if run is None else (run.rows, run.spans)
-            found: dict[int, bytes] = {}
-            for index in indexes:
-                for kept in kinds:
-                    element = kept.get((call, index))
-                    if element is not None and element.key is not None:
-                        found.setdefault(index, element.key)
-            return found
+            return {} if run is None else {
+                index: key for index in indexes if (key := key_of(run, call, index)) is not None}
 
     def key_column(self, flow_run_id: str, call: int, width: int) -> bytearray:
         column = bytearray(KEY_BYTES * width)

@@ -127,6 +127,21 @@ def forget_ranges(run: MemoryRun, codes: Sequence[int]) -> None:
     run.ranges = {at: each for at, each in run.ranges.items() if each.code not in codes}
 
 
+def begin_anew(run: MemoryRun, call: int, indexes: Sequence[int] | None) -> None:
+    """Give elements a row that is PENDING; None: forget all of a map, and its width."""
+    if indexes is not None:
+        for index in indexes:
+            there = run.rows.get((call, index)) or Element(
+                call, index, int(Code.PENDING), None, None, 1, None)
+            run.rows[call, index] = there._replace(code=int(Code.PENDING))
+        return
+    for kept in (run.rows, run.spans, run.ranges, run.stretches, run.pickles):
+        for place in [place for place in kept if place[0] == call]:
+            del kept[place]
+    run.widths.pop(call, None)
+    run.calls[call] = replace(run.calls[call], width=None)
+
+
 def write_logs(run: MemoryRun, lines: Iterable[LogLine]) -> None:
     """Take log lines; the same ones once."""
     repeated: dict[LogLine, int] = {}
@@ -227,6 +242,14 @@ def _take_row(whole: RecordedCall, run: MemoryRun, index: int, element: Element)
 
 def _text_only(error: ErrorRecord) -> ErrorRecord:
     return ErrorRecord(error.type_name, error.message, error.traceback)
+
+
+def key_of(run: MemoryRun, call: int, index: int) -> bytes | None:
+    """Return an element's key; what was computed anew has no longer that of its span."""
+    row, span = run.rows.get((call, index)), run.spans.get((call, index))
+    if row is not None and (row.key is not None or row.code in SUCCEEDED):
+        return row.key
+    return None if span is None else span.key
 
 
 def call_head(run: MemoryRun, call: int) -> CallHead:

@@ -145,16 +145,16 @@ def keys(
     run = next(run_heads(connection, flow_run_id, nested=False), None)
     if run is None or not wanted:
         return {}
-    found: dict[int, bytes] = {}
+    found: dict[int, bytes | None] = {}
     for span in _keyed_spans(connection, run.key, call, wanted):
         _find_keys(found, span, wanted)
-    rows, there = schema.task_runs, set(wanted)
-    statement = select(rows.c.index.label("index_"), rows.c.key).where(
-        rows.c.run == run.key, rows.c.call == call, rows.c.key.is_not(None),
-        rows.c.index.between(wanted[0], wanted[-1]))
-    found.update(
-        (row.index_, row.key) for row in connection.execute(statement) if row.index_ in there)
-    return found
+    there = set(wanted)
+    statement = _last_words(run.key, call).where(
+        schema.task_runs.c.index.between(wanted[0], wanted[-1]))
+    for row in connection.execute(statement):
+        if row.index_ in there:
+            found[row.index_] = row.key
+    return {index: key for index, key in found.items() if key is not None}
 
 
 def key_column(
@@ -167,13 +167,18 @@ def key_column(
         return column
     for span in _keyed_spans(connection, run.key, call, range(width)):
         _put_keys(column, span)
-    rows = schema.task_runs
-    statement = select(rows.c.index.label("index_"), rows.c.key).where(
-        rows.c.run == run.key, rows.c.call == call, rows.c.key.is_not(None),
-        rows.c.index < width)
+    statement = _last_words(run.key, call).where(schema.task_runs.c.index < width)
     for row in connection.execute(statement):
-        column[KEY_BYTES * row.index_ : KEY_BYTES * (row.index_ + 1)] = row.key
+        column[KEY_BYTES * row.index_ : KEY_BYTES * (row.index_ + 1)] = row.key or bytes(KEY_BYTES)
     return column
+
+
+def _last_words(run: int, call: int) -> Select[Any]:
+    """Return the keys of rows; None where an element was computed anew and is not kept now."""
+    rows = schema.task_runs
+    return select(rows.c.index.label("index_"), rows.c.key).where(
+        rows.c.run == run, rows.c.call == call,
+        or_(rows.c.key.is_not(None), rows.c.code.in_([int(code) for code in SUCCEEDED])))
 
 
 def _put_keys(column: bytearray, span: PackedSpan) -> None:
@@ -189,7 +194,7 @@ def _put_keys(column: bytearray, span: PackedSpan) -> None:
             column[begin:end] = keys[KEY_BYTES * at : KEY_BYTES * (at + 1)]
 
 
-def _find_keys(found: dict[int, bytes], span: PackedSpan, wanted: Sequence[int]) -> None:
+def _find_keys(found: dict[int, bytes | None], span: PackedSpan, wanted: Sequence[int]) -> None:
     indexes = span.indexes()
     for index in wanted[bisect_left(wanted, span.first) : bisect_left(wanted, span.last + 1)]:
         at = bisect_left(indexes, index)

@@ -8,7 +8,7 @@ here: what one database alone needs (``sqlite.py``).
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Dialect, Engine, Table
 from dataflow.exceptions import RunFenced
 from dataflow.outcomes import Attempt, LogLine
 from dataflow.store import CallRow, FlowRunRow, Gulp, RecordedCall, Store, TaskRunRow
-from dataflow.stores import finding, leases, reading, recorded, versions
+from dataflow.stores import finding, leases, reading, recorded, reopening, versions
 from dataflow.stores.errors import translated
 from dataflow.stores.writing import GulpWriter
 
@@ -175,9 +175,12 @@ class SqlStore(Store):
     def give_up_lease(self, flow_run_id: str, epoch: int) -> None:
         self._change(lambda connection: leases.give_up(connection, flow_run_id, epoch))
 
-    def reopen(self, flow_run_id: str, codes: Sequence[int], *, fence: int | None = None) -> int:
-        return self._change(
-            lambda connection: leases.reopen(connection, flow_run_id, codes, fence))
+    def reopen(
+        self, flow_run_id: str, codes: Sequence[int],
+        elements: Mapping[int, Sequence[int] | None] | None = None, *, fence: int | None = None,
+    ) -> int:
+        return self._change(lambda connection: reopening.reopen(
+            connection, flow_run_id, codes, elements or {}, fence))
 
     def put_inputs(self, flow_run_id: str, blob: bytes) -> None:
         self._change(lambda connection: self._writer.put_inputs(connection, flow_run_id, blob))

@@ -15,6 +15,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from dataflow.batch import Batch, ItemOf, One
+from dataflow.call_inputs import with_inputs
 from dataflow.engine import Engine
 from dataflow.engine.messages import CallAdded, CancelAll, Tick
 from dataflow.graph import CallSpec, CallView, Mapped, Recorded
@@ -47,11 +48,14 @@ class Ending:
     after: int  # steps
     how: str  # "killed", "runner lost", "cancelled"
     lost: int = 0  # gulps that were not written yet
+    retry: bool = False  # the next life lets failures begin anew
 
 
 endings = st.builds(
     Ending, st.integers(0, 120), st.sampled_from(["killed", "killed", "runner lost", "cancelled"]),
-    st.integers(0, 4))
+    st.integers(0, 4), st.booleans())
+_REOPENED = (Code.CRASHED, Code.CANCELLED, Code.NOT_READY)
+_FAILURES = (Code.FAILED, Code.TIMED_OUT)
 
 
 @st.composite
@@ -170,14 +174,17 @@ class Run:
     store: MemoryStore = field(default_factory=MemoryStore)
     tries: Counter[Place] = field(default_factory=Counter)
     now: float = 1000.0
+    retry: bool = False
+    open: set[int] = field(default_factory=set)  # calls that had failed as a whole
 
     def __post_init__(self) -> None:
         self.store.write(ID, Gulp(flow_run=FlowRunRecord(id=ID, name="r", flow_name="f")))
 
     def begin(self, *, calm: bool) -> tuple[Life, Resumption]:
         """Begin a life with what is recorded; a calm one has no accidents."""
-        resumption = Resumption(self.store, ID, 0, retry=False)
-        self.store.reopen(ID, (Code.CRASHED, Code.CANCELLED, Code.NOT_READY))
+        self.open = {each.record.call for each in self.store.recorded(ID) if each.record.fault}
+        resumption = Resumption(self.store, ID, 0, retry=self.retry)
+        self.store.reopen(ID, _REOPENED + _FAILURES * self.retry, resumption.taken_along)
         life = Life(random.Random(self.rng.random()), calls=self.calls, tries=self.tries,
                     before=self.tries.copy(), now=self.now)
         if calm:
@@ -197,6 +204,7 @@ class Run:
                 break
             self._step(life, waiting, to_cancel, resumption)
         self._end(life, ending if ending is not None and steps > ending.after else None)
+        self.retry = ending is not None and ending.retry
         return life
 
     def _step(self, life: Life, waiting: list[tuple[int, Call]], to_cancel: list[int],
@@ -221,6 +229,7 @@ class Run:
 
     def _add(self, life: Life, number: int, call: Call, resumption: Resumption) -> None:
         spec = call_spec(number, call, life)
+        spec.facts = with_inputs(spec.facts, spec)
         lengths = {len(m.items) for m in spec.mapped if m.items is not None}
         name = spec.code.task.name
         spec.recorded = resumption.find(None, name, spec.kind, spec.facts, lengths)
@@ -231,6 +240,24 @@ class Run:
         life.views.append(view)
         life.hear(CallAdded(spec, view))
         self._check_waiting(life, number)
+        self._check_standing(life, number, call)
+
+    def _check_standing(self, life: Life, number: int, call: Call) -> None:
+        """What stands was made from what stands."""
+        ended = [index for index, code in enumerate(life.found[number].codes)
+                 if code >= FIRST_FINAL] if number in life.found else []
+        if call.kind in ("map", "generator", "beside", "submit") or not ended:
+            return
+        above = life.found.get(call.parent)
+        codes = b"" if above is None else above.codes
+        if call.kind == "aligned":
+            codes = bytes(codes[index] for index in ended)
+        elif call.kind in ("one", ITEMS):
+            codes = codes[:1]
+        else:
+            assert call.parent not in self.open, f"{number} stands, and its parent had no end"
+        assert all(code >= FIRST_FINAL for code in codes), (
+            f"{number} stands, and what it was made from begins anew")
 
     def _check_waiting(self, life: Life, number: int) -> None:
         """A retry keeps its time and its attempts."""

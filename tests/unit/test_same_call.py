@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from dataflow.batch import Aligned, CallCode, Const, Items, One, Source, TaskCode, Tree, Whole
-from dataflow.call_inputs import given, with_inputs
+from dataflow.call_inputs import depends_on, given, with_inputs
 from dataflow.graph import CallSpec, Dep, FlatPart, Mapped
 from dataflow.resolve import Leaf
 from dataflow.same_call import Inputs, difference
@@ -157,3 +157,17 @@ def test_parts_of_a_kept_argument_that_are_not_there_tell_it_from_another() -> N
     assert apart(leaves(x_a="11"), leaves(x_b="11")) == "x"
     assert apart(leaves(x_a="11"), leaves(x_a="11", x_b="22")) == "x"
     assert apart(leaves(x_a="11", y="5"), leaves(x_a="11", y="5")) is None
+
+
+def test_what_a_call_depends_on_is_read_back() -> None:
+    assert depends_on(submit(One(3, 1), deps=(Dep(3, 1), Dep(5, None, value=False)))) == (
+        (), ((3, 1), (5, None)), ())
+    assert depends_on(submit(Tree([Leaf(0), Leaf(1)], (One(3, 1), Whole(4))))) == (
+        (), ((3, 1), (4, None)), ())
+    assert depends_on(mapped(aligned=3)) == ((3,), (), ())
+    assert depends_on(mapped(flat=[[One(2, 0)], FlatPart(3, None, 1), FlatPart(3, 4, 1)])) == (
+        (), ((2, 0), (3, None), (3, 4)), ())
+    assert depends_on(mapped([1, One(3, 1)], item_deps=[(), (Dep(3, 1), Dep(4))])) == (
+        (), (), ((), ((3, 1), (4, None))))
+    for old in (None, '[["x","","mapped","ab"]]', '[["x","","made"]]', '[["x","ab","1"]]'):
+        assert depends_on(old) == ((), (), ())

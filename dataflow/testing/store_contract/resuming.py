@@ -180,6 +180,41 @@ class Resuming:
             (False, None), (True, None), (False, b"\x00values")]
         assert [each.record for each in store.recorded(RUN)] == store.calls(RUN)
 
+    def test_elements_that_begin_anew_have_a_row_wherever_they_stood(self, store: Store) -> None:
+        keyed = span(range(4))
+        keyed.span.keys = b"".join(map(key, (1, 2, 3, 4)))
+        with_map(store, Gulp(
+            calls=[call(1, "submit")], widths={0: 6}, spans=[keyed],
+            elements=[failed(4), failed(5, code=int(Code.COMPLETED), error=None, attempts=2),
+                      failed(0, call=1, code=int(Code.COMPLETED), error=None)]))
+        epoch = store.lease(RUN, A, now_s=T0, until_s=T0 + 30)
+        with pytest.raises(RunFenced):
+            store.reopen(RUN, [], {0: [1]}, fence=epoch - 1)
+        assert store.reopen(RUN, [Code.FAILED], {0: [1, 2, 5], 1: [0]}, fence=epoch) == 1
+        found = {each.record.call: each for each in store.recorded(RUN)}
+        assert (list(found[0].codes), found[0].rows) == ([8, 0, 0, 8, 0, 0], {1, 2, 4, 5})
+        assert (list(found[1].codes), found[1].rows) == ([0], {0})
+        assert [state for _, state in states(store, call=0)] == [
+            "Completed", "Pending", "Pending", "Completed", "Pending", "Pending"]
+        store.write(RUN, Gulp(elements=[
+            failed(1, code=int(Code.COMPLETED), error=None, key=key(9)),
+            failed(2, code=int(Code.COMPLETED), error=None)]))
+        assert list(next(store.recorded(RUN)).codes) == [8, 8, 8, 8, 0, 0]
+        assert store.keys(RUN, 0, range(6)) == {0: key(1), 1: key(9), 3: key(4)}
+        assert store.key_column(RUN, 0, 4) == key(1) + key(9) + bytes(16) + key(4)
+
+    def test_map_that_begins_anew_is_as_if_it_had_never_had_an_element(self, store: Store) -> None:
+        with_map(store, Gulp(
+            calls=[call(1, "submit")], widths={0: 6}, spans=[span(range(3))], elements=[
+                failed(3), failed(0, call=1)],
+            ranges=[RangeRecord(0, 4, 6, int(Code.NOT_READY), T0, "upstream", cause=(0, 3))]))
+        assert store.reopen(RUN, [], {0: None}) == 0
+        found = {each.record.call: each for each in store.recorded(RUN)}
+        assert (found[0].record.width, list(found[0].codes), list(found[0].rows)) == (None, [], [])
+        assert list(found[1].codes) == [10]
+        with_map(store, Gulp(spans=[span(range(2), at_s=T0 + 9)], widths={0: 2}))
+        assert states(store, call=0) == [(0, "Completed"), (1, "Completed")]
+
     def test_calls_from_one_on_are_asked_for(self, store: Store) -> None:
         with_map(store, Gulp(
             calls=[call(n, "submit") for n in (1, 2, 3)],
