@@ -131,13 +131,15 @@ class Driver(Loop):
 
     def _tell_computed_again(self) -> None:
         """Say what was executed although its outcome was recorded: its value was needed."""
-        again = self._engine.world.computed_again
-        if again:
-            logger.info(
-                "%d task runs that had completed were computed again for their values, which are "
-                "not kept: %s.", again.total(),
-                ", ".join(f"{many} of task {name!r}" for name, many in sorted(again.items())))
-            again.clear()
+        world = self._engine.world
+        for again, why in ((world.computed_again, "are not kept"),
+                           (world.not_found_again, "were kept, and cannot be read any more")):
+            if again:
+                logger.info(
+                    "%d task runs that had completed were computed again for their values, which "
+                    "%s: %s.", again.total(), why,
+                    ", ".join(f"{many} of task {name!r}" for name, many in sorted(again.items())))
+                again.clear()
 
     def stop(self, reason: str) -> None:
         """Cancel what is not final, and refuse further calls; from any thread, without waiting."""
@@ -388,7 +390,9 @@ class Driver(Loop):
         if not recorded.final:
             self._under_way[code.call] = call
         elif not recorded.at_hand:
-            self._engine.world.computed_again[code.task.name] += 1
+            world = self._engine.world
+            again = world.not_found_again if recorded.sought else world.computed_again
+            again[code.task.name] += 1
         return call, recorded
 
     def stream_began(self, code: CallCode, task_key: str, began_s: float) -> None:

@@ -114,7 +114,7 @@ class Resumption:
                 return None
             call, differs = waiting.take(Inputs(facts.get("constants")), lengths)
         if call is None:
-            if kind == "map":
+            if kind == "map" and differs is not None:
                 logger.warning("A call of task %r is not the one that was recorded: %s. It runs "
                                "anew.", task_name, differs)
             return None
@@ -204,7 +204,10 @@ class _Waiting:
         self._alike.setdefault(inputs.identity, deque()).append(found.record.call)
 
     def take(self, inputs: Inputs, lengths: set[int]) -> tuple[int | None, str | None]:
-        """Take the call with such inputs, else the first that may have them; else say why not."""
+        """Take the call with such inputs, else the first that may have them; else say why not.
+
+        Nothing is said where all that were recorded are taken: it is one more call.
+        """
         differs: str | None = None
         alike = self._alike.get(inputs.identity, ())
         for call in chain(islice(alike, _LOOKED_AT), islice(self._calls, _LOOKED_AT)):
@@ -217,7 +220,7 @@ class _Waiting:
                 self._drop(call)
                 return call, None
             differs = differs or why
-        return None, differs or "all that were recorded are taken"
+        return None, differs
 
     def first(self, fits: Callable[[int], bool]) -> int | None:
         call = next((call for call in self._calls if fits(call)), None)
@@ -251,6 +254,8 @@ class DirectRecorded:
         It ended: it is not to run again, unless its value is needed and not kept.
     at_hand
         Its value, or its error, is there.
+    sought
+        Its value was looked for in the result storage.
     before, wait_s
         Executions so far, and seconds until the next is due.
     """
@@ -262,6 +267,7 @@ class DirectRecorded:
         self.final = self._state >= FIRST_FINAL
         self.before, self.wait_s = 0, 0.0
         self._value: Any = None
+        self.sought = False
         self.at_hand = self._state not in SUCCEEDED
         if recorded is None:
             return
@@ -272,8 +278,9 @@ class DirectRecorded:
             self._read(code, bytes(recorded.keys[:16]))
 
     def _read(self, code: CallCode, key: bytes) -> None:
-        if code.task.caching is None:
+        if code.task.caching is None or key == NO_KEY:
             return
+        self.sought = True
         from dataflow.worker.keeping import NOWHERE, read_back
 
         try:

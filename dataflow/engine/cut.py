@@ -332,6 +332,7 @@ class Cutter:
         items = {m.key: items_of(self.world, node, m, indexes)
                  for m in node.spec.mapped if has_items(m)}
         keys = self._read_back(node, indexes)
+        node.sought.update(keys)
         return Part(
             node.spec.code,
             items,

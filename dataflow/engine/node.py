@@ -244,6 +244,7 @@ class Node:
     lost_inputs: dict[int, int] = field(default_factory=dict)  # element → times inputs lacked
     restoring: set[int] = field(default_factory=set)  # final, computed again for its value
     restored: bool = False  # values were computed again: their blocks are kept for who asked
+    sought: set[int] = field(default_factory=set)  # values looked for in the result storage
     restores: dict[int, int] = field(default_factory=dict)  # element → times that was tried
     waiting: dict[int, list[tuple[Node, int]]] = field(default_factory=dict)  # for a restored value
     due: dict[int, float] = field(default_factory=dict)  # awaiting a retry: when

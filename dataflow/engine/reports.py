@@ -174,7 +174,9 @@ class Reader:
         if code in SUCCEEDED and kept:
             self._placed.append(node)
         if code == Code.COMPLETED:  # read back it is CACHED
-            self.world.computed_again[node.view.task_name] += 1
+            world = self.world
+            again = world.not_found_again if index in node.sought else world.computed_again
+            again[node.view.task_name] += 1
             if node.view.committed:
                 node.view.again.add(index)
         self.recovery.restored(node, index, code, span.details.get(index), batch, kept)

@@ -66,7 +66,8 @@ class World:
         self.timers: list[tuple[float, int, int]] = []  # (due, call, index)
         self.suspects: deque[Suspect] = deque()
         self.beyond_restore: list[tuple[Node, int]] = []  # lost values made of items that are gone
-        self.computed_again: Counter[str] = Counter()  # completed elements, by task
+        self.computed_again: Counter[str] = Counter()  # completed elements, by task: not kept
+        self.not_found_again: Counter[str] = Counter()  # the same: kept, and not there any more
         self.open_calls = 0
         self.now_s = 0.0  # of the event at hand, seconds since the epoch
         self.lost: str | None = None  # the runner is gone: why

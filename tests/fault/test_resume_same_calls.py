@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -122,3 +124,44 @@ def test_maps_over_lists_in_another_order_begin_anew(case: Case) -> None:
     """)
     assert value == [[0, 1, 2, 3], [{"f": i} for i in range(4)], [{"k": i} for i in range(4)],
                      [0, 0, 1, 2, 3, 3]]
+
+
+def test_further_map_of_a_task_is_not_said_to_be_another_one(case: Case) -> None:
+    value = case.died_then("""
+    @task(**KEPT)
+    def load(x):
+        return x
+
+    @flow(task_runner=RUNNER)
+    def main():
+        first_map = load.map(range(3)).result()
+        die(3)
+        return [first_map, load.map(range(10, 13)).result(), load.map(range(20, 23)).result()]
+    """)
+    assert value == [[0, 1, 2], [10, 11, 12], [20, 21, 22]]
+    assert "not the one that was recorded" not in case.output
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["kept", "not kept"])
+def test_value_that_is_computed_again_is_said_to_be_gone_only_where_it_was_kept(
+        case: Case, kept: bool) -> None:
+    case.write("""
+    @task(persist_result=KEPT_THERE)
+    def load(x):
+        return x
+
+    @flow(task_runner=RUNNER, persist_result=False)
+    def main():
+        loaded, one = load.map(range(3)), load(5)
+        loaded.wait()
+        if first():
+            die(4)
+        return [*loaded.result(), one]
+    """.replace("KEPT_THERE", str(kept)))
+    assert case.go("start") is None
+    shutil.rmtree(Path(os.environ["DATAFLOW_HOME"]) / "results", ignore_errors=True)
+    assert case.go("resume") == [0, 1, 2, 5], case.output
+    why = "were kept, and cannot be read any more" if kept else "are not kept"
+    assert (f"4 task runs that had completed were computed again for their values, which {why}: 4 "
+            "of task 'load'.") in case.output, case.output
+    assert case.output.count("computed again") == 1
