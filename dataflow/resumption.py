@@ -27,7 +27,7 @@ from dataflow.exceptions import ResultStorageError
 from dataflow.graph import NO_KEY, CallView, Recorded
 from dataflow.ids import task_run_id
 from dataflow.outcomes import FIRST_FINAL, SUCCEEDED, Code
-from dataflow.same_call import Inputs, difference
+from dataflow.same_call import OTHER_FUNCTION, Inputs, difference
 from dataflow.store import RecordedCall, Store
 from dataflow.taken_along import TakenAlong
 
@@ -112,13 +112,25 @@ class Resumption:
             waiting = self._bucket(parent, task_name, kind)
             if waiting is None:
                 return None
-            call, differs = waiting.take(Inputs(facts.get("constants")), lengths)
+            inputs = Inputs(facts.get("constants"), facts.get("partition"))
+            call, differs = waiting.take(inputs, lengths)
         if call is None:
-            if kind == "map" and differs is not None:
-                logger.warning("A call of task %r is not the one that was recorded: %s. It runs "
-                               "anew.", task_name, differs)
+            self._tell_differs(task_name, kind, differs)
             return None
         return self._standing(self._calls.pop(call))
+
+    def _tell_differs(self, task_name: str, kind: str, differs: str | None) -> None:
+        """Say why a map is not the recorded one; where that is its function, once of any call."""
+        if differs == OTHER_FUNCTION:
+            with self._lock:
+                if task_name in self._told:
+                    return
+                self._told.add(task_name)
+            logger.warning("Calls of task %r are not those that were recorded: %s. They run anew.",
+                           task_name, differs)
+        elif kind == "map" and differs is not None:
+            logger.warning("A call of task %r is not the one that was recorded: %s. It runs anew.",
+                           task_name, differs)
 
     def number(self, parent: int | None, name: str, kind: str,
                fits: Callable[[int], bool]) -> int | None:
@@ -199,7 +211,7 @@ class _Waiting:
         self._alike: dict[object, deque[int]] = {}
 
     def add(self, found: RecordedCall) -> None:
-        inputs = Inputs(found.record.constants)
+        inputs = Inputs(found.record.constants, found.record.partition)
         self._calls[found.record.call] = found.record.width, _cut_short(found), inputs
         self._alike.setdefault(inputs.identity, deque()).append(found.record.call)
 

@@ -18,7 +18,11 @@ from typing import Any
 
 from dataflow.call_inputs import MAPPED
 
+OTHER_FUNCTION = "its results are kept as those of another function, or under keys of another kind"
+"""How a call differs whose task has the name of a function that it had not."""
+
 _Part = tuple[str, str]  # the path of an argument, and what is compared of it
+_FUNCTION = "", "partition"
 _SEVERAL = frozenset({"whole", "made"})
 """How several futures come: a list of all that a map has may be told in either way."""
 
@@ -28,12 +32,15 @@ class Inputs:
 
     Parameters
     ----------
-    constants
-        As recorded: :attr:`dataflow.store.CallRecord.constants`.
+    constants, partition
+        As recorded, see :class:`dataflow.store.CallRecord`. Results that are kept in the
+        partition of another function are of no use to this one.
     """
 
-    def __init__(self, constants: str | None) -> None:
+    def __init__(self, constants: str | None, partition: str | None = None) -> None:
         self._parts: dict[_Part, Any] = {}
+        if partition is not None:
+            self._parts[_FUNCTION] = (partition,)
         leaves: dict[_Part, set[tuple[str, str]]] = {}
         for path, digest, *more in json.loads(constants or "[]"):
             if digest:
@@ -48,7 +55,10 @@ class Inputs:
         return frozenset(self._parts.items())
 
     def other_than(self, before: Inputs) -> str | None:
-        """Return the name of an argument that is another one, None where none is known to be."""
+        """Return the name of an argument that is another one, None where none is known to be.
+
+        An empty name: it is the function itself.
+        """
         mine, theirs = self._parts, before._parts
         return next((part[0] for part in sorted(mine.keys() & theirs.keys())
                      if mine[part] != theirs[part]
@@ -71,6 +81,8 @@ def difference(width: int | None, before: Inputs, now: Inputs, lengths: set[int]
         many = " and ".join(map(str, sorted(lengths)))
         return f"it maps over {many} items now, and mapped over {width} then"
     changed = now.other_than(before)
+    if changed == "":
+        return OTHER_FUNCTION
     return None if changed is None else f"its argument {changed!r} is another one now"
 
 

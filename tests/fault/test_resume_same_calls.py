@@ -165,3 +165,39 @@ def test_value_that_is_computed_again_is_said_to_be_gone_only_where_it_was_kept(
     assert (f"4 task runs that had completed were computed again for their values, which {why}: 4 "
             "of task 'load'.") in case.output, case.output
     assert case.output.count("computed again") == 1
+
+
+def test_another_function_under_the_name_of_a_task_begins_anew_with_what_depends_on_it(
+        case: Case) -> None:
+    value = case.died_then("""
+    if first():
+        @task(**KEPT, name="load")
+        def load(x):
+            done(f"load {x}")
+            return x + 1
+    else:
+        @task(**KEPT, name="load")
+        def load_better(x):
+            done(f"load_better {x}")
+            return x + 100
+        load = load_better
+
+    @task
+    def clean(x):
+        done(f"clean {x}")
+        return 2 * x
+
+    @flow(task_runner=RUNNER)
+    def main():
+        loaded = load.map(range(2))
+        cleaned = [clean.map(loaded), clean.submit(loaded[0]), clean.submit(load.submit(7))]
+        cleaned[0].wait(), cleaned[1].wait(), cleaned[2].wait()
+        die(7)
+        return [loaded.result(), cleaned[0].result(), cleaned[1].result(), cleaned[2].result()]
+    """)
+    assert value == [[100, 101], [200, 202], 200, 214]
+    assert case.after == Counter({
+        "load_better 0": 1, "load_better 1": 1, "load_better 7": 1, "clean 100": 2,
+        "clean 101": 1, "clean 107": 1})
+    assert case.output.count("Calls of task 'load' are not those that were recorded") == 1
+    assert "are kept as they are" not in case.output

@@ -15,7 +15,7 @@ from dataflow.batch import Aligned, CallCode, Const, Items, One, Source, TaskCod
 from dataflow.call_inputs import depends_on, given, with_inputs
 from dataflow.graph import CallSpec, Dep, FlatPart, Mapped
 from dataflow.resolve import Leaf
-from dataflow.same_call import Inputs, difference
+from dataflow.same_call import OTHER_FUNCTION, Inputs, difference
 
 
 @dataclasses.dataclass
@@ -157,6 +157,12 @@ def test_parts_of_a_kept_argument_that_are_not_there_tell_it_from_another() -> N
     assert apart(leaves(x_a="11"), leaves(x_b="11")) == "x"
     assert apart(leaves(x_a="11"), leaves(x_a="11", x_b="22")) == "x"
     assert apart(leaves(x_a="11", y="5"), leaves(x_a="11", y="5")) is None
+
+
+def test_calls_whose_results_are_kept_apart_are_not_the_same() -> None:
+    there = [Inputs("[]", partition) for partition in ("load-1", "load-2", None)]
+    assert [[difference(None, one, other, set()) for one in there] for other in there] == [
+        [None, OTHER_FUNCTION, None], [OTHER_FUNCTION, None, None], [None, None, None]]
 
 
 def test_what_a_call_depends_on_is_read_back() -> None:
