@@ -16,6 +16,8 @@ from pathlib import PurePath
 from typing import Any
 from uuid import UUID
 
+from dataflow.resolve import Kind, kind_of
+
 _PARTS = 4_000  # of a value that is looked into: some ms at most
 _CHARS = 64  # of a text, or bytes of an array, that count as one part
 _PLAIN = frozenset({int, float, bool, complex, type(None)})
@@ -31,7 +33,11 @@ _LARGE = 100_000  # characters, or members, of an item that is not sampled
 
 def digest_of(value: Any) -> str | None:
     """Return 16 bytes of hexadecimal that tell a value, None where it is large or has no digest."""
-    return (_digest(value) or None) if _is_small(value) else None
+    try:
+        small = _is_small(value)
+    except Exception:  # user values: properties of dataclasses, members of containers
+        return None
+    return (_digest(value) or None) if small else None
 
 
 def sample_of(items: Sequence[Any], plain: Callable[[Any], Any] | None = None) -> list[str | None]:
@@ -118,8 +124,9 @@ def _parts(value: Any, kind: type, stack: list[Any]) -> int:
         return _PARTS + 1 if value.dtype.hasobject else 1 + int(value.nbytes) // _CHARS
     if isinstance(value, _LEAVES):
         return 4
-    if dataclasses.is_dataclass(kind):
-        fields = [getattr(value, field.name, None) for field in dataclasses.fields(value)]
-        stack.extend(fields)
-        return 4 + len(fields)
-    return _PARTS + 1
+    if kind_of(kind) < Kind.DATACLASS:
+        return _PARTS + 1
+    inner = vars(value).values() if kind_of(kind) == Kind.MODEL else [
+        getattr(value, field.name, None) for field in dataclasses.fields(value)]
+    stack.extend(inner)
+    return 4 + len(inner)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import BaseModel
 
 from dataflow.batch import Aligned, CallCode, Const, Items, One, Source, TaskCode, Tree, Whole
 from dataflow.call_inputs import depends_on, given, with_inputs
@@ -21,6 +22,20 @@ from dataflow.same_call import OTHER_FUNCTION, Inputs, difference
 @dataclasses.dataclass
 class Point:
     x: int
+
+
+class Model(BaseModel):
+    x: Any
+
+
+@dataclasses.dataclass
+class Broken:
+    x: int
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == "x":
+            raise RuntimeError(name)
+        return super().__getattribute__(name)
 
 
 class Odd:
@@ -56,6 +71,7 @@ VALUES = [
     1, 2, 1.0, True, None, "a", "s" * 80, "s" * 80 + "t", b"s", [1, 1], [2, 2], (1, 1), [1, [1]],
     [], {"a": 1}, {"a": 2}, {"b": 1}, {1, 2}, frozenset({1}), Point(1), Point(2), date(2026, 1, 1),
     PurePosixPath("a"), np.zeros(3), np.ones(3), np.int64(1), Odd(), ValueError("a"),
+    Model(x=1), Model(x=[2]),
 ]
 
 
@@ -67,8 +83,9 @@ def test_values_are_told_apart_and_equal_ones_are_the_same() -> None:
 
 
 @pytest.mark.parametrize("value", [list(range(1_000_000)), np.zeros(1_000_000), "s" * 10_000_000,
-                                   [[list(range(100))] * 100] * 100, Odd()],
-                         ids=["list", "array", "text", "nested", "odd"])
+                                   [[list(range(100))] * 100] * 100, Odd(),
+                                   Model(x=[0] * 5_000), Broken(1)],
+                         ids=["list", "array", "text", "nested", "odd", "model", "broken"])
 def test_large_and_unknown_values_are_told_by_their_type(value: Any) -> None:
     assert json.loads(submit(Const(value)) or "") == [["x", "", "a", type(value).__qualname__]]
 
