@@ -64,6 +64,7 @@ value                                 other value                           keys
 ``np.array([1, 2])``                  ``np.array([1, 0, 2])[::2]``          same
 ``np.array([1], '<i4')``              ``np.array([1], '>i4')``              same
 ``np.array([1], 'i4')``               ``np.array([1], 'i8')``               apart
+``np.dtype('<i4')``                   ``np.dtype('>i4')``                   apart
 ``np.array([1, 2])``                  ``np.array([[1, 2]])``                apart
 ``np.array([1, 2])``                  ``[1, 2]``                            apart
 ``np.array([nan])``                   ``np.array([-nan])``                  same

@@ -37,7 +37,7 @@ def rule_of(cls: type) -> Rule | None:
     if issubclass(cls, np.generic):
         return _number(cls) if issubclass(cls, (np.bool_, np.number)) else _scalar
     if issubclass(cls, np.dtype):
-        return lambda value: Contents(head("numpy dtype", 1), [dtype_text(value)], by_position)
+        return lambda value: Contents(head("numpy dtype", 1), [_layout(value)], by_position)
     if issubclass(cls, np.ufunc):
         return _ufunc
     if issubclass(cls, np.random.Generator):
@@ -80,6 +80,19 @@ def dtype_text(dtype: Any) -> str:
     if dtype.kind == "T":
         return repr(dtype)
     return str(dtype.newbyteorder("<").str)
+
+
+def _layout(dtype: Any) -> Any:
+    """Return all that a dtype says, as a value of its own: byte order, offsets, sizes, notes."""
+    notes = dict(dtype.metadata) if dtype.metadata else None
+    if dtype.names is not None:
+        fields = [(name, *dtype.fields[name][1:], _layout(dtype.fields[name][0]))
+                  for name in dtype.names]
+        kind = type_name(dtype.type)  # records are read by attribute, void is not
+        return ("fields", kind, dtype.itemsize, dtype.isalignedstruct, fields, notes)
+    if dtype.subdtype is not None:
+        return ("shaped", _layout(dtype.subdtype[0]), dtype.shape, notes)
+    return (repr(dtype) if dtype.kind == "T" else dtype.str, dtype.isalignedstruct, notes)
 
 
 def contents_of(value: Array) -> Iterator[Array]:

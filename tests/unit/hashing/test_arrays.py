@@ -151,3 +151,21 @@ def test_sparse_matrices_are_what_is_stored() -> None:
     unsorted = sparse.csr_matrix(([3, 2, 1], [2, 0, 1], [0, 0, 3]), shape=(2, 3))
     ordered = sparse.csr_matrix(([2, 1, 3], [0, 1, 2], [0, 0, 3]), shape=(2, 3))
     assert digest(unsorted) == digest(ordered)
+
+
+def test_dtype_as_a_value_is_all_that_it_says() -> None:
+    noted = [np.dtype("O", metadata={"vlen": kind}) for kind in (str, bytes)]
+    plain = {"names": ["a", "b"], "formats": ["i1", "<i4"]}
+    dtypes = [np.dtype(kind) for kind in (
+        "<i4", ">i4", "<i8", "O", "<M8[s]", "<M8[ms]", ">M8[s]", "U3", "S3", "V3", "(2,)<i4",
+        "(2,)>i4", "(3,)<i4")]
+    dtypes += noted + [
+        np.dtype(plain), np.dtype(plain, align=True), np.dtype({**plain, "names": ["a", "c"]}),
+        np.dtype({**plain, "formats": ["i1", ">i4"]}), np.dtype({**plain, "titles": ["A", "B"]}),
+        np.dtype({**plain, "offsets": [0, 8]}), np.dtype({**plain, "itemsize": 16}),
+        np.dtype((np.record, plain)),
+    ]
+    assert len({digest(dtype) for dtype in dtypes}) == len(dtypes)
+    assert digest(np.dtype("i4")) == digest(np.zeros(1, "i4").dtype)
+    assert digest(np.dtype(plain, align=True)) == digest(
+        np.zeros(2, np.dtype(plain, align=True)).dtype)
