@@ -37,6 +37,6 @@ from __future__ import annotations
 
 from dataflow.code_identity.differences import changed_parts
 from dataflow.code_identity.parts import CodeIdentity, CodePart
-from dataflow.code_identity.walk import code_identity
+from dataflow.code_identity.walk import code_identity, identity_as_made
 
-__all__ = ["CodeIdentity", "CodePart", "changed_parts", "code_identity"]
+__all__ = ["CodeIdentity", "CodePart", "changed_parts", "code_identity", "identity_as_made"]

@@ -1,22 +1,26 @@
 """What a class is: its normal form, its bases, and what its methods read.
 
-Lives here: filling the node of a class. Does not live here: instances
-(``values.py``), functions (``functions.py``).
+Lives here: filling the node of a class. Does not live here: its content without
+source (``made_classes.py``), instances (``values.py``), functions (``functions.py``).
 """
 
 from __future__ import annotations
 
 import ast
-import inspect
 from collections.abc import Iterator
 from enum import Enum
 from types import FunctionType
 from typing import Any
 
-from dataflow.code_identity.bytecode import VERSION, fingerprint
+from dataflow.code_identity.bytecode import VERSION
 from dataflow.code_identity.functions import found_class, link_annotations, link_function
 from dataflow.code_identity.graph import Graph, Node
-from dataflow.code_identity.kinds import is_task, text_of
+from dataflow.code_identity.made_classes import (
+    MACHINERY,
+    content_as_made,
+    fields_of,
+    functions_of,
+)
 from dataflow.code_identity.names import (
     annotation_chains,
     chains,
@@ -26,12 +30,10 @@ from dataflow.code_identity.names import (
     resolve_softly,
 )
 from dataflow.code_identity.normal_form import canonical, normal, readable
-from dataflow.code_identity.ownership import is_extension
+from dataflow.code_identity.ownership import is_extension, is_named
 from dataflow.code_identity.source import class_source
 from dataflow.code_identity.values import describe, found, refer_to
 from dataflow.exceptions import NotCacheable
-
-_MACHINERY = frozenset({"_abc_impl", "_is_protocol", "_is_runtime_protocol"})
 
 
 def fill_class(graph: Graph, node: Node) -> None:
@@ -47,32 +49,32 @@ def fill_class(graph: Graph, node: Node) -> None:
     codes = [fn.__code__ for fn in inline.values()]
     file = codes[0].co_filename if codes else getattr(module, "__file__", None)
     space = next((fn.__globals__ for fn in inline.values()), vars(module) if module else {})
-    tree = class_source(cls, codes, file, space) if isinstance(file, str) else None
+    tree = class_source(cls, codes, file, space) if (
+        isinstance(file, str) and not graph.as_made) else None
     for name, fn in sorted(inline.items()):
         link_function(graph, node, fn, f"{name}: ", f"{cls.__name__}.{name}")
     if tree is None:
-        if is_extension(cls.__module__):
-            refer_to(graph, node, "compiled", module)
         _without_source(graph, node, cls, inline)
         return
     plain = normal(tree, ours_in(space))
-    node.content, node.text = b"class" + canonical(plain), readable(plain)
+    node.text = readable(plain)
+    node.content = b"class" + canonical(plain) + fields_of(graph, node, cls)
     owner = next(iter(inline.values()), module)
     if owner is not None and isinstance(plain, ast.ClassDef):
         _link_body(graph, node, plain, owner)
     for name, member in sorted(vars(cls).items()):
         if name in inline:
             continue
-        if _functions_of(member):
+        if functions_of(member):
             _link_others(graph, node, name, member)
-        elif not (name.startswith("__") or name in _MACHINERY or issubclass(cls, Enum)):
+        elif not (name.startswith("__") or name in MACHINERY or issubclass(cls, Enum)):
             _link_value(graph, node, name, member)
 
 
 def _own_functions(cls: type) -> Iterator[tuple[str, FunctionType]]:
     """Yield the functions that were defined in the body of a class, and are no wrappers."""
     for name, member in vars(cls).items():
-        for number, fn in enumerate(_functions_of(member)):
+        for number, fn in enumerate(functions_of(member)):
             code = fn.__code__
             if (code.co_qualname == f"{cls.__qualname__}.{fn.__name__}"
                     and not code.co_filename.startswith("<string")
@@ -80,33 +82,12 @@ def _own_functions(cls: type) -> Iterator[tuple[str, FunctionType]]:
                 yield f"{name}.{number}" if number else name, fn
 
 
-def _functions_of(member: Any) -> list[FunctionType]:
-    """Return the functions behind a member: those of a property, of a task, of a class method."""
-    if isinstance(member, property):
-        return [fn for fn in (member.fget, member.fset, member.fdel)
-                if isinstance(fn, FunctionType)]
-    for _ in range(20):
-        if isinstance(member, FunctionType):
-            return [member]
-        if isinstance(member, (staticmethod, classmethod)):
-            member = member.__func__
-        elif is_task(member):
-            member = member.fn
-        elif type(member).__module__ == "functools" and hasattr(member, "func"):
-            member = member.func  # cached_property, partialmethod, singledispatchmethod
-        elif hasattr(member, "__wrapped__") and not isinstance(member, type):
-            member = member.__wrapped__
-        else:
-            break
-    return []
-
-
 def _link_others(graph: Graph, node: Node, name: str, member: Any) -> None:
     """Link functions that came into a class from elsewhere: wrappers, and what was set on it."""
     if isinstance(member, (staticmethod, classmethod)):
         member = member.__func__
-    for number, fn in enumerate(_functions_of(member)):
-        made = fn.__code__.co_filename.startswith("<string") and name.startswith("__")
+    for number, fn in enumerate(functions_of(member)):
+        made = fn.__code__.co_filename.startswith(("<string", "<attrs")) and name.startswith("__")
         if made or graph.origin(str(fn.__globals__.get("__name__", ""))) == "python":
             continue  # made by dataclasses, enum or typing from what the source says
         refer_to(graph, node, f"{name}: {number}", fn)
@@ -168,34 +149,14 @@ def _link_value(graph: Graph, node: Node, name: str, member: Any) -> None:
         del node.links[before:]
 
 
-def _annotations(cls: type) -> bytes:
-    """Return the annotations of a class as they were written or as they print."""
-    try:
-        found = inspect.get_annotations(cls)
-    except Exception:  # Python 3.14 evaluates them now: user code
-        return b""
-    return repr(sorted((name, note if isinstance(note, str) else text_of(note))
-                       for name, note in found.items())).encode("utf-8", "surrogatepass")
-
-
 def _without_source(graph: Graph, node: Node, cls: type, inline: dict[str, FunctionType]) -> None:
-    """Make the content of a class from its members: a class of a console, a named tuple."""
-    content = [f"members {cls.__name__}".encode()]
-    content += [name.encode() + fingerprint(fn.__code__) for name, fn in sorted(inline.items())]
-    fields = getattr(cls, "_fields", None)
-    if issubclass(cls, Enum):
-        content.append(describe(graph, node, [(one.name, one.value) for one in cls], "value"))
-    elif issubclass(cls, tuple) and fields is not None:
-        defaults = getattr(cls, "_field_defaults", {})
-        content.append(describe(graph, node, (fields, defaults), "value"))
-    else:
-        content.append(_annotations(cls))
-        for name, member in sorted(vars(cls).items()):
-            if name in inline or name in _MACHINERY or name.startswith("__"):
-                continue
-            if _functions_of(member):
-                _link_others(graph, node, name, member)
-            elif not hasattr(type(member), "__set__"):  # the places of slots
-                content.append(name.encode() + describe(graph, node, member, f"value.{name}"))
-    node.content = b"\0".join(content)
-    node.text = f"(no source: the members of the class {cls.__name__}, {VERSION})"
+    """Make the content of a class from its members: one of a console, one that came by value."""
+    if is_extension(cls.__module__):
+        refer_to(graph, node, "compiled", module_of(cls))
+
+    def others(name: str, member: Any) -> None:
+        _link_others(graph, node, name, member)
+
+    hard = not (graph.as_made and is_named(cls))
+    node.text = f"(the members of the class {cls.__name__}, {VERSION})"
+    node.content = content_as_made(graph, node, cls, inline, others, hard=hard)

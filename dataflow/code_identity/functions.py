@@ -54,7 +54,7 @@ def fill_function(graph: Graph, node: Node) -> None:
         _library_function(graph, node, fn, module)
         return
     link_function(graph, node, fn, "", fn.__qualname__.rpartition("<locals>.")[2])
-    if tree is not None:
+    if tree is not None and not graph.as_made:
         link_annotations(graph, node, fn, tree)
     cls = _class_of(graph, node, fn)
     if cls is not None:
@@ -117,6 +117,19 @@ def link_function(graph: Graph, node: Node, fn: FunctionType, prefix: str, name:
         elif not attribute.startswith("__") and copied.get(attribute, MISSING) is not value:
             _value(graph, node, f"{prefix}.{attribute}", value, "constant",
                    f"{label}.{attribute}", soft=True)
+    if graph.as_made:
+        for argument, note in _annotations(fn):
+            _value(graph, node, f"{prefix}annotation {argument}", note, "constant",
+                   f"{label}: {argument}", soft=True)
+
+
+def _annotations(fn: FunctionType) -> list[tuple[str, Any]]:
+    """Return the annotations of a function but those that are texts: its source has them."""
+    try:
+        found = fn.__annotations__
+    except Exception:  # Python 3.14 evaluates them now: user code
+        return []
+    return sorted((name, note) for name, note in found.items() if not isinstance(note, str))
 
 
 def _defaults(fn: FunctionType) -> list[tuple[str, Any]]:

@@ -77,9 +77,13 @@ class Graph:
         Of the function, for errors.
     own_top
         The top-level package that is the user's own although it is installed.
+    as_made
+        Code counts as it is at hand, which may have come by value: classes by
+        their members, annotations by their values.
     """
 
-    def __init__(self, name: str, own_top: str | None = None) -> None:
+    def __init__(self, name: str, own_top: str | None = None, *, as_made: bool = False) -> None:
+        self.as_made = as_made
         self.nodes: list[Node] = []
         self.watches: dict[Hashable, Watch] = {}
         # global names that the code binds → file and globals

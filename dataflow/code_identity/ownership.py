@@ -1,7 +1,7 @@
 """Whose code a module is: the user's own, a library's, or Python's.
 
-Lives here: that decision, and versions of libraries. Does not live here: what
-follows from it (``walk.py``).
+Lives here: that decision, versions of libraries, and whether a name finds a
+thing. Does not live here: what follows from it (``walk.py``).
 
 The user's own code is followed. A library (something in ``site-packages`` or
 ``dist-packages`` that a distribution brought) counts by name and version.
@@ -28,6 +28,9 @@ _RUNNERS = str(Path(_HERE).parent / "runners")
 _STDLIB = tuple({os.path.realpath(sysconfig.get_path(name)) + os.sep
                  for name in ("stdlib", "platstdlib")})
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
+_MADE_BY_PYTHON = 1 << 9  # of a class's flags; others are in C, NoneType say
+NAMED = "__dataflow_named__"
+"""Is in a class that came by value, where its name found it in the process that sent it."""
 
 
 def origin_of(module: str) -> Origin:
@@ -108,6 +111,15 @@ def importable(value: Any, module: str | None, qualname: str | None) -> bool:
         if isinstance(found, (staticmethod, classmethod)):
             found = found.__func__
     return found is value
+
+
+def is_named(cls: type) -> bool:
+    """Return whether a class is found under its name, here or where it came from by value.
+
+    One that a call made mostly is not: of another call it has the same name.
+    """
+    return (NAMED in vars(cls) or not cls.__flags__ & _MADE_BY_PYTHON
+            or importable(cls, cls.__module__, cls.__qualname__))
 
 
 def is_extension(module: str) -> bool:

@@ -35,7 +35,7 @@ from dataflow.code_identity.kinds import (
 )
 from dataflow.code_identity.names import chains, ours_in, resolve_softly, shown
 from dataflow.code_identity.normal_form import canonical, readable
-from dataflow.code_identity.ownership import importable, is_extension
+from dataflow.code_identity.ownership import importable, is_extension, is_named
 from dataflow.code_identity.source import first_values, function_source
 from dataflow.exceptions import NotCacheable
 
@@ -44,7 +44,6 @@ _BUILTIN = (types.BuiltinFunctionType, types.MethodDescriptorType, types.Wrapper
 _OPERATORS = (operator.itemgetter, operator.attrgetter, operator.methodcaller)
 _DEEPEST = 100
 _MOST_OBJECTS = 200_000
-_MADE_BY_PYTHON = 1 << 9  # of a class's flags; others are in C, NoneType say
 
 Inside = Callable[[Any, str], bytes]
 
@@ -209,7 +208,8 @@ def told_above(graph: Graph, node: Node, fn: Any) -> bytes | None:
     lines = [line for line in getattr(tree, "decorator_list", []) if not ours(line)]
     if not lines:
         return None
-    resolve_softly(graph, node, fn, chains(lines), found)
+    if not graph.as_made:
+        resolve_softly(graph, node, fn, chains(lines), found)
     return joined("decorators", map(canonical, lines))
 
 
@@ -270,8 +270,7 @@ def _function(graph: Graph, node: Node, label: str, fn: types.FunctionType) -> b
 
 def _class(graph: Graph, node: Node, label: str, cls: type) -> bytes:
     module = str(cls.__module__)
-    named = importable(cls, module, cls.__qualname__) or not cls.__flags__ & _MADE_BY_PYTHON
-    if graph.origin(module) != "own" and named:
+    if graph.origin(module) != "own" and is_named(cls):
         graph.library(node, label, module)
         return f"library {module}.{cls.__qualname__}".encode()
     graph.reach(node, label, fill="class", subject=cls, key=id(cls), kind="class",

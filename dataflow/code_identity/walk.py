@@ -23,8 +23,10 @@ from dataflow.code_identity.values import fill_value
 from dataflow.code_identity.watching import Watch
 from dataflow.exceptions import NotCacheable
 
-_kept: weakref.WeakKeyDictionary[FunctionType, tuple[CodeIdentity, tuple[Watch, ...]]] = (
-    weakref.WeakKeyDictionary())
+_Kept = tuple[CodeIdentity, tuple[Watch, ...]]
+_kept: weakref.WeakKeyDictionary[FunctionType, _Kept] = weakref.WeakKeyDictionary()
+_kept_as_made: weakref.WeakKeyDictionary[
+    FunctionType | type, weakref.WeakKeyDictionary[type, _Kept]] = weakref.WeakKeyDictionary()
 _one_at_a_time = threading.RLock()
 
 
@@ -69,10 +71,36 @@ def code_identity(fn: Callable[..., Any]) -> CodeIdentity:
         return kept[0]
 
 
-def _made(fn: Any) -> tuple[CodeIdentity, tuple[Watch, ...]]:
+def identity_as_made(code: FunctionType | type, of: type = object) -> CodeIdentity:
+    """Return what code is that is an argument: the same where it came by value.
+
+    Parameters
+    ----------
+    code
+        A function or a class. Classes count by their members, annotations by their
+        values: of names in a module, those that functions read come with them alone.
+    of
+        The class that a method is called on.
+
+    Raises
+    ------
+    NotCacheable
+        As :func:`code_identity`.
+    """
+    with _one_at_a_time:
+        of_code = _kept_as_made.setdefault(code, weakref.WeakKeyDictionary())
+        kept = of_code.get(of)
+        if kept is None or not all(watch.holds() for watch in kept[1]):
+            kept = of_code[of] = _made(code, as_made=True, of=of)
+        return kept[0]
+
+
+def _made(fn: Any, *, as_made: bool = False, of: type = object) -> _Kept:
     name = getattr(fn, "__qualname__", None) or type(fn).__qualname__
     name = name.rpartition("<locals>.")[2]
-    graph = Graph(name, _own_top(fn))
+    graph = Graph(name, _own_top(fn), as_made=as_made)
+    if of is not object:
+        graph.methods[id(fn)] = of
     space = getattr(fn, "__globals__", {})
     graph.home = str(space.get("__name__") or getattr(fn, "__module__", None) or "")
     plain = isinstance(fn, FunctionType) and graph.origin(graph.home) == "own"

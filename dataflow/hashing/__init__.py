@@ -19,8 +19,9 @@ What has a rule
 - subclasses of builtin types, and exceptions: class, content and attributes
 - dates, times, zones; Decimal, Fraction, UUID, patterns, addresses; ``random.Random``
 - paths: their text, not what is in the file
-- classes: module and name; modules of libraries: name and version; functions, methods,
-  partials: their code
+- classes: module and name; those that their name does not find (of a function, of
+  ``create_model``): members, fields and code as well, also in their instances
+- modules of libraries: name and version; functions, methods, partials: their code
 - NumPy arrays and scalars, pandas, polars, PyArrow, sparse matrices of SciPy
 - what is registered (:func:`register`) or has ``__dataflow_hash__(self)``, which returns
   anything that has a digest
@@ -45,6 +46,7 @@ value                                 other value                           keys
 ``b'a'``                              ``bytearray(b'a')``                   apart
 ``[1, 2]``                            ``(1, 2)``                            apart
 ``(1, 2)``                            ``Point(1, 2)``                       apart
+``namedtuple('P', 'x y')(1, 2)``      ``namedtuple('P', 'y x')(1, 2)``      apart
 ``{1, 2}``                            ``frozenset({1, 2})``                 apart
 ``{1, 2}``                            ``{2, 1}``                            same
 ``{'a': 1, 'b': 2}``                  ``{'b': 2, 'a': 1}``                  same
@@ -82,10 +84,10 @@ arrays on a processor with instructions for SHA-256 (half of that on one without
 
 Limits
 ------
-What a class does is no part of its instances' digest, its ``__call__`` apart, nor is the
-content of a file part of its path's. A pydantic model is its values, not which of them were
-given. Schema metadata of Arrow tables counts; chunks, blocks and memory layouts never do.
-Objects in cycles are told apart by where the cycle is entered.
+What a class does that its name finds is no part of its instances' digest, its ``__call__``
+apart, nor is the content of a file part of its path's. A pydantic model is its values, not
+which of them were given. Schema metadata of Arrow tables counts; chunks, blocks and memory
+layouts never do. Objects in cycles are told apart by where the cycle is entered.
 """
 
 from __future__ import annotations

@@ -15,9 +15,9 @@ from typing import Any, Final
 
 import numpy as np
 
+from dataflow.hashing.classes import class_part
 from dataflow.hashing.contents import Contents, Refused, Rule, by_names, by_position, type_name
 from dataflow.hashing.encoding import head, of_bytes, of_chunks, of_str, short
-from dataflow.hashing.names import class_name
 from dataflow.hashing.objects import attributes_of
 
 Array = Any  # np.ndarray of any dtype and shape
@@ -192,12 +192,12 @@ def _masked(value: Any) -> Contents:
     """Take apart a masked array; what is under the mask does not count."""
     mask = np.ma.getmaskarray(value)
     data = np.array(value.filled(np.zeros((), value.dtype)) if mask.any() else value.data)
-    parts = (class_name(type(value)), data, mask, np.asarray(value.fill_value))
+    parts = (class_part(type(value)), data, mask, np.asarray(value.fill_value))
     return Contents(head("masked", 4), parts, by_names(["", ".data", ".mask", ".fill_value"]))
 
 
 def _subclass(cls: type) -> Rule:
-    name = class_name(cls)
+    name = class_part(cls)
     attributes = attributes_of(cls)
 
     def rule(value: Any) -> Contents:

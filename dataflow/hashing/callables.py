@@ -1,7 +1,7 @@
 """Rules for functions, methods, partials, classes and modules that are passed as values.
 
 Lives here: what stands for them. Does not live here: what the code of a function
-is (``code_identity/``).
+is (``code_identity/``), when a class is more than its name (``classes.py``).
 """
 
 from __future__ import annotations
@@ -9,17 +9,13 @@ from __future__ import annotations
 import functools
 import operator
 import sys
-import threading
 import types
 from typing import Any
 
-from dataflow.exceptions import NotCacheable
+from dataflow.hashing.classes import MadeClass, MethodCode, class_part, function_code, made_class
 from dataflow.hashing.contents import Contents, Order, Refused, Rule, by_names, by_position
 from dataflow.hashing.encoding import head
-from dataflow.hashing.names import class_name, function_name, module_name
-
-_under_way = threading.local()
-"""Functions whose code is being looked at: a closure may hold its own function."""
+from dataflow.hashing.names import function_name, module_name
 
 
 def callable_rule(cls: type) -> Rule | None:
@@ -32,24 +28,6 @@ def callable_rule(cls: type) -> Rule | None:
     return rule
 
 
-def _function(value: Any) -> Contents:
-    from dataflow.code_identity import code_identity
-
-    active: set[int] = getattr(_under_way, "ids", None) or set()
-    _under_way.ids = active
-    if id(value) in active:
-        return Contents(head("function itself", 1), [function_name(value)], by_position)
-    active.add(id(value))
-    try:
-        code = code_identity(value).digest
-    except NotCacheable as error:
-        reason = getattr(error, "reason", "has no known code")
-        raise Refused(f"is a function ({getattr(error, 'path', '?')} {reason})") from error
-    finally:
-        active.discard(id(value))
-    return Contents(head("function", 1), [code], by_position)
-
-
 def _builtin(value: Any) -> Contents:
     owner = value.__self__
     if owner is None or isinstance(owner, types.ModuleType):
@@ -59,12 +37,16 @@ def _builtin(value: Any) -> Contents:
 
 
 def _method(value: types.MethodType) -> Contents:
-    parts = (value.__func__, value.__self__)
+    owner = value.__self__
+    code: Any = value.__func__
+    if isinstance(code, types.FunctionType):
+        code = MethodCode(code, owner if isinstance(owner, type) else type(owner))
+    parts = (code, owner)
     return Contents(head("method", 2), parts, by_names([".__func__", ".__self__"]))
 
 
 def _partial(value: functools.partial[Any]) -> Contents:
-    parts = (class_name(type(value)), value.func, value.args, value.keywords)
+    parts = (class_part(type(value)), value.func, value.args, value.keywords)
     return Contents(head("partial", 4), parts, by_names(["", ".func", ".args", ".keywords"]))
 
 
@@ -76,7 +58,7 @@ def _getter(value: Any) -> Contents:
 
 
 def _class(value: type) -> Contents:
-    return Contents(head("class", 1), [class_name(value)], by_position)
+    return Contents(head("class", 1), [class_part(value)], by_position)
 
 
 def _alias(value: Any) -> Contents:
@@ -102,7 +84,9 @@ def _module(value: types.ModuleType) -> Contents:
 
 
 _EXACT: dict[type, Rule] = {
-    types.FunctionType: _function,
+    types.FunctionType: function_code,
+    MethodCode: lambda value: function_code(value.function, value.cls),
+    MadeClass: made_class,
     types.BuiltinFunctionType: _builtin,
     types.MethodType: _method,
     types.MethodDescriptorType: lambda value: Contents(

@@ -3,7 +3,7 @@
 Lives here: what of an object is its content. Does not live here: subclasses of
 builtin types (``stdlib_types.py``), classes as values (``callables.py``).
 
-An object is its class, by name, and its attributes. Values of
+An object is its class (by name, where that finds it) and its attributes. Values of
 ``functools.cached_property`` are left out, since they come and go with the looks at
 them. What a class does is no part of its instances' content, its ``__call__`` apart: it
 belongs to the identity of the code.
@@ -23,6 +23,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any
 
+from dataflow.hashing.classes import MethodCode, class_part
 from dataflow.hashing.contents import Contents, Refused, Rule, by_names, type_name
 from dataflow.hashing.encoding import head
 from dataflow.hashing.names import class_name
@@ -119,17 +120,17 @@ _MEMBER = types.MemberDescriptorType
 
 
 def _identity(cls: type) -> Any:
-    """Return what stands for the class in its instances: its name.
+    """Return what stands for the class in its instances.
 
     With the code of ``__call__`` where there is one: such an object is passed as a function.
     """
     call = getattr(cls, "__call__", None)  # noqa: B004  what it is, not whether it is
-    name = class_name(cls)
-    return (name, call) if isinstance(call, types.FunctionType) else name
+    name = class_part(cls)
+    return (name, MethodCode(call, cls)) if isinstance(call, types.FunctionType) else name
 
 
 def _enum(cls: type[enum.Enum]) -> Rule:
-    name = class_name(cls)
+    name = class_part(cls)
     start = head("enum", 3)
     label = by_names(["", ".name", ".value"])
     return lambda value: Contents(

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from dataflow.hashing.classes import class_part
 from dataflow.hashing.contents import (
     Contents,
     Refused,
@@ -43,7 +44,7 @@ def rule_of(cls: type) -> Rule | None:
 
 def _frame(value: Any) -> Contents:
     columns = [column.array for _, column in value.items()]
-    parts = [class_name(type(value)), value.columns, value.index, _notes(value), *columns]
+    parts = [class_part(type(value)), value.columns, value.index, _notes(value), *columns]
     names = value.columns
 
     def label(n: int) -> str:
@@ -60,13 +61,13 @@ def _notes(value: Any) -> dict[str, Any] | None:
 
 
 def _series(value: Any) -> Contents:
-    parts = (class_name(type(value)), value.name, value.index, _notes(value), value.array)
+    parts = (class_part(type(value)), value.name, value.index, _notes(value), value.array)
     return Contents(head("series", 5), parts, by_names(["", ".name", ".index", ".attrs", ""]))
 
 
 def _index(value: Any) -> Contents:
     counting = _counting(value)
-    kind = "index" if type(value) is pd.RangeIndex else class_name(type(value))
+    kind = "index" if type(value) is pd.RangeIndex else class_part(type(value))
     if kind == class_name(pd.Index):
         kind = "index"
     parts = (kind, list(value.names), counting or value.array)

@@ -23,6 +23,7 @@ import zoneinfo
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from dataflow.hashing.classes import class_part
 from dataflow.hashing.contents import (
     Contents,
     Order,
@@ -33,7 +34,7 @@ from dataflow.hashing.contents import (
     by_position,
     pairs_of,
 )
-from dataflow.hashing.encoding import head, of_chunks, sequence_head
+from dataflow.hashing.encoding import head, of_chunks, of_str, sequence_head
 from dataflow.hashing.names import class_name
 from dataflow.hashing.objects import attributes_of
 
@@ -102,9 +103,11 @@ def _zone(value: zoneinfo.ZoneInfo) -> Contents:
 def _path(cls: type) -> Rule:
     """Return the rule for paths: their text, never what is in the file."""
     if cls in (pathlib.PosixPath, pathlib.WindowsPath):
-        kind = "path"  # the same on every system
-    else:
+        kind: Any = "path"  # the same on every system
+    elif cls.__module__.partition(".")[0] == "pathlib":
         kind = class_name(cls).replace("pathlib._local", "pathlib")
+    else:
+        kind = class_part(cls)
     return lambda value: Contents(head("path", 2), (kind, value.as_posix()), by_position)
 
 
@@ -152,8 +155,8 @@ def family_rule(cls: type) -> Rule | None:
         return _path(cls)
     if issubclass(cls, tuple) and hasattr(cls, "_fields"):
         label = by_names([f".{name}" for name in cls._fields])
-        start = head("namedtuple", len(cls._fields) + 1)
-        name = class_name(cls)
+        start = head("namedtuple", len(cls._fields) + 1) + of_str(" ".join(cls._fields))
+        name = class_part(cls)
         extra = attributes_of(cls)
 
         def named(value: Any) -> Contents | bytes:
@@ -209,7 +212,7 @@ def builtin_rule(cls: type) -> Rule | None:
 
 def _subclass(cls: type, base: type) -> Rule:
     content = _BASES[base]
-    name = class_name(cls)
+    name = class_part(cls)
     attributes = attributes_of(cls)
     start = head("subclass", 3)
     label = by_names(["", ".args" if base is BaseException else "", ""])
