@@ -70,8 +70,10 @@ def _index(value: Any) -> Contents:
     kind = "index" if type(value) is pd.RangeIndex else class_part(type(value))
     if kind == class_name(pd.Index):
         kind = "index"
-    parts = (kind, list(value.names), counting or value.array)
-    return Contents(head("index", 3), parts, by_names(["", ".names", ""]))
+    # of a period it is in the type, others have none; shifts and resampling go by it
+    every = value.freqstr if isinstance(value, (pd.DatetimeIndex, pd.TimedeltaIndex)) else None
+    parts = (kind, list(value.names), counting or value.array, every)
+    return Contents(head("index", 4), parts, by_names(["", ".names", "", ".freq"]))
 
 
 def _multi_index(value: Any) -> Contents:

@@ -219,3 +219,15 @@ def test_lazy_frame_is_refused_with_the_way_out() -> None:
     pl = pytest.importorskip("polars")
     with pytest.raises(TypeError, match=r"v\[0\] is a .*LazyFrame.*collect\(\)"):
         digest([pl.LazyFrame({"a": [1]})], name="v")
+
+
+@pytest.mark.parametrize("index", [
+    pd.date_range("2024-01-01", periods=3, freq="24h"),
+    pd.timedelta_range("1h", periods=3, freq="24h"),
+], ids=["times", "distances"])
+def test_frequency_of_an_index_of_times_counts(index: Any) -> None:
+    plain, daily = type(index)(index, freq=None), type(index)(index, freq="1440min")
+    plain.freq = None
+    assert len({digest(one) for one in (index, plain, daily)}) == 3
+    assert digest(pd.Series(1, index=index)) != digest(pd.Series(1, index=plain))
+    assert digest(index.copy()) == digest(index)
