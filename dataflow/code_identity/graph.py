@@ -13,11 +13,12 @@ run or imported.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, Literal
 
+from dataflow.code_identity.bytecode import fingerprint
 from dataflow.code_identity.ownership import Origin, distribution_of, origin_of
 from dataflow.code_identity.parts import TEXT_SIZE, CodeIdentity, CodePart
 from dataflow.code_identity.watching import Watch
@@ -84,6 +85,7 @@ class Graph:
 
     def __init__(self, name: str, own_top: str | None = None, *, as_made: bool = False) -> None:
         self.as_made = as_made
+        self.digest_alone: Callable[[Node, Any], bytes] = _code_alone
         self.nodes: list[Node] = []
         self.watches: dict[Hashable, Watch] = {}
         # global names that the code binds → file and globals
@@ -92,7 +94,7 @@ class Graph:
         self.softly = False  # while a decorator or an annotation is followed
         self.described = 0  # objects with code in them
         self.home = ""  # the module of the function itself
-        self._name, self._own_top = name, own_top
+        self._name, self.own_top = name, own_top
         self._known: dict[Hashable, int] = {}
         self._names: dict[tuple[str, str], int] = {}
         self._queues: tuple[deque[int], ...] = (deque(), deque(), deque(), deque())
@@ -100,7 +102,7 @@ class Graph:
     def origin(self, module: str) -> Origin:
         """Return whose code a module is."""
         found = origin_of(module)
-        own = found == "library" and module.partition(".")[0] == self._own_top
+        own = found == "library" and module.partition(".")[0] == self.own_top
         return "own" if own else found
 
     def reach(self, source: Node | None, label: str, *, fill: Fill, subject: Any, key: Hashable,
@@ -161,6 +163,13 @@ class Graph:
             whole.update(own + len(data).to_bytes(8, "little") + data)
             parts.append(CodePart(node.kind, node.name, own[:8].hex(), _cut(node.text)))
         return CodeIdentity(whole.digest(), tuple(parts))
+
+
+def _code_alone(node: Node, value: Any) -> bytes:
+    """Return the code of a function by itself: in a set within a set no more is looked at."""
+    value = getattr(value, "__func__", getattr(value, "func", value))
+    code = getattr(value, "__code__", None)
+    return b"" if code is None else fingerprint(code)
 
 
 def _cut(text: str) -> str:

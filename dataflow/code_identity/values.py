@@ -12,7 +12,7 @@ import operator
 import sys
 import types
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import Enum
 from hashlib import blake2b
 from typing import Any
@@ -142,20 +142,39 @@ def _container(graph: Graph, node: Node, value: Any, path: str, inside: Inside) 
         for key, part in value.items():
             parts += (inside(key, ""), inside(part, f"[{text_of(key)[:40]}]"))
     elif isinstance(value, (set, frozenset)):
-        # a set has no order: its members are put in that of their own bytes and texts
-        members = sorted(value, key=lambda part: (type(part).__qualname__,
-                                                  str(getattr(part, "__qualname__", "")),
-                                                  _order(node, part)))
-        parts += [inside(part, "{}") for part in members]
+        parts += [inside(part, "{}") for part in _in_order(graph, node, value)]
     else:
         parts += [inside(part, f"[{number}]") for number, part in enumerate(value)]
     return joined(kind.__name__, parts)
 
 
-def _order(node: Node, part: Any) -> bytes:
+def _in_order(graph: Graph, node: Node, members: Iterable[Any]) -> list[Any]:
+    """Return the members of a set, which has no order, in one that is the same in each process.
+
+    Theirs is that of their names or digests. Where those are alike (of lambdas, partials,
+    bound methods) it is that of everything they reach.
+    """
+    tied: dict[tuple[str, str | bytes], list[Any]] = {}
+    for part in members:
+        tied.setdefault((type(part).__qualname__, _called(graph, part)), []).append(part)
+    found: list[Any] = []
+    for _, alike in sorted(tied.items(), key=lambda item: (item[0][0], str(item[0][1]))):
+        if len(alike) > 1:
+            alike.sort(key=lambda part: graph.digest_alone(node, part))
+        found += alike
+    return found
+
+
+def _called(graph: Graph, part: Any) -> str | bytes:
+    """Return the name of a member of a set, or the digest of its data."""
+    from dataflow.hashing import digest
+
     if callable(part):
-        return str(getattr(part, "__module__", "")).encode()
-    return _digest(node, part, "value{}")
+        return str(getattr(part, "__qualname__", ""))
+    try:
+        return digest(state_of(part) if own_type(graph, type(part)) else part)
+    except NotCacheable:
+        return ""
 
 
 def _instance(graph: Graph, node: Node, value: Any, path: str, inside: Inside) -> bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable
+from functools import partial
 from types import FunctionType
 from typing import Any
 
@@ -106,6 +107,24 @@ def _made(fn: Any, *, as_made: bool = False, of: type = object) -> _Kept:
     plain = isinstance(fn, FunctionType) and graph.origin(graph.home) == "own"
     graph.reach(None, "", fill="function", subject=fn, key=id(fn) if plain else "itself",
                 kind="function", name=name)
+    graph.digest_alone = partial(_digest_alone, graph)
+    _fill_all(graph, plain)
+    # a counter is another number after each call, and no other code
+    watches = [watch for key, watch in graph.watches.items() if key not in graph.written]
+    return graph.identity(), tuple(watches)
+
+
+def _digest_alone(graph: Graph, node: Node, value: Any) -> bytes:
+    """Return the digest of a value in a graph, by itself, with all that it reaches."""
+    inner = Graph(node.where, graph.own_top, as_made=graph.as_made)
+    inner.home, inner.written = graph.home, graph.written
+    inner.reach(None, "", fill="value", subject=(value, "itself"), key="itself", kind="constant",
+                name=node.where)
+    _fill_all(inner, plain=True)
+    return inner.identity().digest
+
+
+def _fill_all(graph: Graph, plain: bool) -> None:
     while (node := graph.next()) is not None:
         try:
             _fill(graph, node, plain)
@@ -114,13 +133,10 @@ def _made(fn: Any, *, as_made: bool = False, of: type = object) -> _Kept:
                 raise
             node.links.clear()
             node.content, node.text = b"left out", f"(left out: {node.text})"
-    # a counter is another number after each call, and no other code
-    watches = [watch for key, watch in graph.watches.items() if key not in graph.written]
-    return graph.identity(), tuple(watches)
 
 
 def _fill(graph: Graph, node: Node, plain: bool) -> None:
-    if node is graph.nodes[0] and not plain:
+    if node is graph.nodes[0] and node.fill == "function" and not plain:
         describe_callable(graph, node, node.subject)
     elif node.fill == "function":
         fill_function(graph, node)

@@ -342,3 +342,30 @@ def test_value_of_an_argument_of_pydantic_counts_its_class():
                      ("self.rate * x", "self.rate + x")]:
         assert identity_of(source.replace(old, new)).digest != first.digest, (old, new)
     assert sys.modules["pydantic"]
+
+
+@pytest.mark.parametrize("made", [
+    "{lambda x: x + 1, lambda x: x + 2, lambda x: x + 3, lambda x: x + 4}",
+    "{partial(max, n) for n in range(5)}", "{Own(n).go for n in range(5)}",
+    "{closed(n) for n in range(5)}", "{Own(n) for n in range(5)}",
+    "frozenset(frozenset({closed(n), len}) for n in range(5))",
+    "{lambda: VALUE, lambda: [VALUE]}",
+])
+def test_set_of_code_has_one_digest_in_whatever_order_its_members_come(made):
+    source = f"""
+        from functools import partial
+        class Own:
+            def __init__(self, x): self.x = x
+            def go(self): return self.x
+        def closed(n): return lambda: n
+        VALUE = {made}
+        def load(): return VALUE
+    """
+    kept, digests = [], set()  # other addresses, so other orders
+    for _ in range(12):
+        kept.append(module := define(source))
+        digests.add(code_identity(module.load).digest)
+        kept += [object() for _ in range(7)]
+    assert len(digests) == 1
+    changed = source.replace("x + 4", "x + 5").replace("range(5)", "(0, 1, 2, 3, 5)")
+    assert (identity_of(changed).digest in digests) == (changed == source)
