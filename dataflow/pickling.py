@@ -21,6 +21,7 @@ from hashlib import blake2b
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from dataflow.code_identity.ownership import is_named
 from dataflow.hashing.names import script_name
 from dataflow.script_classes import (
     are_sent,
@@ -111,7 +112,7 @@ def _pickler() -> Any:
         classes: dict[bytes, bytes] | None = None
 
         def reducer_override(self, obj: Any) -> Any:
-            if not isinstance(obj, type) or "<locals>" in obj.__qualname__ or is_importable(obj):
+            if not isinstance(obj, type) or is_importable(obj) or not is_named(obj):
                 return super().reducer_override(obj)
             digest, code = _code_of(obj)
             script = script_name() if obj.__module__ in SCRIPTS else obj.__module__
@@ -127,8 +128,8 @@ def _code_of(kind: type) -> tuple[bytes, bytes]:
     """Return digest and cloudpickle of a class that cannot be imported; made once."""
     known = _codes.get(kind)
     if known is None:
-        import cloudpickle
+        from dataflow.named_classes import dumps_naming
 
-        code = cloudpickle.dumps(kind, protocol=_PROTOCOL)
+        code = dumps_naming(kind)
         known = _codes[kind] = blake2b(code, digest_size=16).digest(), code
     return known

@@ -24,6 +24,7 @@ from hashlib import blake2b
 from types import CodeType, FunctionType
 from typing import Any
 
+from dataflow.code_identity.ownership import NAMED
 from dataflow.hashing.names import module_name, script_name
 from dataflow.script_name import SCRIPTS, main_name
 
@@ -183,7 +184,7 @@ def _same(one: type, other: type) -> bool:
 
 def _parts(kind: type) -> dict[str, Any]:
     return {name: value for name, value in vars(kind).items()
-            if name not in ("__dict__", "__weakref__", "_abc_impl", "__slotnames__")}
+            if name not in ("__dict__", "__weakref__", "_abc_impl", "__slotnames__", NAMED)}
 
 
 def _code(value: Any) -> object:

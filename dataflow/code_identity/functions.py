@@ -200,10 +200,22 @@ def _class_of(graph: Graph, node: Node, fn: FunctionType) -> type | None:
     value: Any = MISSING if outer else fn.__globals__.get(names[0], MISSING)
     for name in names[1:]:
         value = getattr(value, name, MISSING)
+    if graph.as_made and _is_static(fn, value):
+        return None
     if not isinstance(value, type) or _is_replaced(value, fn):
         raise node.refuse("", f"is a method of a class `{'.'.join(names)}` that cannot be found "
                               "under its name")
     return value
+
+
+def _is_static(fn: FunctionType, cls: Any) -> bool:
+    """Return whether a function of a class is called without an object of it.
+
+    Where the class did not come along, the name of the first argument says so.
+    """
+    if isinstance(cls, type):
+        return isinstance(vars(cls).get(fn.__name__), staticmethod)
+    return fn.__code__.co_varnames[:1] not in (("self",), ("cls",))
 
 
 def _is_replaced(cls: type, fn: FunctionType) -> bool:

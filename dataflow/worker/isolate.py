@@ -35,6 +35,7 @@ from dataflow.exceptions import (
 )
 from dataflow.failures import exception_of, text_of
 from dataflow.logging import relay
+from dataflow.named_classes import dumps_naming
 from dataflow.outcomes import ErrorRecord, LogLine
 from dataflow.worker.control import current_control
 
@@ -193,7 +194,7 @@ def _request(child: Child, context: TaskRunContext) -> bytes:
     task = context.code.task
     try:
         _send_copied_script()
-        body = cloudpickle.dumps((context.args, context.kwargs))
+        body = dumps_naming((context.args, context.kwargs))
     except Exception as error:  # user values: __reduce__ may raise anything
         raise UnpicklableArgument(
             f"an argument of task {task.name!r} cannot be pickled for its own process "
@@ -202,7 +203,7 @@ def _request(child: Child, context: TaskRunContext) -> bytes:
     code = None
     if task.token not in child.known:
         try:
-            code = cloudpickle.dumps(replace(
+            code = dumps_naming(replace(
                 task, hooks=None, owner=None, retry_condition=None, run_name=None, caching=None,
                 effects=None))
         except Exception as error:  # user values: a closure may hold anything
@@ -214,7 +215,7 @@ def _request(child: Child, context: TaskRunContext) -> bytes:
     call = context.code
     head = (task.token, code, context.run, call.call, call.mapped, call.tags, context.index,
             context.attempt, context.chosen_name)
-    return bytes(cloudpickle.dumps((head, body)))
+    return dumps_naming((head, body))
 
 
 def _open(answer: bytes, context: TaskRunContext, nested: list[tuple[str, Any]]) -> Any:

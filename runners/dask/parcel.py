@@ -18,9 +18,8 @@ from hashlib import blake2b
 from threading import Lock
 from typing import Any
 
-import cloudpickle
-
 from dataflow.batch import Block
+from dataflow.named_classes import dumps_naming
 
 Dumps = Callable[[Any, list[pickle.PickleBuffer]], bytes]
 _EMPTY = object()
@@ -33,7 +32,7 @@ def dumps(value: Any, buffers: list[pickle.PickleBuffer]) -> bytes:
         return pickle.dumps(value, protocol=5, buffer_callback=buffers.append)
     except Exception:  # user values: __reduce__ may raise anything
         buffers.clear()
-        return bytes(cloudpickle.dumps(value, protocol=5, buffer_callback=buffers.append))
+        return dumps_naming(value, buffers.append)
 
 
 class Parcel:

@@ -15,10 +15,9 @@ from hashlib import blake2b
 from operator import attrgetter
 from typing import Any
 
-import cloudpickle
-
 from dataflow import batch as batches
 from dataflow.batch import Batch, Const, RunInfo, TaskCode, Tree
+from dataflow.named_classes import NamingPickler, dumps_naming
 from runners.dask.constants import Constants, Scatter
 from runners.dask.letter import Letter, Outline, Piece, code_by_digest, constant_at
 from runners.dask.local_modules import by_value
@@ -36,11 +35,11 @@ def dumps_by_value(value: Any, buffers: list[pickle.PickleBuffer] | None = None)
     callback = None if buffers is None else buffers.append
     try:
         with by_value():
-            return bytes(cloudpickle.dumps(value, protocol=5, buffer_callback=callback))
+            return dumps_naming(value, callback)
     except Exception:  # user values: a module's globals may hold what cannot be pickled
         if buffers is not None:
             buffers.clear()
-        return bytes(cloudpickle.dumps(value, protocol=5, buffer_callback=callback))
+        return dumps_naming(value, callback)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +138,7 @@ _OURS: dict[type, Any] = {
 """Our classes of several fields, which are made again from them: cheaper than their state."""
 
 
-class _Writing(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is untyped
+class _Writing(NamingPickler):
     """One batch being pickled: task codes and large constants are left out and noted."""
 
     def __init__(self, packer: Packer) -> None:
