@@ -15,7 +15,8 @@ What counts
 - Libraries that are named on the way, by name and version. Python and this
   package count for nothing.
 - A module that is imported in a body, or used as a value, as a whole.
-- A name that the code binds itself (``global``) as the source begins with it.
+- A name that the code binds itself (``global``) by the statements of its module that bind it,
+  with what they name; by its value at the first look where there are none.
 - Annotations, and decorators of libraries, as they are written; what they name
   where it has a digest.
 

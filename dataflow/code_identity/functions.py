@@ -99,7 +99,7 @@ def link_function(graph: Graph, node: Node, fn: FunctionType, prefix: str, name:
     space = fn.__globals__
     seen = reads(fn.__code__)
     for written in sorted(seen.written):
-        graph.written[id(space), written] = (fn.__code__.co_filename, space)
+        graph.written[id(space), written] = fn
     for chain in sorted(seen.names):
         resolve(graph, node, fn, chain, found)
     for written in sorted(seen.written - {chain[0] for chain in seen.names}):

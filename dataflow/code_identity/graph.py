@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from types import FunctionType
 from typing import Any, Literal
 
 from dataflow.code_identity.bytecode import fingerprint
@@ -88,8 +89,8 @@ class Graph:
         self.digest_alone: Callable[[Node, Any], bytes] = _code_alone
         self.nodes: list[Node] = []
         self.watches: dict[Hashable, Watch] = {}
-        # global names that the code binds → file and globals
-        self.written: dict[tuple[int, str], tuple[str, dict[str, Any]]] = {}
+        # global names that the code binds → a function that does
+        self.written: dict[tuple[int, str], FunctionType] = {}
         self.methods: dict[int, type] = {}  # functions whose class is known otherwise
         self.softly = False  # while a decorator or an annotation is followed
         self.described = 0  # objects with code in them

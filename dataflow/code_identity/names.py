@@ -80,9 +80,8 @@ def resolve(graph: Graph, node: Node, owner: Any, chain: Chain, found: Found) ->
         if not rest:
             break
         space, name = vars(value), rest.pop(0)
-        _watch(graph, value, name)
-        value = _attribute(value, name)
-    if value is MISSING:
+        value = watch_space(graph, value, name)
+    if value is MISSING and (id(space), name) not in graph.written:
         if name not in vars(builtins):
             node.links.append((label, -1))
         return None
@@ -95,6 +94,12 @@ def _watch(graph: Graph, owner: Any, name: str) -> None:
     key = (id(space), name)
     if key not in graph.watches:
         graph.watches[key] = watch_name(owner, name, space.get(name, MISSING))
+
+
+def watch_space(graph: Graph, module: ModuleType, name: str) -> Any:
+    """Return what a name of a module stands for, MISSING where it is none; it is watched."""
+    _watch(graph, module, name)
+    return _attribute(module, name)
 
 
 def _attribute(module: ModuleType, name: str) -> Any:

@@ -230,21 +230,3 @@ def _annotated(tree: ast.ClassDef) -> set[str]:
         elif not isinstance(node, (*_DEFINITIONS, ast.expr)):
             stack += ast.iter_child_nodes(node)
     return found
-
-
-def first_values(name: str, filename: str, namespace: dict[str, Any]) -> list[ast.AST]:
-    """Return the statements of a module that bind a name at its top level."""
-    file = source_file(filename, namespace)
-    found: list[ast.AST] = []
-    for top in file.tree.body if file else ():
-        match top:
-            case ast.Assign(targets=targets):
-                bound: list[ast.expr] = targets
-            case ast.AnnAssign(target=target) | ast.AugAssign(target=target):
-                bound = [target]
-            case _:
-                continue
-        if any(isinstance(part, ast.Name) and part.id == name
-               for target in bound for part in ast.walk(target)):
-            found.append(top)
-    return found

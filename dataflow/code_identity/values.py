@@ -1,8 +1,9 @@
 """What a value is, where code reads it: a constant, a default, a closure's, an instance's state.
 
 Lives here: the bytes of a value, with links to the functions and classes in
-it. Does not live here: the digest of plain data (``dataflow.hashing``), what
-functions and classes are (``functions.py``, ``classes.py``).
+it. Does not live here: the digest of plain data (``dataflow.hashing``), nodes of
+values (``constants.py``), what functions and classes are (``functions.py``,
+``classes.py``).
 """
 
 from __future__ import annotations
@@ -34,9 +35,9 @@ from dataflow.code_identity.kinds import (
     unwrapped,
 )
 from dataflow.code_identity.names import chains, ours_in, resolve_softly, shown
-from dataflow.code_identity.normal_form import canonical, readable
+from dataflow.code_identity.normal_form import canonical
 from dataflow.code_identity.ownership import importable, is_extension, is_named
-from dataflow.code_identity.source import first_values, function_source
+from dataflow.code_identity.source import function_source
 from dataflow.exceptions import NotCacheable
 
 _BUILTIN = (types.BuiltinFunctionType, types.MethodDescriptorType, types.WrapperDescriptorType,
@@ -46,33 +47,6 @@ _DEEPEST = 100
 _MOST_OBJECTS = 200_000
 
 Inside = Callable[[Any, str], bytes]
-
-
-def fill_value(graph: Graph, node: Node) -> None:
-    """Make the content of a constant, a default or a closure's value.
-
-    Raises
-    ------
-    NotCacheable
-        Something in it has no digest; the text names it.
-    """
-    value, key = node.subject
-    if key in graph.written:
-        node.content, node.text = _first_value(graph, key)
-        return
-    node.text = text_of(value)
-    graph.library(node, "type", type(value).__module__)
-    node.content = b"value" + describe(graph, node, value, "value")
-
-
-def _first_value(graph: Graph, key: tuple[int, str]) -> tuple[bytes, str]:
-    """Return what stands for a name that the code itself binds: how the source begins with it.
-
-    Its value changes as the code runs: a counter, something made at first use.
-    """
-    first = first_values(key[1], *graph.written[key])
-    return (b"".join([b"written", *map(canonical, first)]),
-            "\n".join(map(readable, first)) or "(bound by the code itself)")
 
 
 def found(graph: Graph, node: Node, label: str, value: Any, name: str,

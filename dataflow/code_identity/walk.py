@@ -14,13 +14,13 @@ from types import FunctionType
 from typing import Any
 
 from dataflow.code_identity.classes import fill_class
+from dataflow.code_identity.constants import fill_value
 from dataflow.code_identity.functions import describe_callable, fill_function
 from dataflow.code_identity.graph import Graph, Node
 from dataflow.code_identity.kinds import is_task
 from dataflow.code_identity.names import fill_module
 from dataflow.code_identity.ownership import importable, origin_of
 from dataflow.code_identity.parts import CodeIdentity
-from dataflow.code_identity.values import fill_value
 from dataflow.code_identity.watching import Watch
 from dataflow.exceptions import NotCacheable
 
