@@ -18,7 +18,8 @@ What counts
 - A name that the code binds itself (``global``) by the statements of its module that bind it,
   with what they name; by its value at the first look where there are none.
 - Annotations, and decorators of libraries, as they are written; what they name
-  where it has a digest.
+  where it has a digest. Those of local variables for what they name alone.
+- Fields of data classes and models: types, defaults, validators, bounds.
 
 What does not
 -------------
@@ -28,7 +29,8 @@ loggers; names of modules and files; how a constant is spelled.
 What cannot be seen
 -------------------
 ``getattr`` with a name made at run time, ``globals()``, ``exec``, ``eval``;
-classes of arguments that have no annotation; the environment, files, the
+classes of arguments that no annotation names, subclasses of one that is named
+among them; the environment, files, the
 clock; attributes of classes and contents of constants that change in place
 after the first look (a list that a task appends to makes it no other task);
 objects of the user's own within a table of a library.

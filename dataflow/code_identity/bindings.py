@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dataflow.code_identity.source import source_file
+from dataflow.code_identity.whole_modules import absolute, package_of
 
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
@@ -50,6 +51,23 @@ def begins_unbound(filename: str, namespace: dict[str, Any]) -> bool:
     """
     whole = namespace.get("__file__")
     return isinstance(whole, str) and os.path.realpath(whole) == os.path.realpath(filename)
+
+
+def brought(statement: ast.AST, name: str,
+            namespace: dict[str, Any]) -> list[tuple[str, str | None]]:
+    """Return the modules and their names that an import binds a name to.
+
+    None stands for a module itself; another statement brings nothing.
+    """
+    if isinstance(statement, ast.Import):
+        return [(alias.name if alias.asname else alias.name.partition(".")[0], None)
+                for alias in statement.names]
+    if not isinstance(statement, ast.ImportFrom):
+        return []
+    imported = (statement.level, statement.module or "", ())
+    module = absolute(imported, package_of(namespace))
+    return [(module[-1], name if alias.name == "*" else alias.name)
+            for alias in statement.names if module]
 
 
 def _in_body(body: Iterable[ast.stmt], name: str,

@@ -12,8 +12,9 @@ from enum import Enum
 from types import FunctionType
 from typing import Any
 
+from dataflow.code_identity.annotations import link_annotations, link_names
 from dataflow.code_identity.bytecode import VERSION
-from dataflow.code_identity.functions import found_class, link_annotations, link_function
+from dataflow.code_identity.functions import link_function
 from dataflow.code_identity.graph import Graph, Node
 from dataflow.code_identity.made_classes import (
     MACHINERY,
@@ -22,7 +23,6 @@ from dataflow.code_identity.made_classes import (
     functions_of,
 )
 from dataflow.code_identity.names import (
-    annotation_chains,
     chains,
     module_of,
     ours_in,
@@ -97,7 +97,7 @@ def _link_body(graph: Graph, node: Node, tree: ast.ClassDef, owner: Any) -> None
     """Link what the body of a class reads when it is made; decorators and annotations softly."""
     hard: list[ast.AST] = [*tree.bases, *tree.keywords]
     soft: list[ast.AST] = list(tree.decorator_list)
-    notes: list[ast.expr | None] = []
+    notes: list[ast.expr] = []
     for part in _statements(tree):
         if isinstance(part, (ast.FunctionDef, ast.AsyncFunctionDef)):
             soft += part.decorator_list
@@ -115,7 +115,7 @@ def _link_body(graph: Graph, node: Node, tree: ast.ClassDef, owner: Any) -> None
     for chain in sorted({chain for chain in chains(hard) if chain[0] not in local}):
         resolve(graph, node, owner, chain, found)
     resolve_softly(graph, node, owner, chains(soft), found)
-    resolve_softly(graph, node, owner, annotation_chains(notes), found_class)
+    link_names(graph, node, owner, notes)
 
 
 def _statements(tree: ast.ClassDef) -> Iterator[ast.stmt]:

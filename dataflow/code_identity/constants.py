@@ -15,14 +15,13 @@ import sys
 from types import FunctionType, ModuleType
 from typing import Any
 
-from dataflow.code_identity.bindings import Binding, begins_unbound, bindings
+from dataflow.code_identity.bindings import Binding, begins_unbound, bindings, brought
 from dataflow.code_identity.graph import Graph, Node
 from dataflow.code_identity.kinds import text_of
 from dataflow.code_identity.names import chains, ours_in, resolve, shown, watch_space
 from dataflow.code_identity.normal_form import canonical, normal, readable
 from dataflow.code_identity.values import describe, found
 from dataflow.code_identity.watching import MISSING
-from dataflow.code_identity.whole_modules import absolute, package_of
 
 _DEFINED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
@@ -60,8 +59,8 @@ def _fill_written(graph: Graph, node: Node, value: Any, name: str, writer: Funct
     for place in places:
         _link_names(graph, node, place, writer)
         for part in place.nodes:
-            if isinstance(part, (ast.Import, ast.ImportFrom)):
-                _link_imported(graph, node, part, name, space)
+            for full, attribute in brought(part, name, space):
+                _link_from(graph, node, full, attribute)
 
 
 def _link_names(graph: Graph, node: Node, place: Binding, writer: FunctionType) -> None:
@@ -79,19 +78,6 @@ def _locals(tree: ast.AST) -> set[str]:
     return {part.arg if isinstance(part, ast.arg) else part.id for part in ast.walk(tree)
             if isinstance(part, ast.arg)
             or (isinstance(part, ast.Name) and not isinstance(part.ctx, ast.Load))}
-
-
-def _link_imported(graph: Graph, node: Node, statement: ast.Import | ast.ImportFrom, name: str,
-                   space: dict[str, Any]) -> None:
-    """Link a node to what an import brings under a name."""
-    for alias in statement.names:
-        if isinstance(statement, ast.Import):
-            full = alias.name if alias.asname else alias.name.partition(".")[0]
-            _link_from(graph, node, full, None)
-            continue
-        module = absolute((statement.level, statement.module or "", ()), package_of(space))
-        if module:
-            _link_from(graph, node, module[-1], name if alias.name == "*" else alias.name)
 
 
 def _link_from(graph: Graph, node: Node, name: str, attribute: str | None) -> None:

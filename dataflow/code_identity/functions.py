@@ -11,15 +11,14 @@ import ast
 from types import FunctionType
 from typing import Any
 
+from dataflow.code_identity.annotations import link_annotations
 from dataflow.code_identity.bytecode import VERSION, fingerprint, reads
 from dataflow.code_identity.graph import Graph, Node
 from dataflow.code_identity.kinds import text_of
 from dataflow.code_identity.names import (
-    annotation_chains,
     ours_in,
     reach_imports,
     resolve,
-    resolve_softly,
     shown,
 )
 from dataflow.code_identity.normal_form import canonical, normal, readable
@@ -163,29 +162,6 @@ def _value(graph: Graph, node: Node, label: str, value: Any, kind: str, name: st
                         name=name)
     finally:
         graph.softly = before
-
-
-def link_annotations(graph: Graph, node: Node, fn: FunctionType, tree: ast.AST) -> None:
-    """Link to the classes and libraries that a function's annotations name.
-
-    Methods of an argument are called without a global name; its annotation
-    is what there is to be seen of its class.
-    """
-    arguments = getattr(tree, "args", None)
-    if not isinstance(arguments, ast.arguments):
-        return
-    every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg,
-             arguments.kwarg]
-    notes = [one.annotation for one in every if one is not None]
-    notes.append(getattr(tree, "returns", None))
-    resolve_softly(graph, node, fn, annotation_chains(notes), found_class)
-
-
-def found_class(graph: Graph, node: Node, label: str, value: Any, name: str,
-                key: tuple[int, str]) -> None:
-    """Link to a class; other things that an annotation can name are nothing."""
-    if isinstance(value, type):
-        refer_to(graph, node, label, value)
 
 
 def _class_of(graph: Graph, node: Node, fn: FunctionType) -> type | None:

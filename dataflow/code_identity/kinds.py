@@ -22,6 +22,7 @@ PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes, bytearray,
                    type(Ellipsis)})
 CONTAINERS = (dict, list, tuple, set, frozenset, deque, types.MappingProxyType)
 _STATELESS: frozenset[Any] = frozenset({object, typing.Generic, typing.Protocol})
+_BEHIND = ("__supertype__", "__value__", "__bound__", "__constraints__", "__forward_arg__")
 _TASKS = frozenset({"dataflow.tasks", "dataflow.flows"})
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _MOST_OBJECTS = 50_000
@@ -78,6 +79,11 @@ def is_code(value: Any) -> bool:
 def is_alias(value: Any) -> bool:
     """Return whether a value is a type as annotations write them: ``list[int]``, ``int | None``."""
     return type(value).__module__ == "typing" or typing.get_origin(value) is not None
+
+
+def is_word_of_types(value: Any) -> bool:
+    """Return whether a value is Python's own word for types: ``Optional``, ``Annotated``."""
+    return getattr(value, "__module__", None) == "typing" and not typing.get_args(value)
 
 
 def own_type(graph: Graph, kind: type) -> bool:
@@ -139,8 +145,6 @@ def special(value: Any) -> bytes | None:
         return b"sentinel"
     if isinstance(value, re.Pattern):
         return repr(("pattern", value.pattern, value.flags)).encode("utf-8", "surrogatepass")
-    if isinstance(value, (typing.TypeVar, typing.ParamSpec)):
-        return f"typevar {value.__name__}".encode()
     return None
 
 
@@ -152,10 +156,21 @@ def parts_of(value: Any) -> Iterator[tuple[str, Any]]:
         for name in sorted(value.keywords):
             yield f".keywords[{name!r}]", (name, value.keywords[name])
         return
+    origin = typing.get_origin(value)
+    if origin in (typing.Union, types.UnionType):
+        yield ".args", ("union", typing.get_args(value))
+        return
     yield ".origin", getattr(value, "__name__", None) or str(type(value))
-    yield ".origin", typing.get_origin(value)
+    yield ".origin", origin
     yield ".args", typing.get_args(value)
-    yield ".value", getattr(value, "__supertype__", getattr(value, "__value__", None))
+    yield ".value", [_behind(value, name) for name in _BEHIND]
+
+
+def _behind(value: Any, name: str) -> Any:
+    try:
+        return getattr(value, name, None)
+    except Exception:  # ``type A = …`` is evaluated now: user code
+        return None
 
 
 def is_pure(graph: Graph, kind: type, allowed: tuple[type, ...]) -> bool:

@@ -14,12 +14,12 @@ import dataclasses
 import inspect
 from collections.abc import Callable, Iterator
 from enum import Enum
-from types import FunctionType
+from types import FunctionType, ModuleType
 from typing import Any
 
 from dataflow.code_identity.bytecode import fingerprint
 from dataflow.code_identity.graph import Graph, Node
-from dataflow.code_identity.kinds import is_task, joined
+from dataflow.code_identity.kinds import is_task, joined, state_of
 from dataflow.code_identity.names import ours_in
 from dataflow.code_identity.normal_form import canonical, normal
 from dataflow.code_identity.source import function_source
@@ -31,6 +31,7 @@ _DATACLASS = ("init", "repr", "eq", "order", "unsafe_hash", "frozen")
 _FIELD = ("default", "default_factory", "init", "repr", "hash", "compare", "kw_only")
 _ATTRS = ("default", "validator", "converter", "init", "eq", "order", "hash", "kw_only")
 _FOR_PEOPLE = frozenset({"title", "description", "examples", "deprecated", "field_title_generator"})
+_DEEPEST = 3  # attributes of a value without a digest
 _UNSET = frozenset({"PydanticUndefinedType", "_MISSING_TYPE", "_Nothing"})
 
 Linked = Callable[[str, Any], None]  # links functions of a member that came from elsewhere
@@ -144,7 +145,8 @@ def _annotations(cls: type) -> dict[str, Any]:
         return {}
 
 
-def _value(graph: Graph, node: Node, value: Any, path: str, hard: bool) -> bytes:
+def _value(graph: Graph, node: Node, value: Any, path: str, hard: bool, depth: int = 0) -> bytes:
+    """Return the bytes of a value; softly, those of what can be seen of it."""
     before = len(node.links)
     try:
         return describe(graph, node, value, f"value{path}")
@@ -152,4 +154,9 @@ def _value(graph: Graph, node: Node, value: Any, path: str, hard: bool) -> bytes
         if hard:
             raise
         del node.links[before:]
-        return f"without a digest {type(value).__qualname__}".encode()
+    kind = f"without a digest {type(value).__qualname__}"
+    if depth > _DEEPEST or isinstance(value, (type, FunctionType, ModuleType)):
+        return kind.encode()
+    items = enumerate(value) if type(value) in (list, tuple) else state_of(value)
+    return joined(kind, (str(name).encode() + _value(graph, node, part, path, False, depth + 1)
+                         for name, part in items))

@@ -139,7 +139,7 @@ def fill_module(graph: Graph, node: Node) -> None:
 
 
 def chains(nodes: Iterable[ast.AST | None]) -> Iterator[Chain]:
-    """Yield the chains of names in expressions; texts are read where they are annotations."""
+    """Yield the chains of names in expressions."""
     stack = [node for node in nodes if node is not None]
     while stack:
         node = stack.pop()
@@ -148,18 +148,6 @@ def chains(nodes: Iterable[ast.AST | None]) -> Iterator[Chain]:
             yield chain
         else:
             stack += ast.iter_child_nodes(node)
-
-
-def annotation_chains(nodes: Iterable[ast.expr | None]) -> Iterator[Chain]:
-    """Yield the chains of names in annotations, also in those that are texts."""
-    for node in nodes:
-        for part in ast.walk(node) if node is not None else ():
-            if isinstance(part, ast.Constant) and isinstance(part.value, str):
-                try:
-                    yield from chains([ast.parse(part.value, mode="eval")])
-                except (SyntaxError, ValueError):
-                    continue
-        yield from chains([node])
 
 
 def chain_of(node: ast.AST) -> Chain:

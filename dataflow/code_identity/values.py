@@ -88,11 +88,28 @@ def describe(graph: Graph, node: Node, value: Any, path: str, depth: int = 0,
         return describe(graph, node, part, f"{path}{below}", depth + 1, around)
 
     if type(value) in (functools.partial, functools.partialmethod) or is_alias(value):
-        return joined(type(value).__name__, (inside(part, below)
+        part_of = _softly(node, inside) if node.soft and is_alias(value) else inside
+        return joined(type(value).__name__, (part_of(part, below)
                                               for below, part in parts_of(value)))
     if isinstance(value, CONTAINERS) and is_pure(graph, type(value), CONTAINERS):
         return _container(graph, node, value, path, inside)
     return _instance(graph, node, value, path, inside)
+
+
+def _softly(node: Node, inside: Inside) -> Inside:
+    """Return what leaves out the parts of an alias that have no digest; its classes stay."""
+
+    def left_out(part: Any, below: str) -> bytes:
+        before = len(node.links)
+        try:
+            if below == ".args" and isinstance(part, tuple):
+                return joined("args", (left_out(one, "") for one in part))
+            return inside(part, below)
+        except NotCacheable:
+            del node.links[before:]
+            return b"left out"
+
+    return left_out
 
 
 def _digest(node: Node, value: Any, path: str) -> bytes:

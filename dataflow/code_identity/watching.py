@@ -11,6 +11,7 @@ other task.
 
 from __future__ import annotations
 
+import sys
 import weakref
 from dataclasses import dataclass
 from types import FunctionType, ModuleType
@@ -65,7 +66,19 @@ class FunctionWatch:
                 and all(map(_same, self.values, now)))
 
 
-Watch = NameWatch | FunctionWatch
+@dataclass(frozen=True, slots=True)
+class ModuleWatch:
+    """A module that is not loaded for an identity, and whether it was."""
+
+    name: str
+    loaded: bool
+
+    def holds(self) -> bool:
+        """Return whether it is as it was."""
+        return (self.name in sys.modules) is self.loaded
+
+
+Watch = NameWatch | FunctionWatch | ModuleWatch
 
 
 def space_of(owner: Any) -> dict[str, Any]:

@@ -43,7 +43,11 @@ def object_rule(cls: type) -> Rule | None:
         return _pydantic(cls)
     if hasattr(cls, "__attrs_attrs__"):
         return _by_fields(cls, "attrs", [field.name for field in cls.__attrs_attrs__])
-    if cls.__module__ == "pydantic_core._pydantic_core" and cls.__name__.endswith("Url"):
+    if cls.__module__ != "pydantic_core._pydantic_core":
+        return None
+    if cls.__name__ == "PydanticUndefinedType":
+        return lambda value: head("undefined", 0)
+    if cls.__name__.endswith("Url"):
         name = class_name(cls)
         start = head("url", 2)
         return lambda value: Contents(start, (name, str(value)), by_names(["", ""]))
