@@ -212,10 +212,14 @@ class KeyMaker:
         return len(plan.pieces) - 1
 
     def _texts(self, context: TaskRunContext | None) -> list[tuple[int, str]]:
-        """Ask the user's policies; those that answer None or ``""`` do not count."""
+        """Ask the user's policies; those that answer None or ``""`` do not count.
+
+        None is a choice. ``""`` is told of where nothing else makes a key.
+        """
         assert context is not None  # the recipe says that somebody asks for it
         flow_parameters = dict(context.run.parameters) if context.run is not None else {}
-        texts = []
+        texts: list[tuple[int, str]] = []
+        nothing: NotCacheable | None = None
         for number, policy in enumerate(self.recipe.user):
             try:
                 text = finished(policy.compute_key(
@@ -231,6 +235,12 @@ class KeyMaker:
                     option="cache_policy")
             if text:
                 texts.append((number, text))
+            elif text is not None:
+                nothing = NotCacheable.because(
+                    _name_of(policy), "returned ''",
+                    "return a text that tells calls apart, or None for no caching")
+        if nothing is not None and not texts and self.recipe.needs_text:
+            raise nothing
         return texts
 
 

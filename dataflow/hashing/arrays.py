@@ -30,6 +30,8 @@ _LONG_DOUBLE_PADDED: Final = np.finfo(np.longdouble).nmant == 63
 
 def rule_of(cls: type) -> Rule | None:
     """Return the rule for a class of NumPy's; None: it has none of its own."""
+    if cls is type(np.ma.masked):
+        return lambda value: head("masked item", 0)
     if issubclass(cls, np.ma.MaskedArray):
         return _masked
     if issubclass(cls, np.ndarray):

@@ -277,9 +277,15 @@ def test_a_cache_key_fn_is_given_context_and_parameters():
     assert seen[0][2] == {"path": "a", "rate": 2, "more": (3,), "deep": False, "extra": {"x": 4}}
 
 
-@pytest.mark.parametrize("none", [None, ""])
-def test_a_cache_key_fn_that_gives_none_wants_no_caching(none):
-    assert asked(CacheKeyFnPolicy(cache_key_fn=lambda context, parameters: none), "a") is None
+def test_a_cache_key_fn_that_gives_none_wants_no_caching():
+    assert asked(CacheKeyFnPolicy(cache_key_fn=lambda context, parameters: None), "a") is None
+
+
+def test_a_cache_key_fn_that_gives_an_empty_text_is_told_of():
+    policy = CacheKeyFnPolicy(cache_key_fn=lambda context, parameters: "")
+    with pytest.raises(NotCacheable, match=r"cache_key_fn '.*<lambda>' returned ''.* None for no"):
+        asked(policy, "a")
+    assert asked(policy + INPUTS, "a") == asked(policy + INPUTS, "a") != asked(policy + INPUTS, "b")
 
 
 def test_a_cache_key_fn_that_gives_no_str_is_named():

@@ -97,7 +97,7 @@ ALL_APART: list[Any] = [
     pd.NaT, pd.NA, pd.Timestamp(0), pd.Timestamp(0, tz="UTC"), pd.Timedelta(0),
     pd.Period("2020"), pd.Interval(0, 1), pd.Interval(0, 1, closed="both"),
     pd.offsets.Day(1), pd.offsets.Day(2), pd.offsets.Hour(1), pd.DateOffset(days=1),
-    PydanticUndefined,
+    PydanticUndefined, np.ma.masked, np.ma.array(0.0, mask=True),
 ]
 
 
