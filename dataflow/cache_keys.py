@@ -33,7 +33,7 @@ from dataflow.hashing import digest
 from dataflow.partitions import SHARED
 
 KEY_BYTES = 16
-_FORMAT = 1  # of keys: another one makes all that is stored a miss
+_FORMAT = 2  # of keys: another one makes all that is stored a miss
 
 
 @dataclass(frozen=True, slots=True)

@@ -155,7 +155,7 @@ class Graph:
 
     def identity(self) -> CodeIdentity:
         """Return the digest of everything, and the parts for people."""
-        whole = blake2b(b"dataflow code 1" if __debug__ else b"dataflow code 1 -O", digest_size=16)
+        whole = blake2b(b"dataflow code 2" if __debug__ else b"dataflow code 2 -O", digest_size=16)
         parts = []
         for node in self.nodes:
             own = blake2b(node.content, digest_size=16, person=node.fill.encode()).digest()
