@@ -15,10 +15,10 @@ import threading
 import weakref
 from contextlib import suppress
 
+from dataflow import stores
 from dataflow.exceptions import StoreError
 from dataflow.settings import get_settings
 from dataflow.store import Store
-from dataflow.stores import open_store
 
 _AT_MOST = 2  # stores that wait for the next run
 _Place = tuple[str, str]
@@ -46,7 +46,7 @@ def store_for_run() -> Store:
                 store.close()
         else:
             return store
-    store = open_store(place[0])
+    store = stores.open_store(place[0])
     _places[store] = place
     return store
 
