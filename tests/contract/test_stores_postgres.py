@@ -40,7 +40,12 @@ def layout(url: str) -> dict[tuple[str, str], tuple[str, str]]:
     return {(table, name): (what, more) for table, name, what, more in [*columns, *indexes]}
 
 
+TO_VERSION_3 = (
+    "ALTER TABLE calls DROP COLUMN committed, DROP COLUMN txn_values",
+    "UPDATE schema_version SET version = 3",
+)
 TO_VERSION_2 = (
+    *TO_VERSION_3,
     ("ALTER TABLE flow_runs DROP COLUMN entrypoint, DROP COLUMN first_call, DROP COLUMN epoch, "
     "DROP COLUMN owner, DROP COLUMN lease_until_s, DROP COLUMN resumed, DROP COLUMN result_key"),
     ("ALTER TABLE calls DROP COLUMN code, DROP COLUMN partition, DROP COLUMN policy, "
@@ -60,7 +65,7 @@ TO_VERSION_1 = (
 )
 
 
-@pytest.mark.parametrize("way_down", [TO_VERSION_2, TO_VERSION_2 + TO_VERSION_1])
+@pytest.mark.parametrize("way_down", [TO_VERSION_3, TO_VERSION_2, TO_VERSION_2 + TO_VERSION_1])
 def test_an_older_store_becomes_like_a_fresh_one_and_keeps_its_rows(
     postgres_url: str, way_down: tuple[str, ...]
 ) -> None:
