@@ -182,7 +182,8 @@ def killed_at_random(driver: Child, story: Story, chance: random.Random, left: i
         driver.until(lambda: story.count() >= goal or driver.ended(), 60)
     else:
         driver.until(lambda: story.count() > base or driver.ended(), 60)
-        until = time.monotonic() + 0.5 * chance.random()
+        longest_s = 0.5 if story.kills else 0.1  # the first is to come before the end
+        until = time.monotonic() + longest_s * chance.random()
         driver.until(lambda: time.monotonic() > until or driver.ended(), 60)
     if driver.ended():
         return False
