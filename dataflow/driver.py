@@ -240,7 +240,7 @@ class Driver(Loop):
 
     def committed(self, call: int, *, soon: bool) -> None:
         """Record that a transaction committed a call: it has no part in one any more."""
-        gulp = Gulp(committed={call})
+        gulp = Gulp(committed={call: None})
         if soon:
             self.record.put_soon(gulp)
         else:
@@ -416,7 +416,7 @@ class Driver(Loop):
         view.final = 1
         if outcome.error is not None:
             view.errors[0] = outcome.error
-            view.failed_order.append(0)
+            view.failed_order = [0]
         if outcome.name is not None:
             view.names[0] = outcome.name
         if outcome.said is not None:

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from dataflow.batch import CallCode, One, Placement
 from dataflow.outcomes import FIRST_FINAL, SUCCEEDED, Code, ErrorRecord, Said
+
+_Item = TypeVar("_Item")
 
 NO_KEY = bytes(16)
 """Stands where an element has no key."""
@@ -113,12 +115,23 @@ class CallSpec:
     """Stands for a state that did not complete: neither run nor recorded, only depended on."""
 
 
+def grown(column: Sequence[_Item], item: _Item) -> list[_Item]:
+    """Return a column with one more item: the same list, a new one in the place of ``()``."""
+    if isinstance(column, list):
+        column.append(item)
+        return column
+    return [*column, item]
+
+
 @dataclass(slots=True)
 class CallView:
     """Columns of a call. Written by the engine alone; any thread may read.
 
     ``codes`` holds a :class:`Code` per element; it grows while the width is
     not final (``width`` is None until then).
+
+    Most calls have neither failures nor names: what is empty is of a kind that the garbage
+    collector has no work with (:func:`grown`).
     """
 
     call: int
@@ -131,21 +144,21 @@ class CallView:
     attempts: dict[int, int] = field(default_factory=dict)  # executions, where more than one
     messages: dict[int, str] = field(default_factory=dict)
     state_names: dict[int, str] = field(default_factory=dict)  # where the task chose another one
-    causes: list[tuple[int, int, tuple[int, int]]] = field(default_factory=list)
+    causes: Sequence[tuple[int, int, tuple[int, int]]] = ()
     """(start, stop, root): elements that did not run because ``root`` = (call, index) failed."""
-    alike: list[tuple[int, int, str, ErrorRecord | None]] = field(default_factory=list)
+    alike: Sequence[tuple[int, int, str, ErrorRecord | None]] = ()
     """(start, stop, message, error): neighbours that ended alike without having run."""
     fault: ErrorRecord | None = None  # the call as a whole failed: lengths, a generator raised
     final: int = 0  # elements in a final state
-    failed_order: list[int] = field(default_factory=list)  # indexes in the order they failed
+    failed_order: Sequence[int] = ()  # indexes in the order they failed
     given_up: str | None = None  # max_failures exceeded: what to say
     caching: Any = None  # dataflow.caching.Caching of the task
     keys: bytearray | None = None  # 16 bytes an element: where its result is kept; zeros: nowhere
     origins: dict[int, str] = field(default_factory=dict)  # of singles: run it was cached from
-    undone: set[int] = field(default_factory=set)  # completed, and rolled back since
+    undone: dict[int, None] = field(default_factory=dict)  # completed, and rolled back since
     committed: bytes = b""  # codes of what was committed before the run went on; taken over
     txn_values: bytes | None = None  # what a call that was taken over set in its transaction
-    again: set[int] = field(default_factory=set)  # executed once more for their values
+    again: dict[int, None] = field(default_factory=dict)  # executed once more for their values
 
     def takes_part(self, index: int) -> bool:
         """Tell whether an element that completed is part of the transaction around it.

@@ -251,6 +251,6 @@ def merged(gulps: list[Gulp]) -> Gulp:
         whole.faults.update(gulp.faults)
         for call, indexes in gulp.undone.items():
             whole.undone[call] = whole.undone.get(call, set()) | indexes
-        whole.committed |= gulp.committed
+        whole.committed.update(gulp.committed)
         whole.txn_values.update(gulp.txn_values)
     return whole

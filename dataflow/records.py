@@ -157,8 +157,9 @@ class Gulp:
     undone: dict[int, set[int]] = field(default_factory=dict)
     """Call → elements that are COMPLETED and whose effects were undone since. Each has a row from
     now on that says ROLLED_BACK, with the times it had, and the counts of its call go along."""
-    committed: set[int] = field(default_factory=set)
-    """Calls whose elements, those that completed, were committed by a transaction."""
+    committed: dict[int, None] = field(default_factory=dict)
+    """Calls whose elements, those that completed, were committed by a transaction; a dict, since
+    the garbage collector has no work with one that is empty."""
     txn_values: dict[int, bytes] = field(default_factory=dict)
     """Call → what a direct call set in its transaction, for hooks; pickled."""
     inputs: bytes | None = None  # parameters of the run, pickled

@@ -315,7 +315,7 @@ class DirectRecorded:
         if recorded.keys is not None:
             view.caching, view.keys = code.task.caching, bytearray(recorded.keys[:16])
         if self._state not in SUCCEEDED:
-            view.failed_order.append(0)
+            view.failed_order = [0]
         if self.at_hand:
             view.committed = bytes([self._state]) if recorded.committed else b""
             view.txn_values = recorded.txn_values

@@ -172,7 +172,7 @@ def undone(view: CallView, indexes: Sequence[int], logs: LogSink) -> None:
     text = ROLLED_BACK.message or ""
     for index in indexes:
         view.take(index, ROLLED_BACK)
-        view.undone.add(index)
+        view.undone[index] = None
         logs.add(view.call, index, view.attempts.get(index, 1), time.time(), logging.INFO,
                  "dataflow.task_runs", text)
     _forget(view.caching, [key for index in indexes if (key := view.key_of(index)) is not None])

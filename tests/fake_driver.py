@@ -10,7 +10,7 @@ from typing import Any
 from dataflow.batch import CallCode, RunInfo
 from dataflow.context import FlowRunContext, current_flow
 from dataflow.failures import record_of
-from dataflow.graph import CallSpec, CallView
+from dataflow.graph import CallSpec, CallView, grown
 from dataflow.ids import new_run_id
 from dataflow.outcomes import SUCCEEDED, Code, ErrorRecord, LogLine
 
@@ -109,13 +109,14 @@ class FakeDriver:
              code: Code = Code.FAILED) -> None:
         self._final(call, index, code)
         view = self.views[call]
-        view.failed_order.append(index)
+        view.failed_order = grown(view.failed_order, index)
         if error is not None:
             view.errors[index] = record_of(error, remote=False)
 
     def not_ready(self, call: int, index: int, root: tuple[int, int]) -> None:
         self._final(call, index, Code.NOT_READY)
-        self.views[call].causes.append((index, index + 1, root))
+        view = self.views[call]
+        view.causes = grown(view.causes, (index, index + 1, root))
 
     def _final(self, call: int, index: int, code: Code) -> None:
         view = self.views[call]

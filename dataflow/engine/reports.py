@@ -178,7 +178,7 @@ class Reader:
             again = world.not_found_again if index in node.sought else world.computed_again
             again[node.view.task_name] += 1
             if node.view.committed:
-                node.view.again.add(index)
+                node.view.again[index] = None
         self.recovery.restored(node, index, code, span.details.get(index), batch, kept)
 
     def _detail(self, node: Node, index: int, detail: Detail, span: Span, at: int,
@@ -192,7 +192,7 @@ class Reader:
         if detail.said is not None:
             node.view.take(index, detail.said)
             if detail.said == ROLLED_BACK:  # a hook of its commit failed
-                node.view.undone.add(index)
+                node.view.undone[index] = None
                 self.world.gulp.undone.setdefault(node.id, set()).add(index)
         node.view.errors.pop(index, None)
         if detail.origin is not None:

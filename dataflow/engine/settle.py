@@ -12,6 +12,7 @@ from dataflow.engine.node import Edge, Node, open_runs
 from dataflow.engine.world import World
 from dataflow.exceptions import UpstreamTaskError
 from dataflow.failures import exception_of, type_name
+from dataflow.graph import grown
 from dataflow.names import stands_for_all
 from dataflow.outcomes import FIRST_FINAL, Code, ErrorRecord
 
@@ -49,7 +50,7 @@ class Settler:
             node.view.errors[index] = error
         if code != Code.CANCELLED:
             node.failures += 1
-        node.view.failed_order.append(index)
+        node.view.failed_order = grown(node.view.failed_order, index)
         self.world.final(node, index, index + 1)
         self._spread(node, index, index + 1, (node.id, index))
         self._run()
@@ -66,10 +67,10 @@ class Settler:
         if error is not None:
             node.view.errors.setdefault(start, error)
         if len(node.view.failed_order) < 1000:
-            node.view.failed_order.append(start)
+            node.view.failed_order = grown(node.view.failed_order, start)
         node.view.messages.setdefault(start, message)
         if stop - start > 1:
-            node.view.alike.append((start, stop, message, error))
+            node.view.alike = grown(node.view.alike, (start, stop, message, error))
         self.world.final(node, start, stop)
         self.world.record_range(node, start, stop, code, message, None, error)
         self._spread(node, start, stop, (node.id, start))
@@ -119,7 +120,7 @@ class Settler:
         node.view.fault = error
         self.world.record_fault(node)
         if root is not None:
-            node.view.causes.append((len(node.codes), 1 << 62, root))
+            node.view.causes = grown(node.view.causes, (len(node.codes), 1 << 62, root))
 
     def follow_fault(self, node: Node, parent: Node) -> None:
         """A new call follows, element by element, one that failed as a whole."""
@@ -299,10 +300,10 @@ class Settler:
         codes = node.codes
         codes[start:stop] = bytes([Code.NOT_READY]) * (stop - start)
         causes = node.view.causes
-        if causes and causes[-1][1] == start and causes[-1][2] == root:
+        if isinstance(causes, list) and causes[-1][1:] == (start, root):
             causes[-1] = (causes[-1][0], stop, root)
         else:
-            causes.append((start, stop, root))
+            node.view.causes = grown(causes, (start, stop, root))
         self.world.final(node, start, stop)
         cause = None if stands_for_all(self.world.nodes[root[0]].view, root[1]) else root
         self.world.record_range(node, start, stop, Code.NOT_READY,

@@ -173,9 +173,9 @@ class Resuming:
 
     def test_what_was_committed_is_told_with_its_call(self, store: Store) -> None:
         with_map(store, Gulp(
-            calls=[call(1, "submit"), call(2, "direct")], committed={1},
+            calls=[call(1, "submit"), call(2, "direct")], committed={1: None},
             txn_values={2: b"\x00values"}))
-        with_map(store, Gulp(calls=[call(n) for n in (1, 2)], committed={1}))
+        with_map(store, Gulp(calls=[call(n) for n in (1, 2)], committed={1: None}))
         assert [(each.committed, each.txn_values) for each in store.calls(RUN)] == [
             (False, None), (True, None), (False, b"\x00values")]
         assert [each.record for each in store.recorded(RUN)] == store.calls(RUN)
