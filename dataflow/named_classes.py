@@ -19,7 +19,7 @@ from typing import Any
 
 import cloudpickle
 
-from dataflow.code_identity.ownership import NAMED, is_named
+from dataflow.script_name import NAMED
 
 _BY_VALUE = (type, FunctionType)
 
@@ -35,8 +35,14 @@ class NamingPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle i
         if isinstance(made, tuple) and isinstance(obj, type):
             make, args, *rest = made
             if getattr(make, "__module__", "").startswith("cloudpickle"):
-                return (_class, (make, args, obj.__qualname__, is_named(obj)), *rest)
+                return (_class, (make, args, obj.__qualname__, _is_named(obj)), *rest)
         return made
+
+
+def _is_named(cls: type) -> bool:
+    from dataflow.code_identity.ownership import is_named  # 30 ms: only where a class is sent
+
+    return is_named(cls)
 
 
 def _class(make: Callable[..., type], args: tuple[Any, ...], name: str, named: bool) -> type:
@@ -44,7 +50,7 @@ def _class(make: Callable[..., type], args: tuple[Any, ...], name: str, named: b
     cls = make(*args)
     if cls.__qualname__ != name:
         type.__setattr__(cls, "__qualname__", name)
-    if named and not is_named(cls):  # where it comes back the class itself is there
+    if named and not _is_named(cls):  # where it comes back the class itself is there
         type.__setattr__(cls, NAMED, True)
     return cls
 

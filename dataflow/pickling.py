@@ -21,8 +21,6 @@ from hashlib import blake2b
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from dataflow.code_identity.ownership import is_named
-from dataflow.hashing.names import script_name
 from dataflow.script_classes import (
     are_sent,
     is_importable,
@@ -30,7 +28,7 @@ from dataflow.script_classes import (
     script_class,
     shared_class,
 )
-from dataflow.script_name import SCRIPTS, main_name
+from dataflow.script_name import SCRIPTS, main_name, script_name
 
 _PROTOCOL = 5
 _dumps = pickle.dumps
@@ -107,6 +105,8 @@ def _by_value(value: Any, classes: dict[bytes, bytes] | None) -> bytes:
 @cache
 def _pickler() -> Any:
     import cloudpickle
+
+    from dataflow.code_identity.ownership import is_named
 
     class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is untyped
         classes: dict[bytes, bytes] | None = None

@@ -24,9 +24,7 @@ from hashlib import blake2b
 from types import CodeType, FunctionType
 from typing import Any
 
-from dataflow.code_identity.ownership import NAMED
-from dataflow.hashing.names import module_name, script_name
-from dataflow.script_name import SCRIPTS, main_name
+from dataflow.script_name import NAMED, SCRIPTS, main_name, module_name, script_name
 
 _Name = tuple[str, str]  # of a class: its module as it is imported, its qualified name
 

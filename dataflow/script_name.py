@@ -1,14 +1,16 @@
 """What the running script is called where it is imported, and where a module's folder begins.
 
-Lives here: the one name for all ways to run a file. Does not live here: names
-of what is in it (``hashing/names.py``, ``partitions.py``). Loaded with every
-task that a script defines: it imports nothing of ours.
+Lives here: the one name for all ways to run a file, also where another process's
+script is meant. Does not live here: names of what is in it (``hashing/names.py``,
+``partitions.py``). Loaded with every task that a script defines: it imports nothing of ours.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,10 @@ from typing import Any
 SCRIPTS = frozenset({"__main__", "__mp_main__"})
 """Names of modules that are the script: the second while ``multiprocessing`` starts a child."""
 
+NAMED = "__dataflow_named__"
+"""Attribute of a class that came by value, and is found under its name where it came from."""
+
+_script: ContextVar[str | None] = ContextVar("dataflow_script", default=None)
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
 
 
@@ -26,6 +32,34 @@ def main_name() -> str | None:
     """
     main = sys.modules.get("__main__")
     return None if main is None else name_of_script(vars(main))
+
+
+def script_name() -> str | None:
+    """Return the name under which the running script would be imported; None: it has none."""
+    said = _script.get()
+    return main_name() if said is None else said or None
+
+
+@contextmanager
+def within_script(name: str | None) -> Iterator[None]:
+    """Say which script's classes come by: a worker has another ``__main__`` than its driver.
+
+    Parameters
+    ----------
+    name
+        :func:`script_name` of the process that sent them, ``""`` where it has none; None:
+        nothing is said.
+    """
+    token = _script.set(name)
+    try:
+        yield
+    finally:
+        _script.reset(token)
+
+
+def module_name(name: str) -> str:
+    """Return the name of a module; a script's is the one under which it would be imported."""
+    return (script_name() or name) if name in SCRIPTS else name
 
 
 def name_of_script(names: Mapping[str, Any]) -> str | None:

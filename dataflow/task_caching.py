@@ -18,10 +18,10 @@ from dataflow.caching import Caching
 from dataflow.caching_options import KeepingOptions
 from dataflow.context import FlowRunContext
 from dataflow.exceptions import NotCacheable, StoreError
-from dataflow.hashing import script_name
 from dataflow.ids import new_run_id
 from dataflow.keeping_defaults import KeepingDefaults, keeping_defaults
 from dataflow.partitions import Address, is_alone, partition_of
+from dataflow.script_name import script_name
 from dataflow.serializers import serializer_of
 from dataflow.settings import get_settings
 from dataflow.storage_reach import mark

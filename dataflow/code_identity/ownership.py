@@ -21,6 +21,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
+from dataflow.script_name import NAMED
+
 Origin = Literal["own", "library", "python"]
 
 _HERE = str(Path(__file__).resolve().parents[1])
@@ -29,8 +31,6 @@ _STDLIB = tuple({os.path.realpath(sysconfig.get_path(name)) + os.sep
                  for name in ("stdlib", "platstdlib")})
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
 _MADE_BY_PYTHON = 1 << 9  # of a class's flags; others are in C, NoneType say
-NAMED = "__dataflow_named__"
-"""Is in a class that came by value, where its name found it in the process that sent it."""
 
 
 def origin_of(module: str) -> Origin:

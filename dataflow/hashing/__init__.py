@@ -28,7 +28,8 @@ What has a rule
 
 A class is called by the name of its module, and a script by its file's, so that it is the
 same whether it runs or is imported; what hashes classes of another process's script says so
-(:func:`within_script`). The values of ``functools.cached_property`` do not count.
+(:func:`dataflow.script_name.within_script`). The values of ``functools.cached_property`` do
+not count.
 
 Same or apart
 -------------
@@ -94,9 +95,8 @@ from __future__ import annotations
 
 from dataflow.hashing.explain import Leaf, changed_leaves, leaves
 from dataflow.hashing.kinds import register
-from dataflow.hashing.names import script_name, within_script
 from dataflow.hashing.walk import digest
 
 __all__ = [
-    "Leaf", "changed_leaves", "digest", "leaves", "register", "script_name", "within_script",
+    "Leaf", "changed_leaves", "digest", "leaves", "register",
 ]

@@ -15,7 +15,8 @@ from typing import Any
 from dataflow.hashing.classes import MadeClass, MethodCode, class_part, function_code, made_class
 from dataflow.hashing.contents import Contents, Order, Refused, Rule, by_names, by_position
 from dataflow.hashing.encoding import head
-from dataflow.hashing.names import function_name, module_name
+from dataflow.hashing.names import function_name
+from dataflow.script_name import module_name
 
 
 def callable_rule(cls: type) -> Rule | None:

@@ -28,6 +28,7 @@ from sqlalchemy import (
     Text,
     create_engine,
     select,
+    text,
 )
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError
@@ -39,6 +40,8 @@ from dataflow.stores import schema
 from dataflow.stores.errors import postgres_error
 from dataflow.stores.sql import SqlStore
 from dataflow.stores.writing import GulpWriter, Values
+
+schema.named_task_runs.dialect_options["postgresql"]["where"] = text("name IS NOT NULL")
 
 _Answer = TypeVar("_Answer")
 _SPACE = 0x64665F73  # of our advisory locks, to stay clear of other people's

@@ -26,9 +26,9 @@ from dataflow.caching import Caching
 from dataflow.context import TaskRunContext
 from dataflow.exceptions import CorruptResult, DefinitionTypeError, NotCacheable, ResultStorageError
 from dataflow.failures import text_of
-from dataflow.hashing import within_script
 from dataflow.key_maker import KeyMaker
 from dataflow.packs import Entry, Origin, results_at
+from dataflow.script_name import within_script
 from dataflow.worker.claiming import HeldClaim
 from dataflow.worker.look_up import look_up_together
 from dataflow.worker.shelves import Shelf

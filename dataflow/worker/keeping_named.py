@@ -17,7 +17,7 @@ from dataflow.cache_keys import user_key
 from dataflow.context import TaskRunContext
 from dataflow.exceptions import CorruptResult, ResultStorageError
 from dataflow.failures import text_of
-from dataflow.hashing import within_script
+from dataflow.script_name import within_script
 from dataflow.worker.claiming import claim
 from dataflow.worker.keeping import Find, Keeper
 from dataflow.worker.shelves import origin_of

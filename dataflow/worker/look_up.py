@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dataflow.exceptions import CorruptResult, ResultStorageError
-from dataflow.hashing import within_script
+from dataflow.script_name import within_script
 from dataflow.worker.claiming import claim
 from dataflow.worker.shelves import NOT_SHARED
 

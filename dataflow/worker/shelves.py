@@ -21,8 +21,8 @@ from typing import Any, Protocol
 from dataflow.batch import CallCode, RunInfo
 from dataflow.caching import Caching
 from dataflow.exceptions import ResultStorageError
-from dataflow.hashing import within_script
 from dataflow.packs import Origin, Results, Writer, results_at
+from dataflow.script_name import within_script
 from dataflow.storage_reach import reaches
 
 _clock = time.perf_counter

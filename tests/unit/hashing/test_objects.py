@@ -14,9 +14,10 @@ import pytest
 from pydantic import AnyUrl, BaseModel, PrivateAttr, SecretStr
 
 from dataflow.exceptions import DefinitionTypeError, NotCacheable
-from dataflow.hashing import digest, register, script_name, within_script
+from dataflow.hashing import digest, register
 from dataflow.hashing.kinds import rule_of
 from dataflow.hashing.names import class_name
+from dataflow.script_name import script_name, within_script
 
 attrs = pytest.importorskip("attrs")
 T = TypeVar("T")
