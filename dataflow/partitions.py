@@ -84,7 +84,7 @@ def is_alone(task: Any) -> bool:
     for part in address.qualname.split("."):
         found = getattr(found, part, None)
     found = getattr(found, "fn", found)
-    return not isinstance(found, FunctionType) or found.__code__ is task.fn.__code__
+    return not isinstance(found, FunctionType) or found.__code__ == task.fn.__code__
 
 
 def partition_of(task: Any) -> str:

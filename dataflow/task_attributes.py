@@ -8,8 +8,11 @@ here: checks of options (``options.py``), calls (``tasks.py``).
 from __future__ import annotations
 
 import itertools
+import os
+import threading
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -30,12 +33,25 @@ from dataflow.settings import get_settings
 from dataflow.signatures import Arguments
 
 if TYPE_CHECKING:
+    from dataflow.caching import Caching
     from dataflow.code_identity import CodeIdentity
 
 H = TypeVar("H", bound=Callable[..., Any])
 
 _process = uuid.uuid4().hex[:12]
 _tokens = itertools.count()
+_making = threading.RLock()  # codes of tasks: once per task and flow run
+_RUNS_AT_ONCE = 16  # flow runs of which a task keeps its codes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MadeCodes:
+    """What a task's code comes to in one flow run; outside of any, under the same settings."""
+
+    occasion: Any  # the flow run's id; outside: the settings
+    defaults: tuple[int, float | tuple[float, ...]]  # what the settings said then
+    caching: Caching | None
+    codes: dict[bool, TaskCode]  # by log_prints
 
 
 class _AsGiven:
@@ -68,15 +84,13 @@ class TaskAttributes:
     _settings: TaskSettings
     _given: dict[str, Any]
     kind: str
-    _codes: dict[bool, TaskCode]  # by log_prints
-    _codes_for: Any  # the flow run for which the settings were looked at; outside: the settings
-    _caching: Any  # what came of it: dataflow.caching.Caching
+    _made: tuple[MadeCodes, ...]  # of the last flow runs
+    _last_made: MadeCodes | None
     _identity: Any  # of the code: dataflow.code_identity.CodeIdentity, once it is known
     _arguments: Arguments
     _function: Callable[..., Any]
     address: Address
     """Where the function stands: module, qualified name, and whether it is alone there."""
-    _defaults: tuple[int, float | tuple[float, ...]] | None  # what the settings said then
     _origin: Any  # of a bound method: the task in its class
 
     @property
@@ -216,19 +230,30 @@ class TaskAttributes:
         given = {**self._given, option: hooks}
         self._settings = check_task(given, self._settings.name, self._settings.description)
         self._given = given
-        self._codes = {}
+        self._made, self._last_made = (), None
         if self._origin is not None:  # the task in the class stays as it is
             self._origin = self._origin.with_options(**{option: hooks})
         return fn
 
-    def _renew(self, occasion: Any, flow_run: Any) -> None:
-        """Look at the settings, once per flow run, and drop codes made by other ones."""
-        self._codes_for = occasion
-        settings = get_settings()
-        defaults = (settings.tasks_default_retries, settings.tasks_default_retry_delay_seconds)
-        caching = self._caching_in(flow_run)
-        if defaults != self._defaults or caching is not None or self._caching is not None:
-            self._defaults, self._codes, self._caching = defaults, {}, caching
+    def _made_in(self, occasion: Any, flow_run: Any) -> MadeCodes:
+        """Return the codes of a flow run; the settings are looked at once in each.
+
+        Several runs may go on at once, and several threads come to this in one of them.
+        """
+        with _making:
+            found = next((each for each in self._made if each.occasion == occasion), None)
+            if found is None:
+                settings = get_settings()
+                defaults = (settings.tasks_default_retries,
+                            settings.tasks_default_retry_delay_seconds)
+                caching = self._caching_in(flow_run)
+                codes: dict[bool, TaskCode] = next(
+                    (each.codes for each in self._made if each.defaults == defaults
+                     and each.caching is None and caching is None), {})
+                found = MadeCodes(occasion, defaults, caching, codes)
+                self._made = (*self._made[1 - _RUNS_AT_ONCE:], found)
+            self._last_made = found
+            return found
 
     def _caching_in(self, flow_run: Any) -> Any:
         """Return how results are kept in a run (dataflow.caching.Caching), None: not at all."""
@@ -288,18 +313,26 @@ class TaskAttributes:
             return RetryPolicy(delays_of(check, retries), own.jitter)
         return own
 
-    def _new_code(self, fn: Callable[..., Any], log_prints: bool) -> TaskCode:
+    def _code_of(self, made: MadeCodes, log_prints: bool) -> TaskCode:
+        """Return what workers need, the same object for all calls alike in a run."""
+        with _making:
+            code = made.codes.get(log_prints)
+            if code is None:
+                code = made.codes[log_prints] = self._new_code(made.caching, log_prints)
+            return code
+
+    def _new_code(self, caching: Any, log_prints: bool) -> TaskCode:
         """Make what workers need; what the task leaves open is as the settings say."""
         own, retries = self._settings, self.retries
         asked = (bool(own.hooks) or own.retry_condition_fn is not None
-                 or (self._caching is not None and self._caching.asks_user))
+                 or (caching is not None and caching.asks_user))
         return TaskCode(
-            token=f"{_process}-{next(_tokens)}", fn=fn, name=own.name, retries=retries,
+            token=f"{_process}-{next(_tokens)}", fn=self._function, name=own.name, retries=retries,
             retry_delay=self._policy(retries), retry_condition=own.retry_condition_fn,
             timeout_s=own.timeout_seconds, isolation=own.isolation, log_prints=log_prints,
             run_name=own.task_run_name, tags=own.tags, kind=self.kind,
             concurrency=concurrency_of(own, self.kind), hooks=own.hooks or None,
-            owner=self if asked else None, caching=self._caching, effects=self._effects(),
+            owner=self if asked else None, caching=caching, effects=self._effects(),
         )
 
     def _effects(self) -> Any:
@@ -309,3 +342,11 @@ class TaskAttributes:
         from dataflow.task_transactions import Effects
 
         return Effects(own.on_commit, own.on_rollback)
+
+
+def _make_anew_after_fork() -> None:
+    global _making
+    _making = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_make_anew_after_fork)

@@ -97,8 +97,7 @@ class Task(TaskAttributes, Generic[P, R]):
         if isinstance(template, str):
             check_template(template, self._arguments.signature, "task_run_name",
                            self._arguments.label)
-        self._codes = {}
-        self._codes_for = self._defaults = self._caching = None
+        self._made, self._last_made = (), None
 
     def with_options(self, **options: Unpack[TaskKeywords]) -> Task[P, R]:
         """Return a new task with some options changed; this one stays as it is.
@@ -358,11 +357,10 @@ class Task(TaskAttributes, Generic[P, R]):
             occasion: Any = flow_run.run.shown_flow_run_id
         else:
             occasion = get_settings() if own._settings.keeping.persist else ""
-        if occasion is not own._codes_for and occasion != own._codes_for:
-            own._renew(occasion, flow_run)
-        code = own._codes.get(log_prints)
-        if code is None:
-            code = own._codes[log_prints] = own._new_code(own._function, log_prints)
+        made = own._last_made  # read once: other threads may put that of another run there
+        if made is None or (made.occasion is not occasion and made.occasion != occasion):
+            made = own._made_in(occasion, flow_run)
+        code = made.codes.get(log_prints) or own._code_of(made, log_prints)
         if flow_run is not None and flow_run.dry is not None:
             dry: TaskCode = flow_run.dry.code(own, code)
             return dry
@@ -384,7 +382,7 @@ class Task(TaskAttributes, Generic[P, R]):
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_codes": {}, "_codes_for": None, "_caching": None}
+        return {**self.__dict__, "_made": (), "_last_made": None}
 
     def __repr__(self) -> str:
         return f"<Task {self.name!r}>"
