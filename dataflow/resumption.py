@@ -247,7 +247,9 @@ class _Waiting:
 
 def _cut_short(found: RecordedCall) -> bool:
     """Tell whether a call may have been ended before it had all its elements."""
-    return found.record.fault is not None or any(map(found.codes.count, _CUT_SHORT))
+    record = found.record
+    return (record.fault is not None or any(map(found.codes.count, _CUT_SHORT))
+            or (record.width is not None and record.width < len(found.codes)))
 
 
 class DirectRecorded:

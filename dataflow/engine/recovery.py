@@ -24,7 +24,7 @@ from dataflow.store import ElementRecord
 CRASH_LIMIT = 2
 """Times an element is run again after a worker died under it alone, before it is CRASHED."""
 
-LOST_INPUT_LIMIT = 5
+LOST_INPUT_LIMIT = 100
 """Times an element waits for its inputs to be computed again, before it is CRASHED."""
 
 
