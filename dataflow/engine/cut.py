@@ -29,7 +29,7 @@ from dataflow.engine.inputs import (
 )
 from dataflow.engine.messages import Pull
 from dataflow.engine.node import Edge, Node
-from dataflow.engine.pacing import STALL_S
+from dataflow.engine.pacing import KEPT_STALL_S, STALL_S, Pacing
 from dataflow.engine.widths import Widths
 from dataflow.engine.world import Flight, Suspect, World, wake_at
 from dataflow.outcomes import FIRST_FINAL, SUCCEEDED, Code, Report
@@ -70,13 +70,14 @@ class Cutter:
     def _window_open(self, node: Node) -> bool:
         world, pacing = self.world, self.world.pacing
         in_all = len(world.flights) - world.beside.flights
-        window = pacing.window(node.token, world.now_s)
+        stall_s = KEPT_STALL_S if node.caching else STALL_S
+        window = pacing.window(_paced(node), world.now_s, stall_s)
         if in_all < window:
             return True
         capacity = pacing.capacity
         if capacity.ceiling > capacity.slots:
-            if not pacing.of(node.token).known:
-                wake_at(world.commands, world.now_s + STALL_S)
+            if not pacing.of(_paced(node)).known:
+                wake_at(world.commands, world.now_s + stall_s)
             return world.in_flight[node.token] < capacity.slots
         return False
 
@@ -100,7 +101,7 @@ class Cutter:
         chain = [node] if node.restoring else self._chain(node)
         hints = [h for n in chain if (h := n.spec.options.batch_size) is not None]
         hint = min(hints, default=None)
-        tokens = [n.token for n in chain]
+        tokens = [_paced(node)] if node.restoring else [n.token for n in chain]
         left = math.inf if not node.exhausted else node.ready.count
         at_once = self.side_by_side.room(chain) if node.concurrency else 0
         if at_once:
@@ -357,3 +358,9 @@ def _all_pending(node: Node, indexes: Sequence[int]) -> bool:
         codes = node.codes[indexes.start : indexes.stop]
         return len(codes) == len(indexes) and codes.count(Code.PENDING) == len(codes)
     return all(i < len(node.codes) and node.codes[i] == Code.PENDING for i in indexes)
+
+
+def _paced(node: Node) -> str:
+    """Return what the next batch of a call is measured by: its function, or reading its results."""
+    reads = node.restoring and node.view.keys is not None
+    return Pacing.reading(node.token) if reads else node.token

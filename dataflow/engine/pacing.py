@@ -38,6 +38,13 @@ SLOW_S = 0.01
 STALL_S = 0.01
 """Where a thread each can be had: the window doubles each time nothing came back for so long."""
 
+KEPT_STALL_S = 0.1
+"""The same where results are kept: the first look for them reads the index from the disk."""
+
+FIRST_READ = 16
+"""Values that are only to be read back, of a function of which none was, in one batch."""
+
+_READING = "values of "  # before a function's token: reading them back says nothing of running it
 _OVERHEAD_S = 2e-6  # of an element, beside the user's function
 _MEMORY = 4096.0  # elements that weigh in an estimate
 
@@ -47,7 +54,7 @@ class Estimate:
     """What is known of one function."""
 
     seconds: float = 0.0  # decayed sum
-    busy: float = 0.0  # what of it was computing, where elements run side by side
+    busy: float = 0.0  # what of it was the function's own; of elements side by side: computing
     elements: float = 0.0  # decayed count
     largest: int = 0  # elements of the largest batch that came back
     bytes_each: float = 0.0
@@ -65,7 +72,7 @@ class Estimate:
 
     @property
     def busy_s(self) -> float:
-        """Seconds of computing that an element takes, the framework's share included."""
+        """Seconds of its own that an element takes, the framework's share included."""
         return self.busy / self.elements + _OVERHEAD_S
 
     def learn(self, seconds: float, elements: int, bytes_each: float | None,
@@ -94,13 +101,18 @@ class Pacing:
             found = self._estimates[token] = Estimate()
         return found
 
+    @staticmethod
+    def reading(token: str) -> str:
+        """Return what stands for the reading of a function's results that are kept."""
+        return _READING + token
+
     def size(self, tokens: list[str], left: float, hint: int | None, at_once: int | None) -> int:
         """Return how many elements the next batch gets.
 
         Parameters
         ----------
         tokens
-            Functions each element goes through.
+            Functions each element goes through; one that is :meth:`reading` is so alone.
         left
             Elements that could be sent now or later (inf for a generator).
         hint
@@ -111,10 +123,11 @@ class Pacing:
         estimates = [self.of(t) for t in tokens]
         if hint is not None:
             return hint
+        reads = tokens[0].startswith(_READING)
         if not all(e.known for e in estimates):
-            return 1
+            return FIRST_READ if reads else 1
         each_s = sum(e.mean_s for e in estimates)
-        target_s = self._target_s(each_s)
+        target_s = TARGET_S if reads else self._target_s(sum(e.busy_s for e in estimates))
         size = int(target_s / each_s)
         size = min(size, GROWTH * min(e.largest for e in estimates))
         lanes = self.lanes(at_once)
@@ -166,20 +179,24 @@ class Pacing:
         lanes = self.capacity.slots
         return max(1, lanes if at_once is None else min(lanes, at_once))
 
-    def window(self, token: str, now: float) -> int:
-        """Return how many batches may be in flight when the next is of this function."""
+    def window(self, token: str, now: float, stall_s: float = STALL_S) -> int:
+        """Return how many batches may be in flight when the next is of this function.
+
+        A thread each is for functions that wait. That many looks for kept results at once only
+        hinder each other, so that these do not count.
+        """
         slots, ceiling = self.capacity.slots, self.capacity.ceiling
         base = 2 * slots
         if slots == 0:
             return 0
-        if ceiling <= slots:
+        if ceiling <= slots or token.startswith(_READING):  # files are read no faster by many
             return base
         estimate = self.of(token)
         if estimate.known:
-            return max(base, ceiling) if estimate.mean_s >= SLOW_S / 10 else base
+            return max(base, ceiling) if estimate.busy_s >= SLOW_S / 10 else base
         if estimate.first_sent is None:
             return base
-        doublings = min(int((now - estimate.first_sent) / STALL_S), 20)
+        doublings = min(int((now - estimate.first_sent) / stall_s), 20)
         return min(max(base, ceiling), base << doublings)
 
     def budget_s(self, size: int, hint: int | None) -> float | None:

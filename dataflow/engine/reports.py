@@ -86,11 +86,16 @@ class Reader:
         if flight.batch.at_once:
             self._learn_at_once(report, bytes_each)
             return
-        for (node, _), span in zip(flight.parts, report.spans, strict=True):
+        parts = [part for group in flight.batch.groups for part in group.parts]
+        for (node, _), part, span in zip(flight.parts, parts, report.spans, strict=True):
             ran = len(span.codes) - span.codes.count(Code.LEFT) - span.codes.count(Code.NOT_READY)
             if ran:
-                seconds = sum(span.elapsed) + (report.keeping_s if node.caching else 0.0)
-                self.world.pacing.of(node.token).learn(seconds, ran, bytes_each)
+                own_s = sum(span.elapsed)
+                seconds = own_s + (report.keeping_s if node.caching else 0.0)
+                token = node.token
+                if part.keys and len(part.keys) >= len(span.indexes):
+                    token = self.world.pacing.reading(token)
+                self.world.pacing.of(token).learn(seconds, ran, bytes_each, own_s)
 
     def _learn_at_once(self, report: Report, bytes_each: float | None) -> None:
         """Learn each element's own time; the computing is shared out among those that began."""
