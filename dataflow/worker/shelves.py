@@ -120,7 +120,8 @@ class Shelf:
             if refused:
                 positions = [each for at, each in enumerate(positions) if at not in refused]
                 keys = [key for at, key in enumerate(keys) if at not in refused]
-            self._written.append((keeper, positions, keys))
+            if positions:
+                self._written.append((keeper, positions, keys))
             due = self._is_due(writer)
         if due:
             self.flush()
