@@ -113,3 +113,40 @@ if __name__ == "__main__":
     assert run("customers") == "Cached customers"
     imported = "import main; state = main.f(); print(state.name, state.result())"
     assert run("invoices", "-c", imported) == "Cached invoices"
+
+
+@pytest.mark.dask
+@pytest.mark.parametrize("how", ["script", "module"])
+def test_a_call_inside_of_a_task_on_a_worker_has_the_key_of_the_flow(
+    tmp_path: Path, how: str,
+) -> None:
+    (tmp_path / "case.py").write_text("""
+from dataflow import flow, task
+from dataflow.cache_policies import INPUTS
+from runners import DaskTaskRunner
+
+@task(cache_policy=INPUTS)
+def leaf(x):
+    with open("book", "a") as book:
+        book.write(f"leaf {x} ")
+    return x
+
+@task
+def parent(x):
+    return leaf(x)
+
+@flow(task_runner=DaskTaskRunner(cluster_kwargs={"n_workers": 1, "threads_per_worker": 1}))
+def f():
+    return leaf(1), parent.submit(1).result(), parent.submit(2).result(), leaf(2)
+
+def main():
+    print(f())
+
+if __name__ == "__main__":
+    main()
+""")
+    command = ["case.py"] if how == "script" else ["-c", "import case; case.main()"]
+    done = subprocess.run([sys.executable, *command], cwd=tmp_path, capture_output=True, text=True,
+                          env=os.environ, timeout=120)
+    assert done.stdout.strip() == "(1, 1, 2, 2)", done.stderr
+    assert (tmp_path / "book").read_text() == "leaf 1 leaf 2 "
