@@ -27,6 +27,9 @@ FOLDER_MARKERS = {"unit", "contract", "property", "fault", "acceptance"}
 CLUSTER_FIXTURES = {"dask_cluster", "dask_client"}
 
 os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "error")  # read when distributed is imported
+# a worker in this process looks at all threads every 10 ms; in CPython 3.11 that look may stand
+# still with the lock that a thread needs to start (gh-106883), and with it the whole process
+os.environ.setdefault("DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED", "False")
 # else Dask gives a worker up for good that is not there 15 s after it died: also where the next
 # test, or a poisonous element, has just killed its successor
 os.environ.setdefault("DASK_DISTRIBUTED__DEPLOY__LOST_WORKER_TIMEOUT", "1h")
