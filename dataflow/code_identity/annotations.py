@@ -29,6 +29,7 @@ from dataflow.code_identity.names import (
     shown,
     watch_space,
 )
+from dataflow.code_identity.parsing import parsed
 from dataflow.code_identity.values import found, refer_to
 from dataflow.code_identity.watching import MISSING, ModuleWatch, space_of
 
@@ -144,7 +145,7 @@ def annotation_chains(nodes: Iterable[ast.expr | None]) -> Iterator[Chain]:
     for node in nodes:
         for text in _texts(node) if node is not None else ():
             try:
-                yield from chains([ast.parse(text, mode="eval")])
+                yield from chains([parsed(text, "eval")])
             except (SyntaxError, ValueError):
                 continue
         yield from chains([node])

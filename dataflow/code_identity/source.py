@@ -23,6 +23,7 @@ from types import CodeType
 from typing import Any
 
 from dataflow.code_identity.bytecode import fingerprint
+from dataflow.code_identity.parsing import parsed
 
 _FUTURE = sum(getattr(__future__, name).compiler_flag for name in __future__.all_feature_names
               if getattr(__future__, name).compiler_flag > 0xFFFF)
@@ -89,7 +90,7 @@ def source_file(filename: str, namespace: dict[str, Any] | None = None) -> Sourc
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            tree = ast.parse(text)
+            tree = parsed(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
     found = _files[filename] = SourceFile(text, tree)

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from dataflow.code_identity.parsing import parsed
+
 PROJECT = Path(__file__).resolve().parents[2]
 PACKAGES = ("dataflow", "runners")
 HEAVY = {"dask", "distributed", "bokeh", "alembic", "pandas", "numpy", "tornado"}
@@ -61,7 +63,7 @@ def test_every_public_name_can_be_imported(package: str) -> None:
 @pytest.mark.parametrize("path", list(modules()), ids=lambda path: str(path.relative_to(PROJECT)))
 def test_every_module_says_what_it_is_for(path: Path) -> None:
     assert path.stem not in VAGUE_NAMES
-    assert ast.get_docstring(ast.parse(path.read_text())), "no docstring"
+    assert ast.get_docstring(parsed(path.read_text())), "no docstring"
 
 
 def test_runner_entry_points_name_what_exists() -> None:

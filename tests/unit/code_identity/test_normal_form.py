@@ -9,6 +9,7 @@ import pytest
 from dataflow.code_identity.bytecode import fingerprint, reads
 from dataflow.code_identity.names import ours_by_name
 from dataflow.code_identity.normal_form import canonical, normal, readable
+from dataflow.code_identity.parsing import parsed
 
 RICH = """
     import os, json as j
@@ -38,7 +39,7 @@ RICH = """
 
 
 def tree_of(source):
-    return normal(ast.parse(dedent(source)), ours_by_name)
+    return normal(parsed(dedent(source)), ours_by_name)
 
 
 def bytes_of(source):
@@ -85,7 +86,7 @@ def test_source_that_runs_otherwise_has_other_bytes(one, other):
 
 
 def test_normal_form_leaves_the_tree_as_it_is():
-    tree = ast.parse(dedent(RICH))
+    tree = parsed(dedent(RICH))
     before = ast.dump(tree, include_attributes=True)
     readable(normal(tree, ours_by_name))
     assert ast.dump(tree, include_attributes=True) == before
