@@ -55,6 +55,7 @@ RESTART_LIMIT = 5
 
 _GLANCE_S = 0.001
 _LONGEST_SLEEP_S = 3600.0  # then it is looked again: a platform's own waits have a limit
+_LOOK_UP_S = 0.5  # of who waits: a signal that comes as a lock is about to block does not wake it
 
 logger = logging.getLogger("dataflow.driver")
 
@@ -132,7 +133,7 @@ class Loop:
                 left = None if until is None else until - time.monotonic()
                 if left is not None and left <= 0:
                     return False
-                self._settled.wait(None if left is None else min(left, _LONGEST_SLEEP_S))
+                self._settled.wait(_LOOK_UP_S if left is None else min(left, _LOOK_UP_S))
         return True
 
     def give_up(self, error: BaseException) -> None:

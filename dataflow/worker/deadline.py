@@ -52,7 +52,7 @@ def call_with_deadline(
     job = Job(fn, args, kwargs)
     helper.give(job)
     try:
-        in_time = job.done.wait(timeout_s)
+        in_time = job.wait(timeout_s)
     except BaseException:  # Ctrl-C
         _leave_behind(helper, job, inside, wait=False)
         raise

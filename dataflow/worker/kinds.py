@@ -64,7 +64,7 @@ def outside_loops(fn: Callable[[], Any]) -> Any:
         return fn()
     helper, job = take(), Job(fn, (), {})
     helper.give(job)
-    job.done.wait()
+    job.wait()
     put_back(helper)
     return job.outcome()
 

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import contextvars
 import threading
+import time
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any
 
 IDLE_LIMIT = 64
 """Threads without work that one process keeps; more are ended."""
+
+_LOOK_UP_S = 0.5  # a signal that comes as a lock is about to block does not wake its thread
 
 _lock = threading.Lock()
 _idle: list[Helper] = []
@@ -39,6 +42,16 @@ class Job:
         self.done = threading.Event()
         self.value: Any = None
         self.error: BaseException | None = None
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait for the end, hearing signals; False when the time is up first."""
+        until = None if timeout_s is None else time.monotonic() + timeout_s
+        while not self.done.is_set():
+            left = _LOOK_UP_S if until is None else min(_LOOK_UP_S, until - time.monotonic())
+            if left <= 0:
+                return False
+            self.done.wait(left)
+        return True
 
     def outcome(self) -> Any:
         """Return what the call returned, or raise what it raised."""

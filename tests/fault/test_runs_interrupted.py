@@ -279,3 +279,46 @@ def test_ctrl_c_in_the_process_keeps_what_was_recorded(
     assert story.run.state_type == "CANCELLED"
     met = {"Crashed": 1, "Cancelled": 9} if runner == "inline" else {"Cancelled": 10}
     assert story.counts == {"quick": {"Completed": 10}, "sleeps": met}
+
+
+UNHEARD = """
+    import signal, sys, threading, time
+    from dataflow import flow, task
+    from runners import ThreadPoolTaskRunner
+    from tests.run_support import note
+
+    BOOK, TIMEOUT_S = sys.argv[1], eval(sys.argv[2])
+
+    @task
+    def slow():
+        note(BOOK, "begun")
+        for _ in range(300):
+            time.sleep(0.1)
+        note(BOOK, "done")
+
+    @flow(task_runner=ThreadPoolTaskRunner(2), timeout_seconds=TIMEOUT_S)
+    def waiting():
+        slow.submit().result()
+
+    def interrupt_elsewhere():
+        time.sleep(1.0)
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+    if __name__ == "__main__":
+        threading.Thread(target=interrupt_elsewhere, daemon=True).start()
+        waiting()
+"""
+
+
+@pytest.mark.parametrize("timeout_s", [None, 100])
+def test_ctrl_c_that_does_not_wake_the_main_thread_is_heard_all_the_same(
+        tmp_path: Path, timeout_s: int | None) -> None:
+    # as where it comes in the instant before a lock blocks
+    book = tmp_path / "book"
+    driver = started(script_of(tmp_path, UNHEARD), book, timeout_s)
+    try:
+        assert driver.wait(20) != 0
+    finally:
+        driver.kill()
+    assert recorded().run.state_name == "Cancelled"
+    assert ledger(book)["done"] == 0
