@@ -29,7 +29,7 @@ from dataflow.code_identity.names import (
     shown,
     watch_space,
 )
-from dataflow.code_identity.parsing import parsed
+from dataflow.code_identity.parsing import parsed_expression
 from dataflow.code_identity.values import found, refer_to
 from dataflow.code_identity.watching import MISSING, ModuleWatch, space_of
 
@@ -145,7 +145,7 @@ def annotation_chains(nodes: Iterable[ast.expr | None]) -> Iterator[Chain]:
     for node in nodes:
         for text in _texts(node) if node is not None else ():
             try:
-                yield from chains([parsed(text, "eval")])
+                yield from chains([parsed_expression(text)])
             except (SyntaxError, ValueError):
                 continue
         yield from chains([node])

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from dataflow.code_identity.parsing import parsed
+from dataflow.code_identity.parsing import parsed, parsed_expression
 
 TEXT = "\n".join(f"def f{n}(x): return [(x + {n}) * (x - {n})]" for n in range(300))
 
@@ -58,7 +58,7 @@ def test_trees_are_made_while_another_thread_makes_some():
 def test_what_is_no_python_is_refused_at_once():
     with pytest.raises(SyntaxError):
         parsed("def")
-    assert isinstance(parsed("a + b", "eval"), ast.Expression)
+    assert isinstance(parsed_expression("a + b"), ast.Expression)
 
 
 def test_system_errors_that_stay_are_raised(monkeypatch: pytest.MonkeyPatch):
