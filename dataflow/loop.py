@@ -55,7 +55,7 @@ RESTART_LIMIT = 5
 
 _GLANCE_S = 0.001
 _LONGEST_SLEEP_S = 3600.0  # then it is looked again: a platform's own waits have a limit
-_LOOK_UP_S = 0.5  # of who waits: a signal that comes as a lock is about to block does not wake it
+_LOOK_UP_S = 0.5  # of the main thread: a signal that comes as a lock is about to block is not heard
 
 logger = logging.getLogger("dataflow.driver")
 
@@ -126,6 +126,8 @@ class Loop:
         self._flush()
         if self.runner.synchronous:
             return self._wait_here(done, until)
+        main = threading.current_thread() is threading.main_thread()
+        longest = _LOOK_UP_S if main else _LONGEST_SLEEP_S
         with self._settled:
             while not done():
                 if self.fatal is not None:
@@ -133,7 +135,7 @@ class Loop:
                 left = None if until is None else until - time.monotonic()
                 if left is not None and left <= 0:
                     return False
-                self._settled.wait(_LOOK_UP_S if left is None else min(left, _LOOK_UP_S))
+                self._settled.wait(longest if left is None else min(left, longest))
         return True
 
     def give_up(self, error: BaseException) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 IDLE_LIMIT = 64
 """Threads without work that one process keeps; more are ended."""
 
-_LOOK_UP_S = 0.5  # a signal that comes as a lock is about to block does not wake its thread
+_LOOK_UP_S = 0.5  # of the main thread: a signal that comes as a lock is about to block is not heard
 
 _lock = threading.Lock()
 _idle: list[Helper] = []
@@ -45,6 +45,8 @@ class Job:
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait for the end, hearing signals; False when the time is up first."""
+        if threading.current_thread() is not threading.main_thread():
+            return self.done.wait(timeout_s)
         until = None if timeout_s is None else time.monotonic() + timeout_s
         while not self.done.is_set():
             left = _LOOK_UP_S if until is None else min(_LOOK_UP_S, until - time.monotonic())

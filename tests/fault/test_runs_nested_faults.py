@@ -155,7 +155,7 @@ SCRIPT = """
 
     @flow(task_runner=eval(RUNNER))
     def family():
-        parent.map([2000, 2000]).result()
+        parent.map([20_000, 20_000]).result()
 
     if __name__ == "__main__":
         family()
@@ -182,7 +182,7 @@ def test_ctrl_c_ends_a_flow_whose_tasks_wait_for_what_they_submitted(
         end_all(family)
     run = recorded().run
     assert run.state_name in ("Cancelled", "Crashed"), run
-    assert ledger(book)["begun"] < 2000
+    assert ledger(book)["begun"] < 20_000
 
 
 @dask
@@ -199,4 +199,4 @@ def test_ctrl_c_stops_what_runs_inside_of_tasks_on_a_cluster_that_goes_on(
         driver.wait(20)
     finally:
         end_all(family)
-    assert ledger(book)["begun"] < 2000
+    assert ledger(book)["begun"] < 20_000
