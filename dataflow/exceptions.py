@@ -45,6 +45,7 @@
     ├── ShellError (RuntimeError)            a shell command did not end with exit code 0
     │   └── ShellTimeoutError (TimeoutError)
     ├── RunNotFound (LookupError)
+    ├── DeploymentNotFound (LookupError)     no deployment or schedule answers to that name
     └── SettingsError (ValueError)
 
 Each carries its fields as attributes and survives pickle and cloudpickle.
@@ -286,6 +287,10 @@ class ShellTimeoutError(ShellError, TimeoutError):
 
 class RunNotFound(DataflowError, LookupError):
     """No run answers to that name, or several do."""
+
+
+class DeploymentNotFound(DataflowError, LookupError):
+    """No deployment or schedule answers to that name, or several do."""
 
 
 class SettingsError(DataflowError, ValueError):

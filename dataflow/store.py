@@ -12,6 +12,7 @@ import abc
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from dataflow.exceptions import StoreError
 from dataflow.outcomes import Attempt, LogLine
 from dataflow.records import (
     PICKLED_BYTES,
@@ -29,6 +30,7 @@ from dataflow.records import (
 )
 
 if TYPE_CHECKING:
+    from dataflow.agenda import Agenda
     from dataflow.claim import Claims
 
 __all__ = [
@@ -242,6 +244,18 @@ class Store(abc.ABC):
     @abc.abstractmethod
     def claims(self) -> Claims:
         """Return where cache keys are claimed by those who compute them; always the same."""
+
+    def agenda(self) -> Agenda:
+        """Return what is to run: deployments, schedules, the queue.
+
+        Raises
+        ------
+        StoreError
+            This kind of store keeps none.
+        """
+        raise StoreError(
+            "This run store keeps no deployments, schedules or queued runs. Nothing was changed. "
+            "What to do: use a file or PostgreSQL (DATAFLOW_STORE).", path="", reason="no agenda")
 
     @abc.abstractmethod
     def close(self) -> None:

@@ -27,7 +27,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """Raised by one with each change of the tables; ``versions.py`` holds the way up."""
 
 metadata = MetaData()

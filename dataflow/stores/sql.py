@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Dialect, Engine, Table
 
+from dataflow.agenda import Agenda
 from dataflow.exceptions import RunFenced
 from dataflow.outcomes import Attempt, LogLine
 from dataflow.store import CallRow, FlowRunRow, Gulp, RecordedCall, Store, TaskRunRow
@@ -207,6 +208,11 @@ class SqlStore(Store):
     def key_column(self, flow_run_id: str, call: int, width: int) -> bytearray:
         with self._reading() as connection:
             return recorded.key_column(connection, flow_run_id, call, width)
+
+    def agenda(self) -> Agenda:
+        from dataflow.stores.agenda.sql_agenda import SqlAgenda
+
+        return SqlAgenda(self._change, self._reading, self._writer.write_runs)
 
     def close(self) -> None:
         with self._turn, translated(self._where, "close"):

@@ -66,8 +66,15 @@ def _transactions(connection: Connection) -> None:
         connection.execute(text(f"ALTER TABLE calls ADD COLUMN {column}"))
 
 
+def _agenda(connection: Connection) -> None:
+    """To version 5: deployments, schedules, the queue of runs."""
+    from dataflow.stores.agenda.schema import TABLES
+
+    metadata.create_all(connection, tables=list(TABLES), checkfirst=False)
+
+
 MIGRATIONS: dict[int, Callable[[Connection], None]] = {
-    1: _children, 2: _resume, 3: _transactions}
+    1: _children, 2: _resume, 3: _transactions, 4: _agenda}
 """Version → what turns its tables into those of the next; run in the caller's transaction."""
 
 
@@ -109,6 +116,8 @@ def bring_up(connection: Connection, path: str) -> None:
         return  # another process was first
     tables = set(inspect(connection).get_table_names()) - {_CLAIMS}
     if not tables:
+        from dataflow.stores.agenda import schema as _  # noqa: F401 - the tables join the metadata
+
         metadata.create_all(connection, checkfirst=False)
     elif schema_version.name not in tables:
         raise StoreError(

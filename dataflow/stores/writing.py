@@ -105,6 +105,10 @@ class GulpWriter:
             "codes": self._keep(schema.codes),
         }
 
+    def write_runs(self, connection: Connection, records: Sequence[FlowRunRecord]) -> None:
+        """Write rows of flow runs that no process drives yet."""
+        self._put(connection, "flow_runs", [_flow_run_values(record) for record in records])
+
     def write(self, connection: Connection, flow_run_id: str, run: int | None, gulp: Gulp) -> int:
         """Write a gulp; return the run's key, which the next gulp may bring along.
 

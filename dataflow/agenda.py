@@ -1,0 +1,350 @@
+"""The port to what is to run: deployments, their schedules, queued runs, who works on them.
+
+Lives here: the contract and its values. The adapter is in ``stores/agenda/``; a
+store gives its own by :meth:`.Store.agenda`. Does not live here: what a
+deployment says (``deployments/``), when a schedule is due (``schedules/``), the
+loops that act on it (``service/``).
+
+A run stands in the queue from the moment it is made until its process has
+ended: waiting, taken, ended. Its row among the flow runs is made with it, so
+that it is seen as Scheduled, and is the process's from its first word on.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Phase = Literal["waiting", "taken", "ended"]
+Collision = Literal["ENQUEUE", "CANCEL_NEW"]
+OnCrash = Literal["crash", "resume"]
+
+DEFAULT_POOL = "default"
+DEFAULT_QUEUE = "default"
+DEFAULT_PRIORITY = 50
+"""Of runs and queues: the lower number goes first, 1 before all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewSchedule:
+    """A schedule of a deployment, as it is put.
+
+    ``next_s``: its first slot, epoch seconds; None where there is none.
+    """
+
+    slug: str
+    spec: Mapping[str, Any]
+    active: bool = True
+    next_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewDeployment:
+    """A deployment as it is put; another digest makes another version."""
+
+    name: str  # flow/deployment
+    flow_name: str
+    digest: str
+    spec: Mapping[str, Any]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    label: str | None = None  # the version's name, as users give it
+    paused: bool = False
+    pool: str = DEFAULT_POOL
+    queue: str = DEFAULT_QUEUE
+    priority: int = DEFAULT_PRIORITY
+    limit: int | None = None
+    collision: Collision = "ENQUEUE"
+    on_crash: OnCrash = "crash"
+    schedules: Sequence[NewSchedule] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeploymentRow:
+    """A deployment as it stands."""
+
+    id: str
+    name: str
+    flow_name: str
+    version: int  # counts from 1
+    label: str | None
+    digest: str
+    spec: dict[str, Any]
+    provenance: dict[str, Any]
+    paused: bool
+    pool: str
+    queue: str
+    priority: int
+    limit: int | None
+    collision: Collision
+    on_crash: OnCrash
+    created_s: float
+    updated_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionRow:
+    """A version that a deployment has or had."""
+
+    number: int
+    label: str | None
+    digest: str
+    spec: dict[str, Any]
+    provenance: dict[str, Any]
+    created_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleRow:
+    """A schedule as it stands.
+
+    ``handled_s`` is the last slot that was looked at, whether it made a run or was passed
+    over; ``next_s`` the one that comes, None where none does.
+    """
+
+    key: int
+    deployment: str  # its name
+    slug: str
+    spec: dict[str, Any]
+    active: bool
+    paused: bool  # the deployment is
+    made_s: float
+    handled_s: float | None
+    next_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewRun:
+    """A run that is to be queued."""
+
+    flow_run_id: str
+    name: str
+    deployment: str
+    parameters: Mapping[str, Any]
+    due_s: float
+    tags: Sequence[str] = ()
+    priority: int | None = None  # None: the deployment's
+    slot_s: float | None = None  # of the schedule that makes it
+    serial: bool = False  # not beside another run of its schedule
+    idempotency_key: str | None = None
+    parent_task_run_id: str | None = None
+    parent_flow_run_id: str | None = None
+    cause: str | None = None  # what made it, for people
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueuedRun:
+    """A run in the queue."""
+
+    flow_run_id: str
+    deployment: str
+    version: int
+    spec: dict[str, Any]  # of that version
+    parameters: dict[str, Any]
+    pool: str
+    queue: str
+    priority: int
+    due_s: float
+    slot_s: float | None
+    schedule: str | None  # its slug
+    phase: Phase
+    worker: str | None
+    taken_until_s: float | None
+    tries: int  # times that it was taken
+    cancel: bool  # somebody asked to
+    on_crash: OnCrash
+    cause: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerRow:
+    """A worker that takes runs of a pool."""
+
+    name: str
+    pool: str
+    kind: str
+    limit: int | None
+    host: str
+    pid: int
+    started_s: float
+    seen_s: float
+    status: Literal["online", "draining", "gone"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolRow:
+    """A work pool: where runs wait for workers of one kind."""
+
+    name: str
+    limit: int | None
+    paused: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What becomes of the slots of a schedule that have come.
+
+    Attributes
+    ----------
+    runs
+        Runs to be made.
+    handled_s
+        The last slot that was looked at.
+    next_s
+        The one after it, None: there is none.
+    cancel_active
+        Runs of the schedule that wait or go on are cancelled.
+    """
+
+    runs: Sequence[NewRun] = ()
+    handled_s: float | None
+    next_s: float | None
+    cancel_active: bool = False
+
+
+Decide = Callable[[ScheduleRow, DeploymentRow, int], Decision]
+"""Schedule, its deployment, how many of its runs wait or go on → what becomes of it. Pure, quick:
+it is called in a transaction."""
+
+
+class Agenda(abc.ABC):
+    """What is to run. Any number of processes use one at the same time.
+
+    Every method is one transaction and raises StoreError where the store fails:
+    nothing was changed then. Times are epoch seconds, and passed in.
+    """
+
+    # deployments
+
+    @abc.abstractmethod
+    def put(self, deployment: NewDeployment, now_s: float) -> tuple[DeploymentRow, bool]:
+        """Put a deployment in the place of the one of that name; tell whether it is another.
+
+        Schedules keep what they have handled where slug and spec are the same.
+        """
+
+    @abc.abstractmethod
+    def deployments(self) -> list[DeploymentRow]:
+        """Return them all, by name."""
+
+    @abc.abstractmethod
+    def deployment(self, name: str) -> DeploymentRow:
+        """Find by name, by the deployment's part of it where that is unique, or by id.
+
+        Raises
+        ------
+        DeploymentNotFound
+            None answers to that, or several do; the text names the nearest.
+        """
+
+    @abc.abstractmethod
+    def versions(self, name: str) -> list[VersionRow]:
+        """Return the versions of a deployment, the newest first."""
+
+    @abc.abstractmethod
+    def pause(self, name: str, paused: bool) -> None:
+        """Let a deployment's schedules rest, or go on. Raises DeploymentNotFound."""
+
+    @abc.abstractmethod
+    def delete(self, name: str, now_s: float) -> int:
+        """Take a deployment away; its runs stay. Return how many waiting ones were cancelled."""
+
+    # schedules
+
+    @abc.abstractmethod
+    def schedules(self, deployment: str | None = None) -> list[ScheduleRow]:
+        """Return schedules in the order of their deployments' names."""
+
+    @abc.abstractmethod
+    def pause_schedule(self, deployment: str, slug: str, paused: bool) -> None:
+        """Let one schedule rest, or go on. Raises DeploymentNotFound."""
+
+    @abc.abstractmethod
+    def turn(self, now_s: float, decide: Decide, limit: int = 1000) -> list[str]:
+        """Handle schedules whose slot has come; return the ids of the runs made.
+
+        Each slot is decided on once, whoever calls at the same time.
+        """
+
+    @abc.abstractmethod
+    def next_slot_s(self) -> float | None:
+        """Return when the next slot of an active schedule comes."""
+
+    # the queue
+
+    @abc.abstractmethod
+    def queue(self, run: NewRun, now_s: float) -> str:
+        """Queue a run; return its id, or that of the run with the same idempotency key."""
+
+    @abc.abstractmethod
+    def queued(self, flow_run_id: str) -> QueuedRun | None:
+        """Return a run that is or was in the queue."""
+
+    @abc.abstractmethod
+    def queue_of(self, deployment: str, phase: Phase | None = None,
+                 limit: int = 50) -> list[QueuedRun]:
+        """Return runs of a deployment, the latest due first."""
+
+    @abc.abstractmethod
+    def take(self, pool: str, worker: str, room: int, *, now_s: float, until_s: float,
+             queues: Collection[str] | None = None) -> list[QueuedRun]:
+        """Take due runs, at most ``room``, in the order of queue, priority and time.
+
+        Within the limits of deployment and pool; a run of a schedule whose runs follow each
+        other waits for the one before. Each run is taken by one caller. Runs that a deployment
+        with CANCEL_NEW has no room for are cancelled.
+        """
+
+    @abc.abstractmethod
+    def hold(self, worker: str, runs: Collection[str], *, now_s: float,
+             until_s: float) -> dict[str, bool]:
+        """Say that a worker lives and has these runs still; return run → asked to cancel.
+
+        A run that is not its any more is not among them.
+        """
+
+    @abc.abstractmethod
+    def end(self, flow_run_id: str, worker: str | None = None) -> bool:
+        """Take a run out of the queue: its process has ended. False: it is not this worker's."""
+
+    @abc.abstractmethod
+    def give_back(self, flow_run_id: str, worker: str, due_s: float) -> bool:
+        """Let a run wait again that did not begin, or is to go on."""
+
+    @abc.abstractmethod
+    def ask_to_cancel(self, flow_run_id: str, now_s: float) -> bool:
+        """Cancel a run that waits; ask the worker of one that was taken. False: it has ended."""
+
+    @abc.abstractmethod
+    def overdue(self, now_s: float) -> list[QueuedRun]:
+        """Return runs whose worker has not said for too long that it has them still."""
+
+    @abc.abstractmethod
+    def crash(self, flow_run_id: str, message: str, now_s: float) -> bool:
+        """Record a run as Crashed whose process is gone; what it still writes is refused.
+
+        False, and nothing changed: it has ended, or a process has the lease of it.
+        """
+
+    @abc.abstractmethod
+    def mark_late(self, now_s: float, after_s: float) -> int:
+        """Name runs Late that wait for more than ``after_s`` past their time; return how many."""
+
+    # workers and pools
+
+    @abc.abstractmethod
+    def put_worker(self, worker: WorkerRow) -> None:
+        """Put a worker in the place of the one of that name."""
+
+    @abc.abstractmethod
+    def workers(self) -> list[WorkerRow]:
+        """Return the workers, the last one seen first."""
+
+    @abc.abstractmethod
+    def put_pool(self, name: str, *, limit: int | None = None, paused: bool = False) -> None:
+        """Make a pool, or change it."""
+
+    @abc.abstractmethod
+    def pools(self) -> list[PoolRow]:
+        """Return the pools by name."""

@@ -1,0 +1,207 @@
+"""Statements on the queue of runs: waiting, taken, ended.
+
+Lives here: adding, holding, ending, cancelling, what is overdue. Does not live
+here: which run is taken next (``taking.py``).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, and_, func, insert, or_, select, update
+
+from dataflow.agenda import DeploymentRow, NewRun, Phase, QueuedRun
+from dataflow.stores.agenda.schema import (
+    ENDED,
+    PHASES,
+    TAKEN,
+    WAITING,
+    deployments,
+    queued_runs,
+    schedules,
+    versions,
+)
+from dataflow.stores.schema import flow_runs
+
+_D, _F, _Q, _S, _V = deployments.c, flow_runs.c, queued_runs.c, schedules.c, versions.c
+_AT_ONCE = 500  # values in one statement
+_ENDS = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+
+
+@dataclass(frozen=True, slots=True)
+class Addition:
+    """A run on its way into the queue."""
+
+    run: NewRun
+    key: int  # of its deployment
+    deployment: DeploymentRow
+    schedule: int | None = None
+
+    def values(self) -> dict[str, Any]:
+        """Return its row."""
+        run, deployment = self.run, self.deployment
+        return {
+            "flow_run_id": run.flow_run_id, "deployment": self.key,
+            "version": deployment.version, "schedule": self.schedule, "slot_s": run.slot_s,
+            "idempotency_key": run.idempotency_key,
+            "parameters": json.dumps(dict(run.parameters)), "pool": deployment.pool,
+            "queue": deployment.queue,
+            "priority": deployment.priority if run.priority is None else run.priority,
+            "due_s": run.due_s, "phase": WAITING, "serial": int(run.serial), "tries": 0,
+            "cancel": 0, "cause": run.cause,
+        }
+
+
+def same_key(connection: Connection, deployment: int, key: str | None) -> str | None:
+    """Return the run that was queued before with the same idempotency key."""
+    if key is None:
+        return None
+    found: str | None = connection.execute(select(_Q.flow_run_id).where(
+        _Q.deployment == deployment, _Q.idempotency_key == key)).scalar_one_or_none()
+    return found
+
+
+def slots_with_runs(
+    connection: Connection, slots: Sequence[tuple[int, float]]
+) -> set[tuple[int, float]]:
+    """Return those of (schedule, slot) that have a run."""
+    found: set[tuple[int, float]] = set()
+    for at in range(0, len(slots), _AT_ONCE):
+        some = slots[at:at + _AT_ONCE]
+        found.update((row.schedule, row.slot_s) for row in connection.execute(
+            select(_Q.schedule, _Q.slot_s).where(
+                _Q.schedule.in_({schedule for schedule, _ in some}),
+                _Q.slot_s >= min(slot for _, slot in some))))
+    return found
+
+
+def add(connection: Connection, additions: Sequence[Addition]) -> None:
+    """Put runs into the queue."""
+    if additions:
+        connection.execute(insert(queued_runs), [each.values() for each in additions])
+
+
+def selected() -> Any:
+    """Return the query of queued runs with what their deployments say."""
+    return select(
+        queued_runs, _D.name.label("deployment_name"), _D.on_crash, _V.spec,
+        _S.slug.label("schedule_slug"),
+    ).join(deployments, _D.key == _Q.deployment).join(
+        versions, and_(_V.deployment == _Q.deployment, _V.number == _Q.version)
+    ).outerjoin(schedules, _S.key == _Q.schedule)
+
+
+def row_of(row: Any) -> QueuedRun:
+    """Return the value of a row of :func:`selected`."""
+    return QueuedRun(
+        flow_run_id=row.flow_run_id, deployment=row.deployment_name, version=row.version,
+        spec=json.loads(row.spec), parameters=json.loads(row.parameters), pool=row.pool,
+        queue=row.queue, priority=row.priority, due_s=row.due_s, slot_s=row.slot_s,
+        schedule=row.schedule_slug, phase=PHASES[row.phase], worker=row.worker,
+        taken_until_s=row.taken_until_s, tries=row.tries, cancel=bool(row.cancel),
+        on_crash=row.on_crash, cause=row.cause)
+
+
+def one(connection: Connection, flow_run_id: str) -> QueuedRun | None:
+    """Return a run that is or was in the queue."""
+    row = connection.execute(selected().where(_Q.flow_run_id == flow_run_id)).one_or_none()
+    return None if row is None else row_of(row)
+
+
+def of_deployment(
+    connection: Connection, deployment: int, phase: Phase | None, limit: int
+) -> list[QueuedRun]:
+    """Return runs of a deployment, the latest due first."""
+    query = selected().where(_Q.deployment == deployment).order_by(
+        _Q.due_s.desc(), _Q.key.desc()).limit(limit)
+    if phase is not None:
+        query = query.where(_Q.phase == PHASES.index(phase))
+    return [row_of(row) for row in connection.execute(query)]
+
+
+def hold(
+    connection: Connection, worker: str, runs: Collection[str], until_s: float
+) -> dict[str, bool]:
+    """Move the end of a worker's claims on; return run → asked to cancel."""
+    if not runs:
+        return {}
+    mine = and_(_Q.flow_run_id.in_(list(runs)), _Q.phase == TAKEN, _Q.worker == worker)
+    connection.execute(update(queued_runs).where(mine).values(taken_until_s=until_s))
+    return {row.flow_run_id: bool(row.cancel) for row in connection.execute(
+        select(_Q.flow_run_id, _Q.cancel).where(mine))}
+
+
+def end(connection: Connection, flow_run_id: str, worker: str | None) -> bool:
+    """Take a run out of the queue; False where it is not this worker's, or is out."""
+    mine = and_(_Q.flow_run_id == flow_run_id, _Q.phase != ENDED)
+    if worker is not None:
+        mine = and_(mine, _Q.worker == worker, _Q.phase == TAKEN)
+    return bool(connection.execute(update(queued_runs).where(mine).values(
+        phase=ENDED, taken_until_s=None)).rowcount)
+
+
+def give_back(connection: Connection, flow_run_id: str, worker: str, due_s: float) -> bool:
+    """Let a run wait again."""
+    return bool(connection.execute(update(queued_runs).where(
+        _Q.flow_run_id == flow_run_id, _Q.phase == TAKEN, _Q.worker == worker
+    ).values(phase=WAITING, worker=None, taken_until_s=None, due_s=due_s)).rowcount)
+
+
+def ask_to_cancel(connection: Connection, flow_run_id: str, now_s: float,
+                  message: str = "Cancelled before it began") -> bool:
+    """Cancel a run that waits; tell the worker of one that was taken."""
+    row = connection.execute(select(_Q.phase).where(
+        _Q.flow_run_id == flow_run_id).with_for_update()).one_or_none()
+    if row is None or row.phase == ENDED:
+        return False
+    if row.phase == WAITING:
+        end(connection, flow_run_id, None)
+        end_unbegun(connection, [flow_run_id], "CANCELLED", "Cancelled", message, now_s)
+    else:
+        connection.execute(update(queued_runs).where(
+            _Q.flow_run_id == flow_run_id).values(cancel=1))
+    return True
+
+
+def end_unbegun(connection: Connection, runs: Sequence[str], state_type: str, state_name: str,
+                message: str, now_s: float) -> int:
+    """Record the end of flow runs that no process drives; one that has ended keeps its end.
+
+    Whoever still drives one finds its writes refused.
+    """
+    return int(connection.execute(update(flow_runs).where(
+        _F.id.in_(list(runs)), _F.state_type.not_in(_ENDS),
+        or_(_F.lease_until_s.is_(None), _F.lease_until_s < now_s),
+    ).values(state_type=state_type, state_name=state_name, message=message, end_time_s=now_s,
+             owner=None, lease_until_s=None, epoch=_F.epoch + 1)).rowcount)
+
+
+def overdue(connection: Connection, now_s: float) -> list[QueuedRun]:
+    """Return runs whose worker has not said for too long that it has them still."""
+    return [row_of(row) for row in connection.execute(
+        selected().where(_Q.phase == TAKEN, _Q.taken_until_s < now_s).order_by(_Q.key))]
+
+
+def mark_late(connection: Connection, before_s: float) -> int:
+    """Name runs Late that wait and were due before a moment."""
+    waiting = select(_Q.flow_run_id).where(
+        _Q.phase == WAITING, _Q.due_s < before_s).scalar_subquery()
+    return int(connection.execute(update(flow_runs).where(
+        _F.id.in_(waiting), _F.state_type == "SCHEDULED", _F.state_name == "Scheduled",
+    ).values(state_name="Late")).rowcount)
+
+
+def waiting_of(connection: Connection, deployment: int) -> list[str]:
+    """Return the runs of a deployment that wait."""
+    return list(connection.execute(select(_Q.flow_run_id).where(
+        _Q.deployment == deployment, _Q.phase == WAITING)).scalars())
+
+
+def next_due_s(connection: Connection, pool: str) -> float | None:
+    """Return when the next run of a pool is due."""
+    found: float | None = connection.execute(select(func.min(_Q.due_s)).where(
+        _Q.phase == WAITING, _Q.pool == pool)).scalar_one()
+    return found

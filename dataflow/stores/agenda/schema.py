@@ -1,0 +1,127 @@
+"""The tables of an agenda, beside those of the runs.
+
+Lives here: tables, columns and indexes. Does not live here: statements on them,
+the tables of runs (``stores/schema.py``), the way up from older versions
+(``stores/versions.py``).
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Double,
+    Index,
+    Integer,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+from dataflow.agenda import Phase
+from dataflow.stores.schema import metadata
+
+WAITING, TAKEN, ENDED = 0, 1, 2
+PHASES: tuple[Phase, ...] = ("waiting", "taken", "ended")
+
+deployments = Table(
+    "deployments",
+    metadata,
+    Column("key", Integer, primary_key=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("name", Text, nullable=False),  # flow/deployment; one that is not deleted has it
+    Column("flow_name", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("paused", SmallInteger, nullable=False),
+    Column("pool", Text, nullable=False),
+    Column("queue", Text, nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("run_limit", Integer),
+    Column("collision", Text, nullable=False),
+    Column("on_crash", Text, nullable=False),
+    Column("created_s", Double, nullable=False),
+    Column("updated_s", Double, nullable=False),
+    Column("deleted_s", Double),
+    Column("there", SmallInteger),  # 1; NULL: it was deleted, and another may have its name
+    UniqueConstraint("name", "there"),
+)
+
+versions = Table(
+    "deployment_versions",
+    metadata,
+    Column("deployment", Integer, primary_key=True, autoincrement=False),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("label", Text),
+    Column("digest", Text, nullable=False),
+    Column("spec", Text, nullable=False),  # JSON
+    Column("provenance", Text, nullable=False),  # JSON
+    Column("created_s", Double, nullable=False),
+)
+
+schedules = Table(
+    "schedules",
+    metadata,
+    Column("key", Integer, primary_key=True),
+    Column("deployment", Integer, nullable=False),
+    Column("slug", Text, nullable=False),
+    Column("spec", Text, nullable=False),  # JSON
+    Column("active", SmallInteger, nullable=False),
+    Column("made_s", Double, nullable=False),
+    Column("handled_s", Double),
+    Column("next_s", Double),  # NULL: it rests, or nothing more comes
+    UniqueConstraint("deployment", "slug"),
+    Index("schedules_next", "next_s"),
+)
+
+queued_runs = Table(
+    "queued_runs",
+    metadata,
+    Column("key", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("flow_run_id", Text, nullable=False, unique=True),
+    Column("deployment", Integer, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("schedule", Integer),
+    Column("slot_s", Double),
+    Column("idempotency_key", Text),
+    Column("parameters", Text, nullable=False),  # JSON
+    Column("pool", Text, nullable=False),
+    Column("queue", Text, nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("due_s", Double, nullable=False),
+    Column("phase", SmallInteger, nullable=False),
+    Column("serial", SmallInteger, nullable=False),  # 1: not beside another of its schedule
+    Column("worker", Text),
+    Column("taken_until_s", Double),
+    Column("tries", Integer, nullable=False),
+    Column("cancel", SmallInteger, nullable=False),
+    Column("cause", Text),
+    UniqueConstraint("schedule", "slot_s"),  # a slot makes one run
+    UniqueConstraint("deployment", "idempotency_key"),
+    Index("queued_runs_next", "phase", "pool", "due_s"),
+    Index("queued_runs_deployment", "deployment", "phase", "due_s"),
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("pool", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("run_limit", Integer),
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("started_s", Double, nullable=False),
+    Column("seen_s", Double, nullable=False),
+    Column("status", Text, nullable=False),
+)
+
+pools = Table(
+    "pools",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("run_limit", Integer),
+    Column("paused", SmallInteger, nullable=False),
+)
+
+TABLES = (deployments, versions, schedules, queued_runs, workers, pools)

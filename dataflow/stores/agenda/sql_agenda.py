@@ -1,0 +1,220 @@
+"""The agenda of a store in a database: each method one transaction.
+
+Lives here: transactions around the statements. Does not live here: the
+statements (the modules beside this one), connections and errors (``stores/sql.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection
+
+from dataflow.agenda import (
+    Agenda,
+    Decide,
+    DeploymentRow,
+    NewDeployment,
+    NewRun,
+    Phase,
+    PoolRow,
+    QueuedRun,
+    ScheduleRow,
+    VersionRow,
+    WorkerRow,
+)
+from dataflow.parameters import to_json
+from dataflow.store import FlowRunRecord
+from dataflow.stores.agenda import deployments, queue, schedules, taking, workers
+from dataflow.stores.agenda.queue import Addition
+
+_Answer = TypeVar("_Answer")
+Change = Callable[[Callable[[Connection], Any]], Any]
+Reading = Callable[[], AbstractContextManager[Connection]]
+WriteRuns = Callable[[Connection, Sequence[FlowRunRecord]], None]
+
+
+class SqlAgenda(Agenda):
+    """The agenda in the database of a store.
+
+    Parameters
+    ----------
+    change
+        Runs a function in a transaction that writes.
+    reading
+        Gives a connection to read with.
+    write_runs
+        Writes rows of flow runs in the caller's transaction.
+    """
+
+    def __init__(self, change: Change, reading: Reading, write_runs: WriteRuns) -> None:
+        self._change = change
+        self._reading = reading
+        self._write_runs = write_runs
+
+    # deployments
+
+    def put(self, deployment: NewDeployment, now_s: float) -> tuple[DeploymentRow, bool]:
+        def put(connection: Connection) -> tuple[DeploymentRow, bool]:
+            key, changed = deployments.put(connection, deployment, now_s)
+            return deployments.by_key(connection, [key])[key], changed
+
+        answer: tuple[DeploymentRow, bool] = self._change(put)
+        return answer
+
+    def deployments(self) -> list[DeploymentRow]:
+        with self._reading() as connection:
+            return deployments.every(connection)
+
+    def deployment(self, name: str) -> DeploymentRow:
+        with self._reading() as connection:
+            key = deployments.key_of(connection, name)
+            return deployments.by_key(connection, [key])[key]
+
+    def versions(self, name: str) -> list[VersionRow]:
+        with self._reading() as connection:
+            return deployments.history(connection, deployments.key_of(connection, name))
+
+    def pause(self, name: str, paused: bool) -> None:
+        self._change(lambda connection: deployments.pause(
+            connection, deployments.key_of(connection, name), paused))
+
+    def delete(self, name: str, now_s: float) -> int:
+        def delete(connection: Connection) -> int:
+            key = deployments.key_of(connection, name)
+            waiting = queue.waiting_of(connection, key)
+            for flow_run_id in waiting:
+                queue.ask_to_cancel(connection, flow_run_id, now_s, "Its deployment was deleted")
+            deployments.delete(connection, key, now_s)
+            return len(waiting)
+
+        answer: int = self._change(delete)
+        return answer
+
+    # schedules
+
+    def schedules(self, deployment: str | None = None) -> list[ScheduleRow]:
+        with self._reading() as connection:
+            key = None if deployment is None else deployments.key_of(connection, deployment)
+            return schedules.every(connection, key)
+
+    def pause_schedule(self, deployment: str, slug: str, paused: bool) -> None:
+        self._change(lambda connection: schedules.pause(
+            connection, deployments.key_of(connection, deployment), slug, paused))
+
+    def turn(self, now_s: float, decide: Decide, limit: int = 1000) -> list[str]:
+        def turn(connection: Connection) -> list[str]:
+            made = schedules.turn(
+                connection, now_s, decide, limit,
+                lambda run: queue.ask_to_cancel(
+                    connection, run, now_s, "Cancelled for the next run of its schedule"))
+            return self._add(connection, made, now_s)
+
+        ids: list[str] = self._change(turn)
+        return ids
+
+    def next_slot_s(self) -> float | None:
+        with self._reading() as connection:
+            return schedules.next_slot_s(connection)
+
+    # the queue
+
+    def queue(self, run: NewRun, now_s: float) -> str:
+        def add(connection: Connection) -> str:
+            key = deployments.key_of(connection, run.deployment)
+            there = queue.same_key(connection, key, run.idempotency_key)
+            if there is not None:
+                return there
+            deployment = deployments.by_key(connection, [key])[key]
+            return self._add(connection, [Addition(run, key, deployment)], now_s)[0]
+
+        answer: str = self._change(add)
+        return answer
+
+    def _add(self, connection: Connection, additions: Sequence[Addition],
+             now_s: float) -> list[str]:
+        """Queue runs, each with its row among the flow runs; return their ids."""
+        queue.add(connection, additions)
+        self._write_runs(connection, [_record(each, now_s) for each in additions])
+        return [each.run.flow_run_id for each in additions]
+
+    def queued(self, flow_run_id: str) -> QueuedRun | None:
+        with self._reading() as connection:
+            return queue.one(connection, flow_run_id)
+
+    def queue_of(self, deployment: str, phase: Phase | None = None,
+                 limit: int = 50) -> list[QueuedRun]:
+        with self._reading() as connection:
+            key = deployments.key_of(connection, deployment)
+            return queue.of_deployment(connection, key, phase, limit)
+
+    def take(self, pool: str, worker: str, room: int, *, now_s: float, until_s: float,
+             queues: Collection[str] | None = None) -> list[QueuedRun]:
+        if room <= 0:
+            return []
+        taken: list[QueuedRun] = self._change(lambda connection: taking.take(
+            connection, pool, worker, room, now_s=now_s, until_s=until_s, queues=queues))
+        return taken
+
+    def hold(self, worker: str, runs: Collection[str], *, now_s: float,
+             until_s: float) -> dict[str, bool]:
+        def hold(connection: Connection) -> dict[str, bool]:
+            workers.seen(connection, worker, now_s)
+            return queue.hold(connection, worker, runs, until_s)
+
+        held: dict[str, bool] = self._change(hold)
+        return held
+
+    def end(self, flow_run_id: str, worker: str | None = None) -> bool:
+        return bool(self._change(lambda connection: queue.end(connection, flow_run_id, worker)))
+
+    def give_back(self, flow_run_id: str, worker: str, due_s: float) -> bool:
+        return bool(self._change(lambda connection: queue.give_back(
+            connection, flow_run_id, worker, due_s)))
+
+    def ask_to_cancel(self, flow_run_id: str, now_s: float) -> bool:
+        return bool(self._change(lambda connection: queue.ask_to_cancel(
+            connection, flow_run_id, now_s)))
+
+    def overdue(self, now_s: float) -> list[QueuedRun]:
+        with self._reading() as connection:
+            return queue.overdue(connection, now_s)
+
+    def crash(self, flow_run_id: str, message: str, now_s: float) -> bool:
+        return bool(self._change(lambda connection: queue.end_unbegun(
+            connection, [flow_run_id], "CRASHED", "Crashed", message, now_s)))
+
+    def mark_late(self, now_s: float, after_s: float) -> int:
+        late: int = self._change(lambda connection: queue.mark_late(
+            connection, now_s - after_s))
+        return late
+
+    # workers and pools
+
+    def put_worker(self, worker: WorkerRow) -> None:
+        self._change(lambda connection: workers.put_worker(connection, worker))
+
+    def workers(self) -> list[WorkerRow]:
+        with self._reading() as connection:
+            return workers.every_worker(connection)
+
+    def put_pool(self, name: str, *, limit: int | None = None, paused: bool = False) -> None:
+        self._change(lambda connection: workers.put_pool(
+            connection, PoolRow(name=name, limit=limit, paused=paused)))
+
+    def pools(self) -> list[PoolRow]:
+        with self._reading() as connection:
+            return workers.every_pool(connection)
+
+
+def _record(addition: Addition, now_s: float) -> FlowRunRecord:
+    """Return the row among the flow runs of a run that is queued."""
+    run, deployment = addition.run, addition.deployment
+    return FlowRunRecord(
+        id=run.flow_run_id, name=run.name, flow_name=deployment.flow_name,
+        flow_version=deployment.label, state_type="SCHEDULED", state_name="Scheduled",
+        parameters=to_json(run.parameters),
+        tags=tuple(sorted({*deployment.spec.get("tags", ()), *run.tags})), created_s=now_s,
+        parent_flow_run_id=run.parent_flow_run_id, parent_task_run_id=run.parent_task_run_id)
