@@ -321,10 +321,12 @@ class Agenda(abc.ABC):
         """Return runs whose worker has not said for too long that it has them still."""
 
     @abc.abstractmethod
-    def crash(self, flow_run_id: str, message: str, now_s: float) -> bool:
+    def crash(self, flow_run_id: str, message: str, now_s: float,
+              gone: str | None = None) -> bool:
         """Record a run as Crashed whose process is gone; what it still writes is refused.
 
-        False, and nothing changed: it has ended, or a process has the lease of it.
+        False, and nothing changed: it has ended, or a process has the lease of it that is not
+        ``gone``, the owner who is known to be dead.
         """
 
     @abc.abstractmethod

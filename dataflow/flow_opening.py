@@ -118,7 +118,7 @@ def opened(flow: Runnable, settings: FlowSettings, bound: BoundArguments,
         owns_runner=parent is None or runner is not parent.runner,
         resumption=None if point is None else point.resumption,
         inputs=pickled_inputs(dict(bound.arguments))
-        if parent is None and dry is None and point is None else None,
+        if parent is None and dry is None and (point is None or point.begins) else None,
     )
     log_prints = settings.log_prints
     if log_prints is None:
@@ -141,12 +141,14 @@ def opened(flow: Runnable, settings: FlowSettings, bound: BoundArguments,
 def _go_on(record: FlowRunRecord, point: ResumePoint) -> None:
     """Make a record that of a run which goes on."""
     row = point.row
+    record.created_s, record.epoch = row.created.timestamp(), point.epoch or 0
+    if point.begins:
+        return
     record.state_type, record.state_name = "SCHEDULED", "Resuming"
-    record.created_s = row.created.timestamp()
     record.start_time_s = None if row.start_time is None else row.start_time.timestamp()
     record.parameters, record.tags = row.parameters, row.tags
     record.run_count, record.first_call = row.run_count, row.first_call
-    record.resumed, record.epoch = row.resumed + 1, point.epoch or 0
+    record.resumed = row.resumed + 1
 
 
 def _keeping(settings: FlowSettings, parent: FlowRunContext | None,
@@ -202,9 +204,9 @@ def _info(settings: FlowSettings, bound: BoundArguments, parent: FlowRunContext 
         root_flow_run_id=parent.root_flow_run_id if parent is not None else None,
         fence=parent.run.fence if parent is not None else None,
     )
-    if point is None:
+    if point is None or point.begins:
         _name(info, settings, bound, parent)
-    else:
+    if point is not None:
         info.run_count = max(1, point.row.run_count)
         info.tags = tuple(sorted({*info.tags, *point.row.tags}))
     info.within = within(current_task.get(), parent, info.flow_run_name)

@@ -35,6 +35,11 @@ class ResumePoint:
     store: Store
     retry: bool
 
+    @property
+    def begins(self) -> bool:
+        """Tell whether the run was only scheduled so far: there is nothing it goes on from."""
+        return self.row.state_type == "SCHEDULED" and not self.row.run_count
+
 
 def resume_point(flow_name: str, ref: str, *, retry: bool, store: Store,
                  take_over: bool = False) -> ResumePoint:

@@ -125,7 +125,7 @@ class FlowRun:
             control.on_stop(self._told_to_stop)
         try:
             yield self._blocking(self._context.driver.start)
-            if self._point is not None:
+            if self._point is not None and not self._point.begins:
                 self._tell_resumed(self._point)
             if self._stand_in is not None:
                 self._stand_in.begin()

@@ -159,22 +159,22 @@ def ask_to_cancel(connection: Connection, flow_run_id: str, now_s: float,
         return False
     if row.phase == WAITING:
         end(connection, flow_run_id, None)
-        end_unbegun(connection, [flow_run_id], "CANCELLED", "Cancelled", message, now_s)
+        end_undriven(connection, [flow_run_id], "CANCELLED", "Cancelled", message, now_s)
     else:
         connection.execute(update(queued_runs).where(
             _Q.flow_run_id == flow_run_id).values(cancel=1))
     return True
 
 
-def end_unbegun(connection: Connection, runs: Sequence[str], state_type: str, state_name: str,
-                message: str, now_s: float) -> int:
+def end_undriven(connection: Connection, runs: Sequence[str], state_type: str, state_name: str,
+                 message: str, now_s: float, gone: str | None = None) -> int:
     """Record the end of flow runs that no process drives; one that has ended keeps its end.
 
     Whoever still drives one finds its writes refused.
     """
     return int(connection.execute(update(flow_runs).where(
         _F.id.in_(list(runs)), _F.state_type.not_in(_ENDS),
-        or_(_F.lease_until_s.is_(None), _F.lease_until_s < now_s),
+        or_(_F.lease_until_s.is_(None), _F.lease_until_s < now_s, _F.owner == gone),
     ).values(state_type=state_type, state_name=state_name, message=message, end_time_s=now_s,
              owner=None, lease_until_s=None, epoch=_F.epoch + 1)).rowcount)
 

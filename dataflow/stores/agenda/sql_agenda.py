@@ -182,9 +182,10 @@ class SqlAgenda(Agenda):
         with self._reading() as connection:
             return queue.overdue(connection, now_s)
 
-    def crash(self, flow_run_id: str, message: str, now_s: float) -> bool:
-        return bool(self._change(lambda connection: queue.end_unbegun(
-            connection, [flow_run_id], "CRASHED", "Crashed", message, now_s)))
+    def crash(self, flow_run_id: str, message: str, now_s: float,
+              gone: str | None = None) -> bool:
+        return bool(self._change(lambda connection: queue.end_undriven(
+            connection, [flow_run_id], "CRASHED", "Crashed", message, now_s, gone)))
 
     def mark_late(self, now_s: float, after_s: float) -> int:
         late: int = self._change(lambda connection: queue.mark_late(

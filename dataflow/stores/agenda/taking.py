@@ -114,5 +114,5 @@ def _within_limits(connection: Connection, found: list[Any], now_s: float) -> li
     if refused:
         connection.execute(update(queued_runs).where(and_(
             _Q.flow_run_id.in_(refused), _Q.phase == WAITING)).values(phase=ENDED))
-        queue.end_unbegun(connection, refused, "CANCELLED", "Cancelled", _FULL, now_s)
+        queue.end_undriven(connection, refused, "CANCELLED", "Cancelled", _FULL, now_s)
     return chosen

@@ -1,0 +1,95 @@
+"""What becomes of a run whose process, or whose worker, is gone.
+
+Lives here: the rule, for a process that a worker saw end, and for workers that
+have not been heard of. Does not live here: watching processes (``worker.py``),
+the loop that looks (``scheduler.py``).
+
+A run that recorded its end has ended. One that did not is Crashed, or goes on in
+another process where its deployment says ``on_crash="resume"``, a few times. A run
+whose process still has its lease is left alone, whatever became of the worker.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+
+from dataflow.agenda import Agenda, QueuedRun
+from dataflow.claims import owner_alive
+from dataflow.flow_moves import ENDS
+from dataflow.store import FlowRunRow, Store
+
+TRIES = 5
+"""Times that a run is begun or resumed before it is given up as Crashed."""
+
+PAUSE_S = 2.0
+"""Before a run is resumed whose process was killed, times the tries so far."""
+
+logger = logging.getLogger("dataflow.worker")
+
+
+def process_gone(store: Store, run: QueuedRun, code: int, pid: int, worker: str,
+                 now_s: float) -> None:
+    """Settle a run whose process has ended, as its worker saw.
+
+    Parameters
+    ----------
+    code
+        Exit code of the process, or the negative number of a signal.
+    pid
+        Of the process.
+    worker
+        Name of the worker.
+    """
+    agenda, row = store.agenda(), store.find_flow_run(run.flow_run_id)
+    if row.state_type in ENDS:
+        agenda.end(run.flow_run_id, worker)
+        return
+    how = f"was killed by {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
+    _settle(agenda, run, row, f"The run's process {pid} {how}{_hint(code)}", worker, now_s)
+
+
+def look_after(store: Store, now_s: float) -> int:
+    """Settle runs whose worker has not been heard of; return how many."""
+    agenda, settled = store.agenda(), 0
+    for run in agenda.overdue(now_s):
+        row = store.find_flow_run(run.flow_run_id)
+        if row.state_type in ENDS:
+            settled += agenda.end(run.flow_run_id, run.worker)
+            continue
+        if _driven(row, now_s):
+            continue
+        settled += _settle(agenda, run, row,
+                           f"Worker {run.worker} has not been heard of, nor has the run",
+                           run.worker or "", now_s)
+    return settled
+
+
+def _settle(agenda: Agenda, run: QueuedRun, row: FlowRunRow, why: str, worker: str,
+            now_s: float) -> bool:
+    if run.on_crash == "resume" and run.tries < TRIES and not run.cancel:
+        logger.warning("%s: it goes on in another process.", why)
+        return agenda.give_back(run.flow_run_id, worker, now_s + PAUSE_S * run.tries)
+    gone = row.owner if row.owner is not None and owner_alive(row.owner) is False else None
+    if not agenda.crash(run.flow_run_id, why, now_s, gone):
+        return False
+    logger.error("%s: flow run %r is Crashed.", why, row.name)
+    return agenda.end(run.flow_run_id, worker)
+
+
+def _driven(row: FlowRunRow, now_s: float) -> bool:
+    """Tell whether a process may still drive the run."""
+    if row.owner is None or row.lease_until_s is None:
+        return False
+    return row.lease_until_s >= now_s and owner_alive(row.owner) is not False
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _hint(code: int) -> str:
+    return " (out of memory, perhaps)" if code == -signal.SIGKILL else ""

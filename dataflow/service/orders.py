@@ -1,0 +1,54 @@
+"""What a worker tells the process that is to run a flow.
+
+Lives here: the order as a value, and as a line of JSON. Does not live here: the
+process (``run_process.py``), who gives the order (``processes.py``).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+COMPLETED, NOT_COMPLETED, NOT_BEGUN, NOT_OURS = 0, 1, 3, 4
+"""Exit codes of a run's process: how the flow ended, or that it could not be loaded, or that
+another process drives the run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """A run that is to be driven by a process of its own.
+
+    Attributes
+    ----------
+    flow_run_id
+        A run that is in the store: scheduled, or cut off by a crash.
+    entrypoint
+        Where its flow stands: ``path/file.py:flow`` or ``package.module:flow``.
+    folder
+        That paths and modules are looked for in, and the working directory; None: as it is.
+    parameters
+        JSON values. They count where the run has not begun yet.
+    environment
+        Variables of the process.
+    options
+        Of the flow, in place of its own: ``retries``, ``retry_delay_seconds``,
+        ``timeout_seconds``, ``task_runner``, ``version``.
+    """
+
+    flow_run_id: str
+    entrypoint: str
+    folder: str | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def line(self) -> str:
+        """Return the order as one line."""
+        return json.dumps(asdict(self)) + "\n"
+
+    @classmethod
+    def of(cls, line: str) -> Order:
+        """Return the order in a line."""
+        return cls(**json.loads(line))

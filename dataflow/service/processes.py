@@ -1,0 +1,123 @@
+"""Processes that run flows, one each, with a spare one that is ready.
+
+Lives here: starting, handing an order over, watching for the end, stopping. Does
+not live here: what such a process does (``run_process.py``), which runs begin
+(``worker.py``).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from typing import IO
+
+from dataflow.service.orders import Order
+
+_COMMAND = (sys.executable, "-m", "dataflow.service.run_process")
+
+
+class RunProcess:
+    """The process of one run.
+
+    Parameters
+    ----------
+    process
+        Started, waiting for its order.
+    """
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+        self._asked_s: float | None = None
+
+    @property
+    def pid(self) -> int:
+        """Return the process id."""
+        return self._process.pid
+
+    def begin(self, order: Order, ended: Callable[[], object]) -> None:
+        """Hand the order over; ``ended`` is called, in a thread, when the process has ended."""
+        pipe = self._process.stdin
+        assert pipe is not None
+        try:
+            pipe.write(order.line())
+            pipe.close()
+        except BrokenPipeError:  # it died: who waits for it will see
+            pass
+        threading.Thread(target=self._watch, args=(ended,), daemon=True,
+                         name="dataflow-run-process").start()
+
+    def _watch(self, ended: Callable[[], object]) -> None:
+        self._process.wait()
+        ended()
+
+    def exit_code(self) -> int | None:
+        """Return the exit code, the negative number of a signal, None while it goes on."""
+        return self._process.poll()
+
+    def cancel(self, now_s: float, patience_s: float) -> None:
+        """Interrupt the flow as Ctrl-C would; past the patience, kill it with its children."""
+        if self._asked_s is None:
+            self._asked_s = now_s
+            self._signal(signal.SIGINT)
+        elif now_s - self._asked_s > patience_s:
+            self._signal(signal.SIGKILL)
+
+    def kill(self) -> None:
+        """End the process and its children at once."""
+        self._signal(signal.SIGKILL)
+
+    def discard(self) -> None:
+        """Let a spare one go."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        self._process.wait()
+
+    def _signal(self, number: int) -> None:
+        if self._process.poll() is None:
+            try:
+                os.killpg(self._process.pid, number)
+            except ProcessLookupError:
+                pass
+
+
+class Processes:
+    """Starts processes of runs; keeps one spare, so that a run need not wait for imports.
+
+    Parameters
+    ----------
+    output
+        Where they write; None: where this process does.
+    """
+
+    def __init__(self, output: IO[str] | None = None) -> None:
+        self._output = output
+        self._spare: RunProcess | None = None
+
+    def begin(self, order: Order, ended: Callable[[], object]) -> RunProcess:
+        """Begin a run in a process of its own."""
+        spare, self._spare = self._spare, None
+        if spare is not None and spare.exit_code() is not None:
+            spare = None
+        process = spare or self._start()
+        process.begin(order, ended)
+        return process
+
+    def prepare(self) -> None:
+        """Have a spare process ready."""
+        if self._spare is None or self._spare.exit_code() is not None:
+            self._spare = self._start()
+
+    def close(self) -> None:
+        """Let the spare one go."""
+        if self._spare is not None:
+            self._spare.discard()
+            self._spare = None
+
+    def _start(self) -> RunProcess:
+        return RunProcess(subprocess.Popen(
+            _COMMAND, stdin=subprocess.PIPE, text=True, stdout=self._output,
+            stderr=self._output, process_group=0))

@@ -1,0 +1,159 @@
+"""A worker: takes due runs of a pool and gives each a process of its own.
+
+Lives here: the loop, what becomes of a run whose process has ended, cancelling,
+draining. Does not live here: which run is next (the agenda), processes
+(``processes.py``), when runs are made (``scheduler.py``).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+
+from dataflow.agenda import Agenda, QueuedRun, WorkerRow
+from dataflow.claims import owner_of_this_process
+from dataflow.exceptions import StoreError
+from dataflow.service.lost_runs import process_gone
+from dataflow.service.orders import NOT_OURS, Order
+from dataflow.service.processes import Processes, RunProcess
+from dataflow.store import Store
+
+CLAIM_S = 30.0
+"""A run whose worker has not been heard of for so long is looked after by others, in seconds."""
+
+BEAT_S = 5.0
+POLL_S = 0.1
+CANCEL_PATIENCE_S = 30.0
+"""A cancelled flow has so long to end before its process is killed."""
+
+logger = logging.getLogger("dataflow.worker")
+
+
+@dataclass(slots=True)
+class _Going:
+    run: QueuedRun
+    process: RunProcess
+    cancelled: bool = False
+
+
+class Worker:
+    """Takes runs of a pool while it lives.
+
+    Parameters
+    ----------
+    store
+        Where the agenda is.
+    pool
+        The work pool; runs of others are not taken.
+    limit
+        Runs at the same time, None: no limit.
+    queues
+        Only runs of these queues.
+    name
+        Shown to people; made from host and pid by default.
+    order_of
+        What a run's process is told.
+    """
+
+    def __init__(self, store: Store, pool: str, *, order_of: Callable[[QueuedRun], Order],
+                 limit: int | None = None, queues: Collection[str] | None = None,
+                 name: str | None = None, poll_s: float = POLL_S) -> None:
+        self._store = store
+        self._agenda: Agenda = store.agenda()
+        self._order_of = order_of
+        self._queues = queues
+        self._poll_s = poll_s
+        self._poked = threading.Event()
+        self._processes = Processes()
+        self._going: dict[str, _Going] = {}
+        self._draining = self._cancelling = False
+        self._beat_at = 0.0
+        now = time.time()
+        self.row = WorkerRow(
+            name=name or owner_of_this_process(), pool=pool, kind="process", limit=limit,
+            host=socket.gethostname(), pid=os.getpid(), started_s=now, seen_s=now,
+            status="online")
+
+    def poke(self) -> None:
+        """Look at once: a run was queued, or a process has ended. From any thread."""
+        self._poked.set()
+
+    def drain(self) -> None:
+        """Take nothing more, and end when what goes on has ended; a second call cancels that."""
+        self._cancelling = self._draining
+        self._draining = True
+        self.poke()
+
+    def run(self) -> None:
+        """Take and run until :meth:`drain` was called and nothing goes on any more."""
+        self._agenda.put_worker(self.row)
+        logger.info("Worker %s takes runs of pool %r", self.row.name, self.row.pool)
+        try:
+            while not self._draining or self._going:
+                try:
+                    self._turn(time.time())
+                except StoreError as error:  # it may be back in a moment: runs go on meanwhile
+                    logger.warning("%s", error)
+                self._poked.wait(self._poll_s)
+                self._poked.clear()
+        finally:
+            self._processes.close()
+            self._say("gone")
+
+    def _turn(self, now_s: float) -> None:
+        for flow_run_id, going in list(self._going.items()):
+            code = going.process.exit_code()
+            if code is not None:
+                self._ended(flow_run_id, going, code, now_s)
+        if now_s >= self._beat_at:
+            self._beat(now_s)
+        for going in self._going.values():
+            if going.cancelled or self._cancelling:
+                going.process.cancel(now_s, CANCEL_PATIENCE_S)
+        if not self._draining:
+            self._take(now_s)
+            self._processes.prepare()
+
+    def _beat(self, now_s: float) -> None:
+        """Say that this worker lives; hear which runs are to be cancelled, or are not its own."""
+        held = self._agenda.hold(self.row.name, list(self._going), now_s=now_s,
+                                 until_s=now_s + CLAIM_S)
+        for flow_run_id, going in list(self._going.items()):
+            if flow_run_id not in held:
+                logger.warning("Run %s was given to another worker: its process here is ended.",
+                               flow_run_id)
+                going.process.kill()
+                del self._going[flow_run_id]
+            else:
+                going.cancelled |= held[flow_run_id]
+        self._beat_at = now_s + (min(BEAT_S, 1.0) if self._going else BEAT_S)
+
+    def _take(self, now_s: float) -> None:
+        limit = self.row.limit
+        room = 100 if limit is None else limit - len(self._going)
+        for run in self._agenda.take(self.row.pool, self.row.name, room, now_s=now_s,
+                                     until_s=now_s + CLAIM_S, queues=self._queues):
+            logger.info("Run %s of %s begins, due %.3f s ago", run.flow_run_id, run.deployment,
+                        now_s - run.due_s)
+            process = self._processes.begin(self._order_of(run), self.poke)
+            self._going[run.flow_run_id] = _Going(run, process)
+
+    def _ended(self, flow_run_id: str, going: _Going, code: int, now_s: float) -> None:
+        """Take a run out of the queue, or let it wait again where its process was killed."""
+        if code != NOT_OURS:
+            process_gone(self._store, going.run, code, going.process.pid, self.row.name, now_s)
+        else:
+            self._agenda.end(flow_run_id, self.row.name)
+        del self._going[flow_run_id]
+
+    def _say(self, status: str) -> None:
+        try:
+            self._agenda.put_worker(replace(self.row, status=status, seen_s=time.time()))  # type: ignore[arg-type]  # one of the three
+        except StoreError as error:
+            logger.debug("it is not recorded that worker %s is %s: %s", self.row.name, status,
+                         error)
