@@ -23,8 +23,8 @@ OnCrash = Literal["crash", "resume"]
 
 DEFAULT_POOL = "default"
 DEFAULT_QUEUE = "default"
-DEFAULT_PRIORITY = 50
-"""Of runs and queues: the lower number goes first, 1 before all."""
+DEFAULT_PRIORITY = 0
+"""Of runs: of those that are due, the greater number goes first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +70,7 @@ class DeploymentRow:
     version: int  # counts from 1
     label: str | None
     digest: str
-    spec: dict[str, Any]
+    spec: dict[str, Any]  # as it was put last; see VersionRow for that of a version
     provenance: dict[str, Any]
     paused: bool
     pool: str
@@ -243,8 +243,11 @@ class Agenda(abc.ABC):
         """Return the versions of a deployment, the newest first."""
 
     @abc.abstractmethod
-    def pause(self, name: str, paused: bool) -> None:
-        """Let a deployment's schedules rest, or go on. Raises DeploymentNotFound."""
+    def pause(self, name: str, paused: bool, now_s: float) -> None:
+        """Let a deployment's schedules rest, or go on. Raises DeploymentNotFound.
+
+        Slots that come while they rest are not missed.
+        """
 
     @abc.abstractmethod
     def delete(self, name: str, now_s: float) -> int:
@@ -257,8 +260,8 @@ class Agenda(abc.ABC):
         """Return schedules in the order of their deployments' names."""
 
     @abc.abstractmethod
-    def pause_schedule(self, deployment: str, slug: str, paused: bool) -> None:
-        """Let one schedule rest, or go on. Raises DeploymentNotFound."""
+    def pause_schedule(self, deployment: str, slug: str, paused: bool, now_s: float) -> None:
+        """Let one schedule rest, or go on, as :meth:`pause` does. Raises DeploymentNotFound."""
 
     @abc.abstractmethod
     def turn(self, now_s: float, decide: Decide, limit: int = 1000) -> list[str]:

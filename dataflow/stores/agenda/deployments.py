@@ -32,7 +32,8 @@ def put(
     values = {
         "flow_name": new.flow_name, "paused": int(new.paused), "pool": new.pool,
         "queue": new.queue, "priority": new.priority, "run_limit": new.limit,
-        "collision": new.collision, "on_crash": new.on_crash}
+        "collision": new.collision, "on_crash": new.on_crash,
+        "spec": json.dumps(new.spec, sort_keys=True)}
     if row is None:
         made = connection.execute(insert(deployments).values(
             id=new_run_id(), name=new.name, version=0, created_s=now_s, updated_s=now_s,
@@ -92,7 +93,7 @@ def _put_schedules(
 
 def _selected() -> Any:
     return select(
-        deployments, _V.label, _V.digest, _V.spec, _V.provenance
+        deployments, _V.label, _V.digest, _V.provenance
     ).join(versions, and_(_V.deployment == _D.key, _V.number == _D.version))
 
 
@@ -148,9 +149,13 @@ def history(connection: Connection, key: int) -> list[VersionRow]:
                        created_s=row.created_s) for row in rows]
 
 
-def pause(connection: Connection, key: int, paused: bool) -> None:
-    """Let a deployment's schedules rest, or go on."""
-    connection.execute(update(deployments).where(_D.key == key).values(paused=int(paused)))
+def pause(connection: Connection, key: int, paused: bool, now_s: float) -> None:
+    """Let a deployment's schedules rest, or go on from now."""
+    done = connection.execute(update(deployments).where(
+        _D.key == key, _D.paused != int(paused)).values(paused=int(paused)))
+    if done.rowcount and not paused:
+        connection.execute(update(schedules).where(_S.deployment == key, _S.active == 1).values(
+            made_s=now_s, handled_s=now_s, next_s=now_s))
 
 
 def delete(connection: Connection, key: int, now_s: float) -> None:

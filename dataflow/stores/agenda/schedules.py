@@ -42,11 +42,17 @@ def every(connection: Connection, deployment: int | None) -> list[ScheduleRow]:
     return [_row(row) for row in connection.execute(query)]
 
 
-def pause(connection: Connection, deployment: int, slug: str, paused: bool) -> None:
-    """Let a schedule rest, or go on. Raises DeploymentNotFound."""
-    done = connection.execute(update(schedules).where(
-        _S.deployment == deployment, _S.slug == slug).values(active=int(not paused)))
-    if not done.rowcount:
+def pause(connection: Connection, deployment: int, slug: str, paused: bool,
+          now_s: float) -> None:
+    """Let a schedule rest, or go on from now. Raises DeploymentNotFound."""
+    row = connection.execute(select(_S.key, _S.active).where(
+        _S.deployment == deployment, _S.slug == slug)).one_or_none()
+    if row is not None and row.active == int(paused):
+        since: dict[str, float] = {} if paused else {
+            "made_s": now_s, "handled_s": now_s, "next_s": now_s}
+        connection.execute(update(schedules).where(_S.key == row.key).values(
+            active=int(not paused), **since))
+    if row is None:
         known = ", ".join(connection.execute(
             select(_S.slug).where(_S.deployment == deployment)).scalars())
         raise DeploymentNotFound(

@@ -33,6 +33,7 @@ deployments = Table(
     Column("name", Text, nullable=False),  # flow/deployment; one that is not deleted has it
     Column("flow_name", Text, nullable=False),
     Column("version", Integer, nullable=False),
+    Column("spec", Text, nullable=False),  # JSON, the last one put
     Column("paused", SmallInteger, nullable=False),
     Column("pool", Text, nullable=False),
     Column("queue", Text, nullable=False),

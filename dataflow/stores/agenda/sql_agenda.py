@@ -77,9 +77,9 @@ class SqlAgenda(Agenda):
         with self._reading() as connection:
             return deployments.history(connection, deployments.key_of(connection, name))
 
-    def pause(self, name: str, paused: bool) -> None:
+    def pause(self, name: str, paused: bool, now_s: float) -> None:
         self._change(lambda connection: deployments.pause(
-            connection, deployments.key_of(connection, name), paused))
+            connection, deployments.key_of(connection, name), paused, now_s))
 
     def delete(self, name: str, now_s: float) -> int:
         def delete(connection: Connection) -> int:
@@ -100,9 +100,10 @@ class SqlAgenda(Agenda):
             key = None if deployment is None else deployments.key_of(connection, deployment)
             return schedules.every(connection, key)
 
-    def pause_schedule(self, deployment: str, slug: str, paused: bool) -> None:
+    def pause_schedule(self, deployment: str, slug: str, paused: bool,
+                       now_s: float) -> None:
         self._change(lambda connection: schedules.pause(
-            connection, deployments.key_of(connection, deployment), slug, paused))
+            connection, deployments.key_of(connection, deployment), slug, paused, now_s))
 
     def turn(self, now_s: float, decide: Decide, limit: int = 1000) -> list[str]:
         def turn(connection: Connection) -> list[str]:

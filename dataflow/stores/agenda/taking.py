@@ -88,7 +88,7 @@ def _candidates(connection: Connection, pool: str, queues: Collection[str] | Non
         _Q.phase == WAITING, _Q.pool == pool, _Q.due_s <= now_s,
         or_(_D.run_limit.is_(None), beside < _D.run_limit, _D.collision == "CANCEL_NEW"),
         or_(_Q.serial == 0, ~before),
-    ).order_by(_Q.priority, _Q.due_s, _Q.key).limit(many).with_for_update(
+    ).order_by(_Q.priority.desc(), _Q.due_s, _Q.key).limit(many).with_for_update(
         of=queued_runs, skip_locked=True)
     if queues is not None:
         query = query.where(_Q.queue.in_(list(queues)))

@@ -1,0 +1,99 @@
+"""The scheduler: makes the runs of schedules when they are due, and looks after lost ones.
+
+Lives here: the loop. Does not live here: what becomes of a slot (``slots.py``),
+that it does so once (the agenda), what becomes of lost runs (``lost_runs.py``).
+
+Any number of schedulers may run on one store: each slot is handled by one of
+them. Workers bring one along, so that none needs to be started.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+
+from dataflow.exceptions import StoreError
+from dataflow.service.lost_runs import look_after
+from dataflow.service.slots import decide
+from dataflow.store import Store
+
+LATE_S = 15.0
+"""A run that waits so long past its time is Late, in seconds."""
+
+GLANCE_S = 1.0
+"""Schedules that others put are seen within so long, in seconds."""
+
+_CARE_S = 5.0
+_MOST = 1000  # schedules in one transaction: others may want to write
+
+logger = logging.getLogger("dataflow.scheduler")
+
+
+class Scheduler:
+    """Makes due runs until it is stopped.
+
+    Parameters
+    ----------
+    store
+        Where the agenda is.
+    made
+        Called with the ids of runs that were made, in the scheduler's thread.
+    clock
+        Gives epoch seconds.
+    """
+
+    def __init__(self, store: Store, made: Callable[[list[str]], object] = lambda runs: None,
+                 clock: Callable[[], float] = time.time) -> None:
+        self._store = store
+        self._agenda = store.agenda()
+        self._made = made
+        self._clock = clock
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._care_at = 0.0
+
+    def turn(self) -> int:
+        """Handle what is due now; return how many runs were made."""
+        now_s, total = self._clock(), 0
+        while True:
+            made = self._agenda.turn(now_s, partial(decide, now_s=now_s), _MOST)
+            if made:
+                logger.info("%d run(s) made", len(made))
+                self._made(made)
+            total += len(made)
+            if len(made) < _MOST:
+                break
+        if not self._care_at <= now_s + _CARE_S:  # the clock was set back
+            self._care_at = now_s
+        if now_s >= self._care_at:
+            self._care_at = now_s + _CARE_S
+            self._agenda.mark_late(now_s, LATE_S)
+            if look_after(self._store, now_s):
+                self._made([])
+        return total
+
+    def run(self) -> None:
+        """Take turns until :meth:`stop`; a store that fails for a while is waited for."""
+        while not self._stop.is_set():
+            try:
+                self.turn()
+                next_s = self._agenda.next_slot_s()
+            except StoreError as error:
+                logger.warning("%s", error)
+                next_s = None
+            left = GLANCE_S if next_s is None else next_s - self._clock()
+            self._stop.wait(min(max(left, 0.001), GLANCE_S))
+
+    def start(self) -> None:
+        """Run in a thread."""
+        self._thread = threading.Thread(target=self.run, daemon=True, name="dataflow-scheduler")
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the loop, and wait for it."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
