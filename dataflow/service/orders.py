@@ -26,23 +26,30 @@ class Order:
         A run that is in the store: scheduled, or cut off by a crash.
     entrypoint
         Where its flow stands: ``path/file.py:flow`` or ``package.module:flow``.
-    folder
-        That paths and modules are looked for in, and the working directory; None: as it is.
+    source
+        Where the code is, see :class:`dataflow.deployments.Source`; None: the folder in which
+        the process is. What was fetched is the working directory.
+    flow_name
+        Name of the flow, where it is not what its function says.
     parameters
         JSON values. They count where the run has not begun yet.
     environment
         Variables of the process.
     options
         Of the flow, in place of its own: ``retries``, ``retry_delay_seconds``,
-        ``timeout_seconds``, ``task_runner``, ``version``.
+        ``timeout_seconds``.
+    task_runner
+        ``{"name": "dask", "options": {…}}`` in place of the flow's own.
     """
 
     flow_run_id: str
     entrypoint: str
-    folder: str | None = None
+    source: str | Mapping[str, Any] | None = None
+    flow_name: str | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
+    task_runner: Mapping[str, Any] | None = None
 
     def line(self) -> str:
         """Return the order as one line."""

@@ -13,6 +13,7 @@ import asyncio
 import inspect
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 from dataflow.exceptions import DataflowError, RunFenced, RunOwned
@@ -39,12 +40,9 @@ def main() -> int:
 def perform(order: Order) -> int:
     """Drive the run of an order in this process; return the exit code."""
     os.environ.update(order.environment)
-    if order.folder is not None:
-        os.chdir(order.folder)
-        sys.path.insert(0, order.folder)
     try:
         flow = _flow(order)
-    except (DataflowError, ImportError) as error:
+    except DataflowError as error:
         print(error, file=sys.stderr)  # noqa: T201 - the worker's log takes it
         return _not_begun(order, error)
     try:
@@ -68,10 +66,23 @@ async def _awaited(state: Any) -> Any:
 
 
 def _flow(order: Order) -> Any:
+    from dataflow.deployments import Source
     from dataflow.entrypoints import load_flow
+    from dataflow.runner_choice import runner_class
+    from dataflow.settings import get_settings
 
-    flow = load_flow(order.entrypoint)
-    return flow.with_options(**order.options) if order.options else flow
+    folder = Path.cwd()
+    if order.source is not None:
+        folder = Source.parse(order.source).fetch(get_settings().home).folder
+        os.chdir(folder)
+    flow = load_flow(order.entrypoint, folder)
+    options = dict(order.options)
+    if order.task_runner is not None:
+        options["task_runner"] = runner_class(order.task_runner["name"])(
+            **order.task_runner.get("options", {}))
+    if order.flow_name is not None and flow.name != order.flow_name:
+        options["name"] = order.flow_name
+    return flow.with_options(**options) if options else flow
 
 
 def _not_begun(order: Order, error: Exception) -> int:
