@@ -33,8 +33,8 @@ _HOME_OF = {
 }
 _MODULES = frozenset({
     "annotations", "cache_policies", "client", "context", "exceptions", "filesystems", "flows",
-    "futures", "locking", "logging", "results", "runtime", "serializers", "settings", "shell",
-    "states", "task_runners", "tasks", "testing", "transactions",
+    "futures", "locking", "logging", "results", "runtime", "schedules", "serializers", "settings",
+    "shell", "states", "task_runners", "tasks", "testing", "transactions",
 })
 """What is reached as an attribute too: ``dataflow.context.get_run_context()``."""
 

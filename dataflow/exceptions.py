@@ -3,7 +3,8 @@
     DataflowError
     ├── DefinitionError (ValueError)         a task or flow is declared wrongly; nothing exists
     │   ├── DefinitionTypeError (TypeError)
-    │   └── ReservedArgumentError (TypeError)
+    │   ├── ReservedArgumentError (TypeError)
+    │   └── ScheduleError (ValueError)       a schedule is declared wrongly
     ├── CallError                            a call cannot be made; nothing was submitted
     │   ├── ParameterBindError (TypeError)
     │   ├── ParameterTypeError (TypeError)   flow parameters fail validation: the run is FAILED
@@ -92,6 +93,13 @@ class DefinitionTypeError(DefinitionError, TypeError):
 
 class ReservedArgumentError(DefinitionError, TypeError):
     """A parameter has a name that belongs to the framework (``wait_for``, ``return_state``)."""
+
+
+class ScheduleError(DefinitionError):
+    """A schedule is declared wrongly, or asked about a moment that is none; nothing exists.
+
+    Fields: ``field`` (the option at fault, or the field of a cron expression), ``value``.
+    """
 
 
 class CallError(DataflowError):

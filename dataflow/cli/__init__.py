@@ -27,6 +27,7 @@ _COMMANDS = {
     "config": "dataflow.cli.config:config",
     "flow": "dataflow.cli.flows:flow",
     "flow-run": "dataflow.cli.flow_runs:flow_run",
+    "schedule": "dataflow.cli.schedules:schedule",
     "task-run": "dataflow.cli.task_runs:task_run",
     "version": "dataflow.cli.version:version",
 }
