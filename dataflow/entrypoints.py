@@ -1,24 +1,67 @@
-"""Where a flow is found again by another process: ``path/to/file.py:function``.
+"""Where a flow is found again: ``path/to/file.py:function`` or ``package.module:function``.
 
-Lives here: naming a flow's place, and loading a flow from it. Does not live
-here: what is done with the flow (``flow_resume.py``, the command line).
+Lives here: naming a flow's place, reading such a name, and loading a flow from
+it. Does not live here: importing its module (``flow_modules.py``), what is done
+with the flow (``flow_resume.py``, ``deployments/``, the command line).
 """
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import inspect
-import sys
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from dataflow.exceptions import DataflowError, ResumeError
+from dataflow.flow_modules import module_named, module_of_file
 
 _loading: ContextVar[str | None] = ContextVar("dataflow_loading", default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Entrypoint:
+    """A flow's place, read from its text.
+
+    Attributes
+    ----------
+    place
+        A file, or a module's dotted name.
+    name
+        Of the flow within: ``main``, ``Reports.nightly``.
+    is_module
+        Whether ``place`` is a module's name.
+    """
+
+    place: str
+    name: str
+    is_module: bool
+
+    @classmethod
+    def parse(cls, text: str) -> Entrypoint:
+        """Return what a text names; nothing is looked up.
+
+        What ends with ``.py`` or has a slash is a file, and so is what can be no module's name.
+
+        Raises
+        ------
+        ResumeError
+            It names no flow.
+        """
+        place, _, name = text.rpartition(":")
+        if not place or not name or "\0" in text:
+            raise ResumeError(
+                f"{text!r} names no flow: write path/to/file.py:function or "
+                "package.module:function.", entrypoint=text)
+        dotted = all(part.isidentifier() for part in place.split("."))
+        return cls(place, name, dotted and not place.endswith(".py"))
+
+    def __str__(self) -> str:
+        return f"{self.place}:{self.name}"
 
 
 def entrypoint_of(fn: Callable[..., Any]) -> str | None:
@@ -31,40 +74,77 @@ def entrypoint_of(fn: Callable[..., Any]) -> str | None:
     return f"{Path(code.co_filename).resolve()}:{name}"
 
 
-def load_flow(entrypoint: str) -> Any:
+def entrypoint_within(entrypoint: str, folder: str | os.PathLike[str]) -> str:
+    """Return an entry point relative to a folder, so that a copy of the folder has it too.
+
+    One of a module, or of a file outside of the folder, is returned as it is.
+    """
+    found = Entrypoint.parse(entrypoint)
+    root = Path(folder).resolve()
+    file = Path(found.place)
+    if found.is_module or not file.resolve().is_relative_to(root):
+        return entrypoint
+    return f"{file.resolve().relative_to(root).as_posix()}:{found.name}"
+
+
+def load_flow(entrypoint: str, folder: str | os.PathLike[str] | None = None) -> Any:
     """Return the flow at an entry point; its file is imported, not run as a script.
+
+    Parameters
+    ----------
+    entrypoint
+        ``path/to/file.py:function`` or ``package.module:function``.
+    folder
+        What a relative path is relative to, and where a module is looked for before
+        ``sys.path``; by default the current folder.
 
     Raises
     ------
     ResumeError
-        There is no such file or flow, or the file cannot be imported; the text says which.
-        Or it calls a flow as it is imported: no run was made.
+        There is no such file, module or flow, or it cannot be imported; the text says which.
+        Or it calls a flow as it is imported: no run was made. Or another file of its
+        module's name is loaded in this process.
     """
-    path, _, name = entrypoint.rpartition(":")
-    if not path or not name:
-        raise ResumeError(
-            f"{entrypoint!r} names no flow: write path/to/file.py:function.",
-            entrypoint=entrypoint)
-    file = Path(path).absolute()
-    if "<locals>" in name:
+    found = Entrypoint.parse(entrypoint)
+    root = Path(os.curdir if folder is None else folder).absolute()
+    if "<locals>" in found.name:
         raise ResumeError(
             f"The flow at {entrypoint} was made inside of a function, so that it cannot be found "
             "from outside: call its .resume() or .retry() in the program that makes it.",
             entrypoint=entrypoint)
-    if not file.is_file():
-        raise ResumeError(f"The flow's file {path} is not there any more.", entrypoint=entrypoint)
+    file = root / found.place
+    load: Callable[[], Any]
+    # a script may have the name of a module: what is there counts
+    if found.is_module and not file.is_file():
+        what = f"module {found.place}"
+        load = partial(module_named, found.place, root, entrypoint)
+    elif file.is_file():
+        what = str(file) if folder is not None else found.place
+        load = partial(module_of_file, file, entrypoint)
+    else:
+        where = "" if folder is None or Path(found.place).is_absolute() else f" in {root}"
+        raise ResumeError(f"The flow's file {found.place} is not there any more{where}.",
+                          entrypoint=entrypoint)
+    return _flow_in(_loaded(load, what, entrypoint), found.name, what, entrypoint)
+
+
+def _loaded(load: Callable[[], Any], what: str, entrypoint: str) -> Any:
     try:
-        with _said_to_load(str(file)):
-            found: Any = _module_of(file, entrypoint)
+        with _said_to_load(what):
+            return load()
     except DataflowError:
         raise
     except (Exception, SystemExit) as error:  # user code: what the file does as it is imported
-        raise ResumeError(f"{path} cannot be imported: {type(error).__name__}: {error}",
+        raise ResumeError(f"{what} cannot be imported: {type(error).__name__}: {error}",
                           entrypoint=entrypoint) from error
+
+
+def _flow_in(module: Any, name: str, what: str, entrypoint: str) -> Any:
+    found = module
     for part in name.split("."):
         found = getattr(found, part, None)
     if found is None or not hasattr(found, "resume"):
-        raise ResumeError(f"{path} has no flow {name!r} any more.", entrypoint=entrypoint)
+        raise ResumeError(f"{what} has no flow {name!r} any more.", entrypoint=entrypoint)
     return found
 
 
@@ -85,30 +165,3 @@ def _said_to_load(path: str) -> Iterator[None]:
         yield
     finally:
         _loading.reset(token)
-
-
-def _module_of(file: Path, entrypoint: str) -> Any:
-    """Import a file under the name that it has in its package, or by its stem."""
-    root, parts = file.parent, [] if file.stem == "__init__" else [file.stem]
-    while (root / "__init__.py").is_file():
-        parts.insert(0, root.name)
-        root = root.parent
-    name = ".".join(parts)
-    known = sys.modules.get(name)
-    if known is not None and getattr(known, "__file__", None) == str(file):
-        return known
-    if str(root) not in sys.path:
-        sys.path.insert(0, str(root))
-    if len(parts) > 1:
-        return importlib.import_module(name)
-    spec = importlib.util.spec_from_file_location(name, file)
-    if spec is None or spec.loader is None:
-        raise ResumeError(f"{file} cannot be imported.", entrypoint=entrypoint)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        sys.modules.pop(name, None)
-        raise
-    return module

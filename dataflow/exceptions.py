@@ -4,7 +4,9 @@
     ├── DefinitionError (ValueError)         a task or flow is declared wrongly; nothing exists
     │   ├── DefinitionTypeError (TypeError)
     │   ├── ReservedArgumentError (TypeError)
-    │   └── ScheduleError (ValueError)       a schedule is declared wrongly
+    │   ├── ScheduleError                    a schedule is declared wrongly
+    │   ├── DeploymentDefinitionError        a deployment is described wrongly; nothing registered
+    │   └── ProjectFileError                 a project file has mistakes; lists them all
     ├── CallError                            a call cannot be made; nothing was submitted
     │   ├── ParameterBindError (TypeError)
     │   ├── ParameterTypeError (TypeError)   flow parameters fail validation: the run is FAILED
@@ -42,6 +44,7 @@
     │   ├── StoreVersionError
     │   └── RunFenced                        another process took the run over meanwhile
     ├── RunOwned (RuntimeError)              another process drives the run; nothing was begun
+    ├── CodeSourceError (OSError)            a deployment's code cannot be brought here
     ├── ResultStorageError (OSError)         results cannot be read or written there; nothing was
     ├── ShellError (RuntimeError)            a shell command did not end with exit code 0
     │   └── ShellTimeoutError (TimeoutError)
@@ -99,6 +102,20 @@ class ScheduleError(DefinitionError):
     """A schedule is declared wrongly, or asked about a moment that is none; nothing exists.
 
     Fields: ``field`` (the option at fault, or the field of a cron expression), ``value``.
+    """
+
+
+class DeploymentDefinitionError(DefinitionError):
+    """A deployment is described wrongly; nothing was registered.
+
+    Fields: ``deployment`` (its name), ``problems`` (field and text of each).
+    """
+
+
+class ProjectFileError(DefinitionError):
+    """A project file has mistakes; nothing was registered. The text lists them all.
+
+    Fields: ``file``, ``problems`` (each with ``line``, ``path`` and ``text``).
     """
 
 
@@ -268,6 +285,14 @@ class RunOwned(DataflowError, RuntimeError):
     """Another process drives the flow run; nothing was begun.
 
     Fields: ``flow_run_id``, ``owner`` (host:pid:start), ``until_s`` (epoch seconds of its lease).
+    """
+
+
+class CodeSourceError(DataflowError, OSError):
+    """A deployment's code cannot be brought here, or is refused; no run was begun with it.
+
+    Fields: ``url`` (without credentials), ``reason`` (a word or two: ``"refused"``,
+    ``"unreachable"``, ``"no such ref"``, …).
     """
 
 
