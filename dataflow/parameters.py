@@ -96,6 +96,22 @@ class Parameters:
             if name in fields:
                 bound.arguments[name] = getattr(model, f"p{position}")
 
+    def check_some(self, named: Mapping[str, Any]) -> None:
+        """Check parameters by name; those that are missing may come later.
+
+        Raises
+        ------
+        ParameterBindError
+            There is no parameter of a name.
+        ParameterTypeError
+            A value does not fit its annotation; the text says which and why.
+        """
+        try:
+            bound = self.signature.bind_partial(**named)
+        except TypeError as error:
+            raise ParameterBindError(f"{self._label} takes {self.signature}: {error}") from None
+        self.validate(bound, set(bound.arguments))
+
     def schema(self) -> ParameterSchema:
         """Return the parameters as a JSON schema, described by the docstring."""
         return schema_of(self.signature, self._hints(), inspect.getdoc(self._fn))

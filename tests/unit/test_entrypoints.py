@@ -24,9 +24,8 @@ def main(n: int = 1):
 @pytest.fixture(autouse=True)
 def _imports_are_undone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(sys, "path", list(sys.path))
-    known = set(sys.modules)
     yield
-    for name in set(sys.modules) - known:
+    for name in [name for name in sys.modules if name.startswith("ep_")]:
         del sys.modules[name]
 
 

@@ -1,0 +1,103 @@
+"""Deployments of flows that are loaded: what the flow itself says is filled in.
+
+Lives here: making a spec of a flow, and fitting one to a flow with its parameters
+checked. Does not live here: loading flows (``dataflow.entrypoints``).
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from dataflow.deployments.json_values import json_copy
+from dataflow.deployments.spec import DeploymentSpec
+from dataflow.entrypoints import entrypoint_of, entrypoint_within
+from dataflow.exceptions import (
+    DeploymentDefinitionError,
+    ParameterBindError,
+    ParameterTypeError,
+)
+
+if TYPE_CHECKING:
+    from dataflow.flows import Flow
+
+
+def spec_of(flow: Flow[Any, Any], name: str, *, entrypoint: str | None = None,
+            folder: str | os.PathLike[str] | None = None, **fields: Any) -> DeploymentSpec:
+    """Return the deployment of a flow under a name.
+
+    Parameters
+    ----------
+    flow
+        The flow. It says its name, description, version and the schema of its parameters.
+    name
+        Of the deployment.
+    entrypoint
+        Where other processes find the flow; by default the file that it is made in.
+    folder
+        The root of the source: the entry point is made relative to it.
+    fields
+        The other fields of :class:`DeploymentSpec`.
+
+    Raises
+    ------
+    DeploymentDefinitionError
+        The flow cannot be found by another process, parameters do not fit it, or a field
+        has a value that cannot be meant.
+    """
+    place = entrypoint if entrypoint is not None else entrypoint_of(flow.fn)
+    if place is None or "<locals>" in place:
+        raise DeploymentDefinitionError(
+            f"Deployment {name!r}: another process cannot find flow {flow.name!r}, which was "
+            f"made {'inside of a function' if place else 'in no file'}. What to do: define it "
+            "at the top of a file.", deployment=name, problems=())
+    if folder is not None:
+        place = entrypoint_within(place, folder)
+    return fitted(DeploymentSpec(name=name, flow_name=flow.name, entrypoint=place, **fields), flow)
+
+
+def fitted(spec: DeploymentSpec, flow: Flow[Any, Any]) -> DeploymentSpec:
+    """Return a spec with what its flow says: name and parameter schema, and by default more.
+
+    Description and version are the flow's where the spec has none. The parameters of
+    the spec, and those of each schedule over them, are checked against the flow;
+    parameters that are missing are left to who starts a run, but not to a schedule.
+
+    Raises
+    ------
+    DeploymentDefinitionError
+        Parameters do not fit the flow; the text says which and why.
+    """
+    _check_parameters(spec, flow)
+    return replace(
+        spec, flow_name=flow.name,
+        parameter_schema=json_copy(flow.parameter_schema, "parameter_schema"),
+        description=spec.description if spec.description is not None else flow.description,
+        version=spec.version if spec.version is not None else flow.version)
+
+
+def _check_parameters(spec: DeploymentSpec, flow: Flow[Any, Any]) -> None:
+    sets = [("parameters", dict(spec.parameters))]
+    for at, schedule in enumerate(spec.schedules):
+        own = schedule.get("parameters") or {}
+        sets.append((f"schedules[{at}].parameters", {**spec.parameters, **own}))
+    problems = []
+    required = flow.parameter_schema["required"]
+    for where, given in sets:
+        try:
+            if flow.should_validate_parameters:
+                flow.arguments.check_some(given)
+            else:
+                flow.arguments.signature.bind_partial(**given)
+        except (ParameterBindError, ParameterTypeError, TypeError) as error:
+            problems.append((where, str(error)))
+        if where != "parameters" and (missing := [name for name in required if name not in given]):
+            text = (f"flow {flow.name!r} needs {', '.join(missing)}, and nobody gives it to a "
+                    "scheduled run: add it to the parameters")
+            problems.append((where, text))
+    if problems:
+        listed = "\n".join(f"  {where}: {text}" for where, text in problems)
+        raise DeploymentDefinitionError(
+            f"Deployment {spec.full_name!r} does not fit its flow; nothing was registered:\n"
+            f"{listed}", deployment=spec.name, problems=tuple(problems))
