@@ -30,10 +30,11 @@ _HOME_OF = {
     "get_run_logger": "dataflow.logging",
     "tags": "dataflow.context",
     "Transaction": "dataflow.transactions",
+    "serve": "dataflow.service.serving",
 }
 _MODULES = frozenset({
-    "annotations", "cache_policies", "client", "context", "exceptions", "filesystems", "flows",
-    "futures", "locking", "logging", "results", "runtime", "schedules", "serializers", "settings",
+    "annotations", "cache_policies", "client", "context", "deployments", "exceptions", "filesystems",
+    "flows", "futures", "locking", "logging", "results", "runtime", "schedules", "serializers", "settings",
     "shell", "states", "task_runners", "tasks", "testing", "transactions",
 })
 """What is reached as an attribute too: ``dataflow.context.get_run_context()``."""
@@ -55,6 +56,7 @@ __all__ = [
     "opaque",
     "quote",
     "runtime",
+    "serve",
     "tags",
     "task",
     "unmapped",
@@ -70,6 +72,7 @@ if TYPE_CHECKING:
     from dataflow.logging import get_run_logger
     from dataflow.pipelines import apply_map, filter_results
     from dataflow.retry import exponential_backoff
+    from dataflow.service.serving import serve
     from dataflow.states import State
     from dataflow.tasks import Task, task
     from dataflow.transactions import Transaction

@@ -27,6 +27,7 @@ from typing import (
 from dataflow.annotations import NotSet
 from dataflow.entrypoints import refuse_while_loading
 from dataflow.flow_calls import started
+from dataflow.flow_deploying import FlowDeploying
 from dataflow.flow_dry_run import dry_graph
 from dataflow.flow_graph import FlowGraph, recorded
 from dataflow.flow_hooks import KINDS, FlowHooks
@@ -47,7 +48,7 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 
-class Flow(FlowHooks, Generic[P, R]):
+class Flow(FlowHooks, FlowDeploying, Generic[P, R]):
     """A function that runs as a flow; made by :func:`flow`.
 
     Parameters

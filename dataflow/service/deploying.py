@@ -74,7 +74,7 @@ def placed(spec: DeploymentSpec, now_s: float,
 
 
 def _schedules(spec: DeploymentSpec, now_s: float) -> list[NewSchedule]:
-    """Give each schedule a name of its own: its slug, else its kind, numbered where that repeats."""
+    """Give each schedule a name: its slug, else its kind, numbered where that repeats."""
     named: dict[str, NewSchedule] = {}
     for facts in spec.schedules:
         schedule = schedule_of(facts)

@@ -62,7 +62,7 @@ def serve(*deployments: DeploymentSpec, limit: int | None = None,
             raise DefinitionTypeError(
                 f"serve() takes deployments, not {type(each).__name__}: make one with "
                 "flow.to_deployment(name).")
-    specs = [replace(each, work_pool=SERVE_POOL, work_queue=each.full_name)
+    specs = [replace(each, work_pool=SERVE_POOL, work_queue=_queue_of(each))
              for each in deployments]
     store = open_store(None)
     try:
@@ -72,7 +72,7 @@ def serve(*deployments: DeploymentSpec, limit: int | None = None,
         if print_starting_message:
             print(_starting(specs), file=sys.stderr)  # noqa: T201 - asked for
         worker = Worker(store, SERVE_POOL, order_of=order_of, limit=limit,
-                        queues=[spec.full_name for spec in specs])
+                        queues=[_queue_of(spec) for spec in specs])
         try:
             work(store, worker)
         finally:
@@ -112,6 +112,10 @@ def _drained_by_signals(worker: Worker) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _queue_of(spec: DeploymentSpec) -> str:
+    return spec.full_name.replace("/", ".")
 
 
 def _starting(specs: Sequence[DeploymentSpec]) -> str:
