@@ -33,9 +33,10 @@ _HOME_OF = {
     "serve": "dataflow.service.serving",
 }
 _MODULES = frozenset({
-    "annotations", "cache_policies", "client", "context", "deployments", "exceptions", "filesystems",
-    "flows", "futures", "locking", "logging", "results", "runtime", "schedules", "serializers", "settings",
-    "shell", "states", "task_runners", "tasks", "testing", "transactions",
+    "annotations", "cache_policies", "client", "context", "deployments", "exceptions",
+    "filesystems", "flows", "futures", "locking", "logging", "results", "runtime", "schedules",
+    "serializers", "settings", "shell", "states", "task_runners", "tasks", "testing",
+    "transactions",
 })
 """What is reached as an attribute too: ``dataflow.context.get_run_context()``."""
 

@@ -25,10 +25,13 @@ OK, FAILED, INTERRUPTED = 0, 1, 130
 _COMMANDS = {
     "cache": "dataflow.cli.cache:cache",
     "config": "dataflow.cli.config:config",
+    "deploy": "dataflow.cli.deploy:deploy",
+    "deployment": "dataflow.cli.deployments:deployment",
     "flow": "dataflow.cli.flows:flow",
     "flow-run": "dataflow.cli.flow_runs:flow_run",
     "schedule": "dataflow.cli.schedules:schedule",
     "task-run": "dataflow.cli.task_runs:task_run",
+    "worker": "dataflow.cli.workers:worker",
     "version": "dataflow.cli.version:version",
 }
 

@@ -1,8 +1,8 @@
-"""``dataflow flow-run``: ls, inspect, logs, graph, resume, retry.
+"""``dataflow flow-run``: ls, inspect, logs, graph, cancel, watch, resume, retry.
 
 Lives here: what is asked of the store and what of it is shown. Does not live
-here: ``resume`` and ``retry`` (``again.py``), keys of JSON and log lines
-(``records.py``), layout (``rendering.py``).
+here: ``cancel`` and ``watch`` (``going_on.py``), ``resume`` and ``retry`` (``again.py``),
+keys of JSON and log lines (``records.py``), layout (``rendering.py``).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import click
 
 from dataflow.cli.again import resume, retry
+from dataflow.cli.going_on import cancel, watch
 from dataflow.cli.options import FLOW_RUN_STATES, Output, limit_option, output_option, state_option
 from dataflow.cli.records import (
     chosen_lines,
@@ -44,6 +45,8 @@ def flow_run() -> None:
     """Look at flow runs; go on with one that did not complete."""
 
 
+flow_run.add_command(cancel)
+flow_run.add_command(watch)
 flow_run.add_command(resume)
 flow_run.add_command(retry)
 

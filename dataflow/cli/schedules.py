@@ -1,4 +1,4 @@
-"""``dataflow schedule``: preview.
+"""``dataflow schedule``: preview, ls, pause, resume.
 
 Lives here: the options and what is shown of a schedule. Does not live here: when it
 is due (``dataflow.schedules``).
@@ -7,13 +7,18 @@ is due (``dataflow.schedules``).
 from __future__ import annotations
 
 import re
+import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import click
 
+from dataflow.agenda import ScheduleRow
+from dataflow.cli.agenda_rows import schedule_fields
 from dataflow.cli.options import Output, output_option
 from dataflow.cli.quantities import Age
-from dataflow.cli.rendering import print_json, print_table, printable
+from dataflow.cli.records import moment_of, opened_store
+from dataflow.cli.rendering import local_time, print_json, print_table, printable
 from dataflow.exceptions import ScheduleError
 from dataflow.schedules import At, Cron, Interval, RRule, Schedule
 
@@ -41,7 +46,65 @@ class _Length(Age):
 
 @click.group()
 def schedule() -> None:
-    """Look at schedules."""
+    """Look at schedules; let those of deployments rest."""
+
+
+@schedule.command()
+@click.argument("deployment", required=False)
+@output_option
+def ls(deployment: str | None, output: Output) -> None:
+    """List the schedules of all deployments, or of one."""
+    with opened_store() as store:
+        rows = store.agenda().schedules(deployment)
+    if output == "json":
+        print_json([schedule_fields(row) for row in rows])
+    else:
+        print_schedules(rows)
+
+
+def print_schedules(rows: Sequence[ScheduleRow], *, with_deployment: bool = True) -> None:
+    """Print schedules in words, with the slot that comes and what happens to missed ones."""
+    head = ("deployment", "slug", "when", "next", "missed", "overlap")
+    cells = [(row.deployment, row.slug, _in_words(row), _next(row),
+              str(row.spec.get("catch_up", "")), str(row.spec.get("overlap", "")))
+             for row in rows]
+    skip = 0 if with_deployment else 1
+    print_table(head[skip:], [each[skip:] for each in cells])
+
+
+def _in_words(row: ScheduleRow) -> str:
+    from dataflow.schedules import schedule_from_json
+
+    return schedule_from_json(row.spec).describe()
+
+
+def _next(row: ScheduleRow) -> str:
+    if row.paused or not row.active:
+        return "paused"
+    return "" if row.next_s is None else local_time(moment_of(row.next_s))
+
+
+@schedule.command()
+@click.argument("deployment")
+@click.argument("slug")
+def pause(deployment: str, slug: str) -> None:
+    """Let one schedule of a deployment rest; what it would have made is not missed."""
+    _pause(deployment, slug, True)
+
+
+@schedule.command()
+@click.argument("deployment")
+@click.argument("slug")
+def resume(deployment: str, slug: str) -> None:
+    """Let one schedule of a deployment go on."""
+    _pause(deployment, slug, False)
+
+
+def _pause(deployment: str, slug: str, paused: bool) -> None:
+    with opened_store() as store:
+        store.agenda().pause_schedule(deployment, slug, paused, time.time())
+    click.echo(printable(
+        f"Schedule {slug} of {deployment} is {'paused' if paused else 'active'}."))
 
 
 @schedule.command()

@@ -27,6 +27,7 @@ _HOME_OF = {
     "Provenance": "dataflow.deployments.provenance",
     "provenance_of": "dataflow.deployments.provenance",
     "fitted": "dataflow.deployments.flow_specs",
+    "run_deployment": "dataflow.service.asking",
     "spec_of": "dataflow.deployments.flow_specs",
 }
 
@@ -42,6 +43,7 @@ __all__ = [
     "load_project",
     "project_schema",
     "provenance_of",
+    "run_deployment",
     "spec_of",
 ]
 
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
     from dataflow.deployments.project_schema import project_schema
     from dataflow.deployments.provenance import Provenance, provenance_of
     from dataflow.deployments.spec import DeploymentSpec
+    from dataflow.service.asking import run_deployment
 
 
 def __getattr__(name: str) -> Any:

@@ -37,12 +37,12 @@ def schedules_of(*, cron: Many = None, interval: Many = None, rrule: Many = None
     ScheduleError
         One cannot be meant; the text says which part.
     """
-    zone = {} if timezone is None else {"timezone": timezone}
-    found: list[Schedule] = [Cron(each, **zone) for each in _several(cron)]
-    found += [Interval(each, **zone) for each in _several(interval)]
-    found += [RRule(each, **zone) for each in _several(rrule)]
+    zone = "UTC" if timezone is None else timezone
+    found: list[Schedule] = [Cron(each, timezone=zone) for each in _several(cron)]
+    found += [Interval(each, timezone=zone) for each in _several(interval)]
+    found += [RRule(each, timezone=zone) for each in _several(rrule)]
     if at is not None:
-        found.append(At(at, **zone))
+        found.append(At(at, timezone=zone))
     ready = [] if schedule is None else [schedule]
     for each in [*ready, *(schedules or ())]:
         if isinstance(each, Mapping):
