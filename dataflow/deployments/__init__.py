@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 _HOME_OF = {
     "DeploymentSpec": "dataflow.deployments.spec",
-    "Difference": "dataflow.deployments.differences",
-    "differences": "dataflow.deployments.differences",
+    "Difference": "dataflow.deployments.spec_differences",
+    "differences": "dataflow.deployments.spec_differences",
     "Fetched": "dataflow.deployments.code_sources",
     "Source": "dataflow.deployments.code_sources",
     "Project": "dataflow.deployments.project_file",
     "load_project": "dataflow.deployments.project_file",
-    "project_schema": "dataflow.deployments.project_schema",
+    "project_schema": "dataflow.deployments.published_schema",
     "Provenance": "dataflow.deployments.provenance",
     "provenance_of": "dataflow.deployments.provenance",
     "fitted": "dataflow.deployments.flow_specs",
@@ -49,13 +49,13 @@ __all__ = [
 
 if TYPE_CHECKING:
     from dataflow.deployments.code_sources import Fetched, Source
-    from dataflow.deployments.differences import Difference, differences
     from dataflow.deployments.flow_specs import fitted, spec_of
     from dataflow.deployments.project_file import Project, load_project
-    from dataflow.deployments.project_schema import project_schema
     from dataflow.deployments.provenance import Provenance, provenance_of
+    from dataflow.deployments.published_schema import project_schema
     from dataflow.deployments.spec import DeploymentSpec
     from dataflow.service.asking import run_deployment
+    from dataflow.deployments.spec_differences import Difference, differences
 
 
 def __getattr__(name: str) -> Any:

@@ -23,7 +23,8 @@ _OF_A_REPOSITORY = (  # of the hook or command around us, not of the repository 
 )
 _SAFE = (
     "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false",
-    "-c", "protocol.ext.allow=never", "-c", "gc.auto=0", "-c", "maintenance.auto=false", "-c", "advice.detachedHead=false",
+    "-c", "protocol.ext.allow=never", "-c", "gc.auto=0",
+    "-c", "maintenance.auto=false", "-c", "advice.detachedHead=false",
 )
 _SAID = 2000  # characters of its words that go into an error
 

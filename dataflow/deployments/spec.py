@@ -2,7 +2,7 @@
 
 Lives here: :class:`DeploymentSpec`, its JSON and its digest. Does not live here:
 what a field may be (``spec_checks.py``), what changed between two
-(``differences.py``), making one of a flow (``flow_specs.py``) or of a project
+(``spec_differences.py``), making one of a flow (``flow_specs.py``) or of a project
 file (``project_file.py``).
 """
 
@@ -22,7 +22,7 @@ _RUN_FIELDS = (
     "version", "environment", "task_runner", "retries", "retry_delay_seconds", "timeout_seconds",
     "on_crash",
 )
-_FORMAT = b"dataflow deployment 1"
+_FORMAT = b"dataflow-spec-1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,8 +133,7 @@ class DeploymentSpec:
         """
         facts = self.to_json()
         text = canonical({name: facts[name] for name in _RUN_FIELDS})
-        return blake2b(text.encode(), digest_size=16, person=b"dataflow-spec", key=_FORMAT
-                       ).hexdigest()
+        return blake2b(text.encode(), digest_size=16, person=_FORMAT).hexdigest()
 
     def to_json(self) -> dict[str, Any]:
         """Return all fields as JSON; a copy that may be changed."""
