@@ -138,7 +138,7 @@ class FlowDeploying:
         Without ``source`` the code is looked for in the current folder, which has to be
         where workers find it too.
         """
-        from dataflow.service.deploying import register
+        from dataflow.service.deploying import provenance_here, register
         from dataflow.stores import open_store
 
         folder = os.getcwd()
@@ -147,10 +147,10 @@ class FlowDeploying:
         spec = self.to_deployment(name, **options)
         store = open_store(None)
         try:
-            made = register(store.agenda(), spec, time.time())
+            return register(store.agenda(), spec, time.time(),
+                            provenance=provenance_here(spec))
         finally:
             store.close()
-        return made  # type: ignore[return-value]  # not a dry run
 
     def _file_stem(self) -> str:
         from dataflow.entrypoints import entrypoint_of

@@ -54,8 +54,8 @@ if TYPE_CHECKING:
     from dataflow.deployments.provenance import Provenance, provenance_of
     from dataflow.deployments.published_schema import project_schema
     from dataflow.deployments.spec import DeploymentSpec
-    from dataflow.service.asking import run_deployment
     from dataflow.deployments.spec_differences import Difference, differences
+    from dataflow.service.asking import run_deployment
 
 
 def __getattr__(name: str) -> Any:

@@ -32,27 +32,70 @@ _SHOWN_PROBLEMS = 20
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """A deployment that was put, and what is another now."""
+    """What putting a deployment came to.
 
-    row: DeploymentRow
+    Attributes
+    ----------
+    row
+        The deployment as it stands now; of a dry run, as it stood before.
+    changed
+        Something is another now, or would be.
+    version
+        Before and after; 0 where there was none.
+    differences
+        What is another; of a new one, what differs from the defaults.
+    """
+
+    row: DeploymentRow | None
     changed: bool
-    differences: Sequence[Difference]  # empty for a new one
+    version: tuple[int, int]
+    differences: Sequence[Difference]
+
+    def said(self, dry_run: bool = False) -> str:
+        """Return it in words."""
+        before, after = self.version
+        if not self.changed:
+            return f"unchanged (version {before})"
+        if dry_run:
+            return "would be new" if not before else "would change"
+        if not before:
+            return f"new (version {after})"
+        return f"changed (version {before} → {after})" if after != before else (
+            f"changed (version {after})")
 
 
 def register(agenda: Agenda, spec: DeploymentSpec, now_s: float, *,
-             provenance: Mapping[str, Any] | None = None, dry_run: bool = False,
-             ) -> Registered | Sequence[Difference]:
-    """Put a deployment; the same one again changes nothing.
+             provenance: Mapping[str, Any] | None = None, dry_run: bool = False) -> Registered:
+    """Put a deployment; the same one again changes nothing. With ``dry_run`` nothing is put.
 
-    With ``dry_run`` only what would be another is returned.
+    Parameters
+    ----------
+    provenance
+        What is known of its code; other code makes another version.
     """
     before = _known(agenda, spec.full_name)
-    changes = [] if before is None else differences(
-        DeploymentSpec.from_json(before.spec), spec)
+    changes = list(differences(
+        None if before is None else DeploymentSpec.from_json(before.spec), spec))
+    new = placed(spec, now_s, provenance)
+    was = 0 if before is None else before.version
+    if before is not None and before.digest != new.digest and not changes:
+        changes.append(Difference("code", before.provenance.get("code_digest"),
+                                  new.provenance.get("code_digest")))
     if dry_run:
-        return changes
-    row, changed = agenda.put(placed(spec, now_s, provenance), now_s)
-    return Registered(row, changed, changes)
+        return Registered(before, before is None or bool(changes), (was, was), changes)
+    row, changed = agenda.put(new, now_s)
+    return Registered(row, changed, (was, row.version), changes)
+
+
+def provenance_here(spec: DeploymentSpec) -> dict[str, Any]:
+    """Return what is known of the code of a deployment, which is loaded for it."""
+    from dataflow.deployments import Source, provenance_of
+    from dataflow.entrypoints import load_flow
+    from dataflow.settings import get_settings
+
+    fetched = Source.parse(spec.source).fetch(get_settings().home)
+    flow = load_flow(spec.entrypoint, fetched.folder)
+    return provenance_of(flow, fetched.folder, fetched.revision).to_json()
 
 
 def _known(agenda: Agenda, name: str) -> DeploymentRow | None:
@@ -66,7 +109,8 @@ def placed(spec: DeploymentSpec, now_s: float,
            provenance: Mapping[str, Any] | None = None) -> NewDeployment:
     """Return a spec as the agenda takes it, its schedules with their first slot."""
     return NewDeployment(
-        name=spec.full_name, flow_name=spec.flow_name, digest=spec.digest(), spec=spec.to_json(),
+        name=spec.full_name, flow_name=spec.flow_name, spec=spec.to_json(),
+        digest=f"{spec.digest()}-{(provenance or {}).get('code_digest') or ''}",
         provenance=provenance or {}, label=spec.version, paused=spec.paused,
         pool=spec.work_pool or DEFAULT_POOL, queue=spec.work_queue or DEFAULT_QUEUE,
         priority=spec.priority, limit=spec.limit, collision=spec.collision,
