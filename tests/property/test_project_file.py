@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dataflow.deployments.project_file import parse_project
@@ -63,13 +63,11 @@ def check(text: str) -> bool:
 
 
 @given(st.text() | YAML_PIECES)
-@settings(max_examples=400)
 def test_any_text_gives_specs_or_a_list_of_mistakes(text: str) -> None:
     check(text)
 
 
 @given(PROJECT | ANY)
-@settings(max_examples=400)
 def test_any_document_gives_specs_or_a_list_of_mistakes(document: Any) -> None:
     try:
         text = yaml.dump(document, allow_unicode=True)
@@ -85,7 +83,6 @@ def test_any_document_gives_specs_or_a_list_of_mistakes(document: Any) -> None:
     "parameters": st.dictionaries(st.text(max_size=4), st.integers() | st.text(max_size=9)),
 }, optional={"interval": st.floats(0.001, 1e9), "tags": st.lists(st.sampled_from("abc"))}),
     max_size=4, unique_by=lambda each: each["name"].strip()))
-@settings(max_examples=200)
 def test_what_is_right_is_taken_as_it_stands(entries: list[dict[str, Any]]) -> None:
     right = all(each["name"] == each["name"].strip() != "" for each in entries)
     bad_text = any("\0" in json.loads(json.dumps(text)) or _lone(text)
