@@ -69,7 +69,7 @@ def _download(url: str, shown: str, file: Path, limit_bytes: int) -> str:
     whole = with_variables(url)
     try:
         with open(file, "xb") as out:
-            for chunk in _chunks(whole):
+            for chunk in _chunks(whole, limit_bytes):
                 size += len(chunk)
                 if size > limit_bytes:
                     raise refused(url, f"{shown} has more than {limit_bytes >> 20} MB: it is "
@@ -97,14 +97,14 @@ def _unreachable(url: str, whole: str, shown: str, error: Exception) -> CodeSour
                    f"{what}.", "unreachable")
 
 
-def _chunks(url: str) -> Iterator[bytes]:
+def _chunks(url: str, limit_bytes: int) -> Iterator[bytes]:
     scheme = urlsplit(url).scheme
     if scheme in ("file", "local"):
         with open(unquote(urlsplit(url).path), "rb") as file:
             while chunk := file.read(_CHUNK_BYTES):
                 yield chunk
     elif scheme in ("s3", "s3a"):
-        yield from _chunks_of_s3(url)
+        yield _out_of_s3(url, limit_bytes)
     else:
         import fsspec
 
@@ -113,12 +113,9 @@ def _chunks(url: str) -> Iterator[bytes]:
                 yield chunk
 
 
-def _chunks_of_s3(url: str) -> Iterator[bytes]:
+def _out_of_s3(url: str, limit_bytes: int) -> bytes:
+    """Return an object by one request, so that it is not of two versions; cut above the limit."""
     from dataflow.storages.object_store import s3_storage
 
     folder, _, name = url.partition("://")[2].rpartition("/")
-    storage = s3_storage(f"s3://{folder}")
-    start = 0
-    while chunk := storage.read(name, start, start + _CHUNK_BYTES):
-        yield chunk
-        start += len(chunk)
+    return s3_storage(f"s3://{folder}").read(name, 0, limit_bytes + 1)

@@ -1,7 +1,7 @@
-"""The task runners that the contract is held against.
+"""The task runners that the contract is held against, and a server of S3.
 
-Lives here: the fixtures ``runner``, ``background`` and ``play``. A runner
-joins the contract by a line in ``RUNNERS``.
+Lives here: the fixtures ``runner``, ``background``, ``play`` and ``s3_options``. A
+runner joins the contract by a line in ``RUNNERS``.
 """
 
 from __future__ import annotations
@@ -40,6 +40,30 @@ def threads_client() -> Iterator[Client]:
                       dashboard_address="127.0.0.1:0", silence_logs=40) as cluster, \
             Client(cluster, set_as_default=False) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def s3_options() -> Iterator[dict[str, Any]]:
+    """Start a server that speaks S3, with one bucket."""
+    try:
+        import boto3
+        from moto.moto_server.threaded_moto_server import ThreadedMotoServer
+    except ImportError as error:
+        pytest.skip(f"no server: moto cannot be imported ({error})")
+    import logging
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    options = {"endpoint": f"http://{host}:{port}", "region": "us-east-1",
+               "access_key_id": "test", "secret_access_key": "test"}
+    boto3.client(
+        "s3", endpoint_url=options["endpoint"], region_name="us-east-1",
+        aws_access_key_id="test", aws_secret_access_key="test",
+    ).create_bucket(Bucket="results")
+    yield options
+    server.stop()
 
 
 @pytest.fixture(params=[_param(name) for name in RUNNERS])

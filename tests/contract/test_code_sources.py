@@ -11,6 +11,7 @@ import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -332,6 +333,26 @@ def test_zip_comes_from_any_file_system_of_fsspec(home: Path, tmp_path: Path) ->
         out.write((tmp_path / "code.zip").read_bytes())
     got = Source.parse("memory://shelf/code.zip").fetch(home)
     assert got.revision == f"sha256:{digest}" and (got.folder / "a").read_text() == "1"
+
+
+def test_zip_comes_from_s3(home: Path, tmp_path: Path, s3_options: dict[str, Any],
+                           monkeypatch: pytest.MonkeyPatch) -> None:
+    from dataflow.storages.object_store import S3Storage
+
+    digest = make_zip(tmp_path / "code.zip", {"a": "1" * 2000})
+    whole = (tmp_path / "code.zip").read_bytes()
+    S3Storage("s3://results/code", **s3_options).write("app.zip", [whole])
+    for name, option in (("AWS_ENDPOINT_URL", "endpoint"), ("AWS_REGION", "region"),
+                         ("AWS_ACCESS_KEY_ID", "access_key_id"),
+                         ("AWS_SECRET_ACCESS_KEY", "secret_access_key")):
+        monkeypatch.setenv(name, s3_options[option])
+    got = Source.parse("s3://results/code/app.zip").fetch(home)
+    assert got.revision == f"sha256:{digest}" and (got.folder / "a").read_text() == "1" * 2000
+    with pytest.raises(CodeSourceError, match="gone.zip cannot be fetched"):
+        Source.parse("s3://results/code/gone.zip").fetch(home)
+    with pytest.raises(CodeSourceError, match="is refused") as caught:
+        fetch_archive("s3://results/code/app.zip", None, None, home, limit_bytes=len(whole) - 1)
+    assert caught.value.reason == "too large"
 
 
 @pytest.mark.parametrize("url, said", [

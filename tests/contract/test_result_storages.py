@@ -6,7 +6,7 @@ A new storage adds itself to ``STORAGES``; when the suite is green it is done.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from hashlib import blake2b
 from pathlib import Path
 from secrets import token_hex
@@ -26,30 +26,6 @@ from dataflow.storages import open_storage
 
 T0 = 1_700_000_000.0
 NOW = T0 + 1000
-
-
-@pytest.fixture(scope="session")
-def s3_options() -> Iterator[dict[str, Any]]:
-    """Start a server that speaks S3, with one bucket."""
-    try:
-        import boto3
-        from moto.moto_server.threaded_moto_server import ThreadedMotoServer
-    except ImportError as error:
-        pytest.skip(f"no server: moto cannot be imported ({error})")
-    import logging
-
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    options = {"endpoint": f"http://{host}:{port}", "region": "us-east-1",
-               "access_key_id": "test", "secret_access_key": "test"}
-    boto3.client(
-        "s3", endpoint_url=options["endpoint"], region_name="us-east-1",
-        aws_access_key_id="test", aws_secret_access_key="test",
-    ).create_bucket(Bucket="results")
-    yield options
-    server.stop()
 
 
 Opener = Callable[[Path, pytest.FixtureRequest], ResultStorage]
