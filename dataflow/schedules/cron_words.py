@@ -76,7 +76,7 @@ def _listed(name: str, values: Sequence[int], text: str) -> str:
 def _days(fields: CronFields) -> str:
     dates, weekdays = _dates(fields), _weekdays(fields)
     if dates and weekdays:
-        return f"{dates} {'or' if fields.days.either else 'that is also'} {weekdays}"
+        return f"{dates} {'or' if fields.days.either else 'if also'} {weekdays}"
     return dates or weekdays
 
 

@@ -138,7 +138,7 @@ def _rule(text: str, body: str, zone: ZoneInfo) -> RuleText:
     freq = parts.pop("FREQ", None)
     if freq is None:
         _refuse(text, f"has no FREQ, one of {', '.join(FREQUENCIES)}")
-    if freq in BELOW_A_DAY and "BYSETPOS" in parts:
+    if freq not in ("YEARLY", "MONTHLY", "WEEKLY") and "BYSETPOS" in parts:
         _refuse(text, f"has BYSETPOS with FREQ={freq}, which is not supported")
     if freq not in ("YEARLY", "MONTHLY") and re.search(r"\d", parts.get("BYDAY", "")):
         _refuse(text, f"has BYDAY={parts['BYDAY']}: numbered weekdays need FREQ=MONTHLY or YEARLY")
