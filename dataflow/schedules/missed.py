@@ -89,13 +89,19 @@ def due(
     first = schedule.next_slot(kept)
     if first is None or first > present:
         return Due((), None, kept, first)
-    run = _chosen(schedule, kept, present, on_time)
-    newest = run[-1] if run else _newest(schedule, kept, present, 1)[-1]
+    following = schedule.next_slot(first)
+    if following is None or following > present:  # this one only
+        late = schedule.catch_up == "none" and present - first > on_time
+        return Due(() if late else (first,), PassedOver(first, first) if late else None,
+                   first, following)
+    missed = _Missed(schedule, kept, following - first)
+    run = _chosen(missed, present, on_time)
+    newest = run[-1] if run else missed.newest(present, 1)[-1]
     passed = None
     if not run:
         passed = PassedOver(first, newest)
     elif first < run[0]:
-        passed = PassedOver(first, _newest(schedule, kept, run[0] - _TICK, 1)[-1])
+        passed = PassedOver(first, missed.newest(run[0] - _TICK, 1)[-1])
     return Due(run, passed, newest, schedule.next_slot(newest))
 
 
@@ -103,37 +109,42 @@ def _next(schedule: Schedule, moment: datetime) -> datetime | None:
     return schedule.next_slot(moment) if schedule.active else None
 
 
-def _chosen(
-    schedule: Schedule, last: datetime, now: datetime, on_time: timedelta
-) -> tuple[datetime, ...]:
-    """Return the slots in (last, now] that run."""
-    since = max(last, now - on_time - _TICK)
-    fresh = _slots(schedule, since, now)
+@dataclass(frozen=True, slots=True)
+class _Missed:
+    """The slots of a schedule later than ``after``; ``gap`` is what lies between the first two."""
+
+    schedule: Schedule
+    after: datetime
+    gap: timedelta
+
+    def between(self, begin: datetime, until: datetime) -> tuple[datetime, ...]:
+        """Return the slots in (begin, until]."""
+        times = self.schedule.times(after=max(begin, self.after), until=until)
+        return tuple(slot.astimezone(UTC) for slot in times)
+
+    def newest(self, until: datetime, most: int) -> tuple[datetime, ...]:
+        """Return the newest ``most`` slots up to ``until``.
+
+        Looks back over spans that double, so that ten years of minutes are not counted.
+        """
+        found: tuple[datetime, ...] = ()
+        span, end = self.gap * min(most, 1_000), until
+        while len(found) < most and end > self.after:
+            begin = end - span if end - self.after > span else self.after
+            found = self.between(begin, end) + found
+            span, end = span * 2, begin
+        return found[-most:]
+
+
+def _chosen(missed: _Missed, now: datetime, on_time: timedelta) -> tuple[datetime, ...]:
+    """Return the slots that run."""
+    schedule = missed.schedule
+    since = max(missed.after, now - on_time - _TICK)
+    fresh = missed.between(since, now)
     if schedule.catch_up == "none" or (schedule.catch_up == "latest" and fresh):
         return fresh
     most = 1 if schedule.catch_up == "latest" else schedule.catch_up_limit
-    return _newest(schedule, last, since, most) + fresh
-
-
-def _slots(schedule: Schedule, after: datetime, until: datetime) -> tuple[datetime, ...]:
-    """Return the slots in (after, until], in UTC."""
-    return tuple(slot.astimezone(UTC) for slot in schedule.times(after=after, until=until))
-
-
-def _newest(
-    schedule: Schedule, after: datetime, until: datetime, most: int
-) -> tuple[datetime, ...]:
-    """Return the newest ``most`` slots in (after, until].
-
-    Looks back over spans that double, so that ten years of minutes are not counted.
-    """
-    found: tuple[datetime, ...] = ()
-    span, end = timedelta(seconds=1), until
-    while len(found) < most and end > after:
-        begin = max(after, until - span)
-        found = _slots(schedule, begin, end) + found
-        span, end = span * 2, begin
-    return found[-most:]
+    return missed.newest(since, most) + fresh
 
 
 def _in_utc(name: str, moment: object) -> datetime:
