@@ -11,8 +11,8 @@ A value is taken from the first of these that has it:
 1. :func:`temporary_settings`;
 2. the environment, e.g. ``DATAFLOW_LOG_LEVEL=DEBUG``;
 3. ``.env`` in the current folder, with the same names;
-4. ``dataflow.toml`` in the current folder: ``log_level = "DEBUG"``, or in tables
-   (``[tasks]`` with ``default_retries = 2``);
+4. ``dataflow.toml`` in the current folder, or the file that ``DATAFLOW_CONFIG`` names:
+   ``log_level = "DEBUG"``, or in tables (``[tasks]`` with ``default_retries = 2``);
 5. ``[tool.dataflow]`` in ``pyproject.toml`` in the current folder, likewise;
 6. ``dataflow.toml`` in ``DATAFLOW_HOME``, which ``dataflow config set`` writes;
 7. the default.
@@ -30,7 +30,7 @@ from dataflow.settings_value import NAMES, PREFIX, Settings, named, variable
 
 __all__ = ["NAMES", "Settings", "get_settings", "temporary_settings", "variable"]
 
-FILES = (".env", "dataflow.toml", "pyproject.toml")
+FILES = (".env", "pyproject.toml")
 
 
 _Stamp = tuple[object, ...]
@@ -101,7 +101,8 @@ def _stamp() -> _Stamp:
         (name, value) for name, value in os.environ.items() if name[:9].upper() == PREFIX
     ]
     blocks = tuple(number for number, _ in _temporary)
-    return blocks, os.environ.get("HOME"), os.getcwd(), variables, *map(_file_stamp, FILES)
+    files = (os.environ.get("DATAFLOW_CONFIG") or "dataflow.toml", *FILES)
+    return blocks, os.environ.get("HOME"), os.getcwd(), variables, *map(_file_stamp, files)
 
 
 def _file_stamp(name: str | os.PathLike[str]) -> tuple[int, int, int] | None:

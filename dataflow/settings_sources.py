@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -26,6 +27,7 @@ from pydantic_settings import (
 
 from dataflow.exceptions import SettingsError
 from dataflow.settings_files import flat, line_of
+from dataflow.settings_tables import is_whole, project_file
 from dataflow.settings_value import NAMES, Settings, named, variable
 
 PROJECT_TABLE = "[tool.dataflow]"
@@ -54,6 +56,26 @@ Delays = Annotated[Seconds | tuple[Seconds, ...], NoDecode, BeforeValidator(_del
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
 
 
+def _hosts(value: Any) -> Any:
+    """Take ``true``, and ``localhost, 10.0.0.0/8`` as hosts; refuse a network that is none."""
+    if isinstance(value, str) and value.strip().lower() in _SWITCHES:
+        return _SWITCHES[value.strip().lower()]
+    found = _listed(value)
+    for each in found if isinstance(found, list | tuple) else ():
+        if isinstance(each, str) and "/" in each:
+            try:
+                ip_network(each)
+            except ValueError as error:
+                raise ValueError(f"{error}; write hosts, addresses or networks as 10.0.0.0/8"
+                                 ) from error
+    return found
+
+
+_SWITCHES = {"true": True, "1": True, "yes": True, "on": True,
+             "false": False, "0": False, "no": False, "off": False}
+Hosts = Annotated[bool | tuple[str, ...], NoDecode, BeforeValidator(_hosts)]
+
+
 class _Model(BaseSettings):
     """The types of the settings; it is given the merged values and reads no source itself."""
 
@@ -76,6 +98,8 @@ class _Model(BaseSettings):
     tasks_default_persist_result: bool | None = None
     tasks_refresh_cache: bool = False
     tasks_disable_caching: bool = False
+    alerts_allow_private: Hosts = False
+    alerts_timeout_seconds: float = Field(default=15.0, gt=0, allow_inf_nan=False)
 
     @classmethod
     def settings_customise_sources(
@@ -128,7 +152,8 @@ def load(temporary: Mapping[str, Any]) -> Settings:
         merged.take(source, _read(source, read))
     home = _absolute(merged.model().home)
     own = home / "dataflow.toml"
-    if own.is_file() and own != Path("dataflow.toml").absolute():
+    project = project_file()
+    if own.is_file() and (project is None or own != project.absolute()):
         table = _read(str(own), _read_toml)
         if "home" in table:
             raise SettingsError(
@@ -154,8 +179,8 @@ def _sources() -> Iterator[tuple[str, Callable[[str], dict[str, Any]]]]:
     """Yield each source's name and what reads it, the strongest first."""
     yield "environment", _read_environment
     yield _shown(".env"), _read_dotenv
-    if Path("dataflow.toml").is_file():
-        yield _shown("dataflow.toml"), _read_toml
+    if (project := project_file()) is not None:
+        yield str(project.absolute()), _read_toml
     if Path("pyproject.toml").is_file():
         yield f"{_shown('pyproject.toml')} {PROJECT_TABLE}", _read_pyproject
 
@@ -186,7 +211,8 @@ def _ours(variables: dict[str, Any]) -> dict[str, Any]:
 
 def _known(table: dict[str, Any], source: str) -> dict[str, Any]:
     """Return a file's settings by name; a name that is none is refused, being a slip."""
-    found = dict(flat(table))
+    found = dict(flat({name: value for name, value in table.items()
+                       if not is_whole(name, value)}))
     for name in found:
         named(name, source)
     return found

@@ -50,6 +50,10 @@ class Settings:
     """Whether tasks that do not say compute anew what is kept."""
     tasks_disable_caching: bool = False
     """Whether nothing is kept and looked up, whatever tasks say."""
+    alerts_allow_private: bool | tuple[str, ...] = False
+    """Whether webhooks may lead to private addresses; else hosts and networks that they may."""
+    alerts_timeout_seconds: float = 15.0
+    """How long one try to deliver a message may take."""
     sources: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
     """Field → where its value came from, e.g. ``"environment"`` or a file's path."""
 

@@ -17,7 +17,7 @@ from dataflow.settings_value import PREFIX, named
 
 _project_option = click.option(
     "--project", is_flag=True,
-    help="Change dataflow.toml in this folder, not the one in DATAFLOW_HOME.")
+    help="Change dataflow.toml in this folder (or DATAFLOW_CONFIG), not the one in DATAFLOW_HOME.")
 
 
 @click.group()
@@ -110,7 +110,11 @@ def _name(given: str, project: bool) -> str:
 
 
 def _file(project: bool) -> Path:
-    return Path("dataflow.toml").absolute() if project else get_settings().file
+    if not project:
+        return get_settings().file
+    from dataflow.settings_tables import project_path
+
+    return project_path().absolute()
 
 
 def _say_what_wins(names: Any, path: Path) -> None:
