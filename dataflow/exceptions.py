@@ -48,6 +48,9 @@
     ├── ResultStorageError (OSError)         results cannot be read or written there; nothing was
     ├── ShellError (RuntimeError)            a shell command did not end with exit code 0
     │   └── ShellTimeoutError (TimeoutError)
+    ├── AlertError                           a message was not delivered; no run is touched by it
+    │   ├── ChannelError (OSError)           the channel did not take it; it is tried again
+    │   └── ChannelRefused (ValueError)      the channel cannot be used as it is; nothing was sent
     ├── RunNotFound (LookupError)
     ├── DeploymentNotFound (LookupError)     no deployment or schedule answers to that name
     └── SettingsError (ValueError)
@@ -316,6 +319,25 @@ class ShellTimeoutError(ShellError, TimeoutError):
 
     if not TYPE_CHECKING:  # RuntimeError's comes first, and does not fit the layout
         __new__ = TimeoutError.__new__
+
+
+class AlertError(DataflowError):
+    """A message of an alert was not delivered; no run is delayed or fails by it."""
+
+
+class ChannelError(AlertError, OSError):
+    """A channel did not take a message; it is tried again.
+
+    Fields: ``channel`` (without its secrets), ``reason`` (a word or two, e.g. ``"timeout"``),
+    ``status`` (of an HTTP answer), ``retry_after_s`` (where the channel asked to wait).
+    """
+
+
+class ChannelRefused(AlertError, ValueError):
+    """A channel cannot be used as it is, or may not be; nothing was sent. Settings must change.
+
+    Fields: ``channel`` (without its secrets), ``reason``.
+    """
 
 
 class RunNotFound(DataflowError, LookupError):
