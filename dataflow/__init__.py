@@ -33,7 +33,7 @@ _HOME_OF = {
     "serve": "dataflow.service.serving",
 }
 _MODULES = frozenset({
-    "annotations", "cache_policies", "client", "context", "deployments", "exceptions",
+    "alerts", "annotations", "cache_policies", "client", "context", "deployments", "exceptions",
     "filesystems", "flows", "futures", "locking", "logging", "results", "runtime", "schedules",
     "serializers", "settings", "shell", "states", "task_runners", "tasks", "testing",
     "transactions",

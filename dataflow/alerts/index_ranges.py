@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 Ranges = tuple[tuple[int, int], ...]
-MOST = 200
+MOST = 5_000
 """So many ranges are kept of one error; an index past them is counted and not named."""
 
 

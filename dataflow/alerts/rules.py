@@ -83,11 +83,12 @@ def concerns(alert: Alert, event: RunEvent, *, whose_task: bool = True) -> bool:
         Whether conditions on the task count; without them it is asked about the flow run.
     """
     alternatives = conditions.patterns(alert.match)
-    about_tasks = any(part.kind == "task" for parts in alternatives for part in parts)
-    if whose_task and about_tasks != (event.task_name is not None):
-        return False
     if not alternatives:
-        return True
+        return not whose_task or event.task_name is None
+    if whose_task:
+        of_task = event.task_name is not None
+        alternatives = tuple(parts for parts in alternatives
+                             if of_task == any(part.kind == "task" for part in parts))
     names = {
         "tag": event.tags, "flow": (event.flow_name,), "name": (event.flow_run_name,),
         "deployment": (event.deployment_name, event.subject) if event.deployment_name else (),
