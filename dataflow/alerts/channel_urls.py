@@ -43,8 +43,10 @@ def shown(channel: str) -> str:
     if found is None:
         return channel if is_name(channel) else HIDDEN
     scheme, rest = found[1].lower(), found[2]
-    place, *after = re.split(r"[/?#\\]", rest, maxsplit=1)
-    unclear = any("@" in each.partition("?")[0] for each in after)  # a password with a slash?
+    place = re.split(r"[/?#\\]", rest, maxsplit=1)[0]
+    after = rest[len(place):]
+    # a password with a slash in it looks like a port and a path
+    unclear = "@" in after and "@" not in place and (after[0] != "?" or ":" in place)
     place = place.rpartition("@")[2]
     if scheme not in _HOSTED or unclear or not _HOST.fullmatch(place):
         return f"{scheme}://…"

@@ -25,6 +25,7 @@ _PAIR = re.compile(
     r"(?P<value>\"[^\"\n]{1,400}\"|'[^'\n]{1,400}'|[^\s,;&\"')\]}]{1,400})")
 _USERINFO = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]{0,30}://)[^\s/?#@]{1,400}@")
 _BEARER = re.compile(r"\b(?P<word>Bearer|Basic|Token)\s+[A-Za-z0-9+/=._~-]{8,}", re.IGNORECASE)
+_ENDS_SECRET = re.compile(r"(?:passw(?:or)?d|secret|token|api_?key)$", re.IGNORECASE)
 _LOUD = re.compile(r"@(?=(?:everyone|here|channel|all)\b)|(?<=<)(?=[!@#])")
 _QUIET = "\u200b"
 """Nothing to the eye; keeps a chat from calling everybody."""
@@ -59,7 +60,8 @@ def without_secrets(text: str) -> str:
 
 
 def _masked_pair(found: re.Match[str]) -> str:
-    value = masked(found["name"], found["value"])
+    name = found["name"].rstrip("\"'")
+    value = HIDDEN if _ENDS_SECRET.search(name) else masked(name, found["value"])
     return found["name"] + found["equals"] + value
 
 

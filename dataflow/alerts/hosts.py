@@ -161,15 +161,18 @@ def leads_to(address: Address) -> tuple[Address, ...]:
 
 
 def why_not_public(address: Address) -> str | None:
-    """Return what an address is that is not of the public internet; None where it is."""
-    for one in leads_to(address):
-        for kind in _KINDS:
-            if getattr(one, f"is_{kind}", False):
-                return kind.replace("_", "-")
-        if not one.is_global or any(one in network for network in _NOT_PUBLIC
-                                    if network.version == one.version):
-            return "not public"
-    return None
+    """Return what an address, or one within it, is that is not public; None where all are."""
+    return next((kind for one in leads_to(address) if (kind := kind_of(one)) is not None), None)
+
+
+def kind_of(address: Address) -> str | None:
+    """Return what an address by itself is that is not of the public internet; None where it is."""
+    for kind in _KINDS:
+        if getattr(address, f"is_{kind}", False):
+            return kind.replace("_", "-")
+    listed = any(address in network for network in _NOT_PUBLIC
+                 if network.version == address.version)
+    return "not public" if listed or not address.is_global else None
 
 
 def _refuse(url: str, reason: str) -> NoReturn:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Self
 
-from dataflow.alerts.hosts import Address, Place, leads_to, why_not_public
+from dataflow.alerts.hosts import Address, Place, kind_of, leads_to, why_not_public
 from dataflow.exceptions import ChannelRefused
 
 _WAY_OUT = ("Where it is meant, allow it in the settings: alerts_allow_private = [\"{}\"] "
@@ -53,7 +53,7 @@ class Reach:
     def allows(self, address: Address, host: str = "") -> bool:
         """Tell whether an address, which a host resolved to, may be connected to."""
         return self.everything or host in self.hosts or all(
-            why_not_public(one) is None or self._lists(one) for one in leads_to(address))
+            kind_of(one) is None or self._lists(one) for one in leads_to(address))
 
     def _lists(self, address: Address) -> bool:
         return any(address in network for network in self.networks
