@@ -79,7 +79,7 @@ def _opened(scheme: str, url: str, reach: Reach) -> Channel:
     from dataflow.alerts.apprise_channels import AppriseChannel, is_native
     from dataflow.alerts.webhooks import SCHEMES, WebhookChannel
 
-    if scheme in ("json", "jsons") or (scheme in SCHEMES and not is_native(url)):
+    if scheme in SCHEMES and not (scheme in ("http", "https") and is_native(url)):
         return WebhookChannel(url, reach)
     return AppriseChannel(url, reach)
 

@@ -20,7 +20,7 @@ from typing import Any
 from dataflow.alerts.hosts import Address, Place
 
 START = 2_000
-"""So many bytes of an answer's body are read, and only where it says that it failed."""
+"""So many bytes of an answer's body are read at most, and only where it says that it failed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +83,7 @@ def exchange(place: Place, address: Address, request: Request, deadline: Deadlin
                       location=answer.getheader("Location"),
                       retry_after=answer.getheader("Retry-After"), start=_start(answer))
     finally:
-        connection.close()
+        connection.end()
 
 
 def _start(answer: HTTPResponse) -> bytes:
@@ -91,7 +91,7 @@ def _start(answer: HTTPResponse) -> bytes:
     if answer.status < 400:
         return b""
     try:
-        return answer.read(START)
+        return answer.read1(START)  # what is there; not until there are so many
     except (OSError, HTTPException):
         return b""
 
@@ -116,7 +116,13 @@ class _Pinned(HTTPConnection):
         except BaseException:
             plain.close()
             raise
+        self._socket = secure
         self.sock = _Bounded(secure, self._deadline)
+
+    def end(self) -> None:
+        """Close the connection, whatever still comes."""
+        self.close()
+        self._socket.close()
 
     def _encrypted(self, plain: socket.socket) -> socket.socket:
         context = ssl.create_default_context()
@@ -141,7 +147,7 @@ class _Bounded:
         return io.BufferedReader(_Reader(self._inner, self._deadline))
 
     def close(self) -> None:
-        self._inner.close()
+        """Do nothing: http.client closes the socket before it has read the body."""
 
 
 class _Reader(io.RawIOBase):

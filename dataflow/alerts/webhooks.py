@@ -1,23 +1,21 @@
-"""Webhooks: ``json://``, ``jsons://``, ``http://`` and ``https://``; one JSON body for all.
+"""Webhooks: ``json://``, ``form://`` and ``xml://`` as apprise has them, ``http(s)://``.
 
-Lives here: what a URL of apprise's ``json`` scheme says beside the address, the
-body. Does not live here: how it is sent (``sending.py``). It needs no other
-package.
+Lives here: what such a URL says beside the address. Does not live here: bodies
+(``webhook_bodies.py``), how they are sent (``sending.py``). It needs no other
+package: these go to hosts of anybody, so they go the guarded way.
 
-In ``json://`` and ``jsons://`` (http and https) the query is read as apprise
-does: ``+Name=value`` is a header, ``-name=value`` goes into the query,
-``:key=value`` into the body, ``method=PUT``, ``verify=no``. A plain http or
-https URL is asked for as it stands. A user and password before the host are sent
+With an s (``jsons://``) it is https. In all but ``http(s)://`` the query is read
+as apprise does: ``+Name=value`` is a header, ``-name=value`` goes into the query,
+``:key=value`` into the body, ``method=PUT``, ``verify=no``. An http or https URL
+is asked for as it stands, with JSON. A user and password before the host are sent
 as Basic authorization.
 """
 
 from __future__ import annotations
 
 import base64
-import json
 import re
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import unquote_plus, urlencode
 
 from dataflow.alerts.channel_urls import shown
@@ -26,10 +24,11 @@ from dataflow.alerts.pinned import Request
 from dataflow.alerts.reach import Reach
 from dataflow.alerts.sending import Target, send
 from dataflow.alerts.text import Text
+from dataflow.alerts.webhook_bodies import encoded
 from dataflow.exceptions import ChannelRefused
 
-SCHEMES = {"json": "http", "jsons": "https", "http": "http", "https": "https"}
-VERSION = "1.0"
+SCHEMES = {"http": "http", "https": "https"} | {
+    f"{kind}{secure}": f"http{secure}" for kind in ("json", "form", "xml") for secure in ("", "s")}
 _METHODS = ("POST", "PUT", "PATCH")
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _OURS = frozenset({"host", "content-length", "transfer-encoding", "connection"})
@@ -47,7 +46,7 @@ class _Extras:
 
 
 class WebhookChannel:
-    """A channel that sends JSON to a URL.
+    """A channel that sends messages to a URL.
 
     Parameters
     ----------
@@ -70,7 +69,8 @@ class WebhookChannel:
         place, mark, query = rest.partition("?")
         self._extras = _Extras("POST", True, (), (), ())
         address = f"{SCHEMES[scheme.lower()]}://{place}"
-        if scheme.lower() in ("json", "jsons"):
+        self._kind = scheme.lower().removesuffix("s")
+        if self._kind in ("json", "form", "xml"):
             self._extras = _read_extras(query, self.shown)
             kept = urlencode(self._extras.query)
             address += f"?{kept}" if kept else ""
@@ -81,26 +81,16 @@ class WebhookChannel:
 
     def send(self, text: Text, timeout_s: float) -> None:
         """Deliver a message. Raises ChannelError and ChannelRefused."""
-        headers = {"Content-Type": "application/json; charset=utf-8", **dict(self._extras.headers)}
+        content_type, body = encoded(self._kind, text, dict(self._extras.body))
+        headers = {"Content-Type": content_type, **dict(self._extras.headers)}
         place = place_of(self._address)
         if place.user is not None:
             pair = f"{place.user}:{place.password or ''}".encode()
             headers.setdefault("Authorization", f"Basic {base64.b64encode(pair).decode()}")
-        content = json.dumps(body_of(text) | dict(self._extras.body), ensure_ascii=False)
-        request = Request(method=self._extras.method, headers=headers,
-                          body=content.encode("utf-8", "replace"), verify=self._extras.verify)
+        request = Request(method=self._extras.method, headers=headers, body=body,
+                          verify=self._extras.verify)
         target = Target(url=self._address, channel=self._url, shown=self.shown)
         send(target, request, self._reach, timeout_s)
-
-
-def body_of(text: Text) -> dict[str, Any]:
-    """Return the body: the keys of apprise's, and ``alert`` with the same as data.
-
-    ``text`` is there too, so that what expects a message of Slack's shows one.
-    """
-    return {"version": VERSION, "title": text.title, "message": text.body,
-            "text": f"{text.title}\n{text.body}", "type": text.severity, "attachments": [],
-            "alert": text.data}
 
 
 def _read_extras(query: str, channel: str) -> _Extras:
