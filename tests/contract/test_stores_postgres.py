@@ -40,7 +40,12 @@ def layout(url: str) -> dict[tuple[str, str], tuple[str, str]]:
     return {(table, name): (what, more) for table, name, what, more in [*columns, *indexes]}
 
 
+TO_VERSION_4 = (
+    "DROP TABLE deployments, deployment_versions, schedules, queued_runs, workers, pools",
+    "UPDATE schema_version SET version = 4",
+)
 TO_VERSION_3 = (
+    *TO_VERSION_4,
     "ALTER TABLE calls DROP COLUMN committed, DROP COLUMN txn_values",
     "UPDATE schema_version SET version = 3",
 )
@@ -65,7 +70,8 @@ TO_VERSION_1 = (
 )
 
 
-@pytest.mark.parametrize("way_down", [TO_VERSION_3, TO_VERSION_2, TO_VERSION_2 + TO_VERSION_1])
+@pytest.mark.parametrize("way_down", [
+    TO_VERSION_4, TO_VERSION_3, TO_VERSION_2, TO_VERSION_2 + TO_VERSION_1])
 def test_an_older_store_becomes_like_a_fresh_one_and_keeps_its_rows(
     postgres_url: str, way_down: tuple[str, ...]
 ) -> None:

@@ -82,7 +82,11 @@ def tables_in(path: Path) -> dict[str, set[str]]:
     return found
 
 
+AGENDA = ("deployments", "deployment_versions", "schedules", "queued_runs", "workers", "pools")
+TO_VERSION_4 = [*(f"DROP TABLE {table}" for table in AGENDA),
+                "UPDATE schema_version SET version = 4"]
 TO_VERSION_3 = [
+    *TO_VERSION_4,
     *(f"ALTER TABLE calls DROP COLUMN {column}" for column in ("committed", "txn_values")),
     "UPDATE schema_version SET version = 3",
 ]
@@ -125,9 +129,11 @@ def test_a_store_of_version_2_becomes_like_a_fresh_one_and_keeps_its_rows(path: 
     store.close()
 
 
-def test_a_store_of_version_3_becomes_like_a_fresh_one(path: Path) -> None:
+@pytest.mark.parametrize("way_down", [TO_VERSION_3, TO_VERSION_4], ids=["3", "4"])
+def test_a_store_of_a_later_version_becomes_like_a_fresh_one(
+        path: Path, way_down: list[str]) -> None:
     fresh = tables_in(path)
-    for statement in TO_VERSION_3:
+    for statement in way_down:
         change(path, statement)
     assert tables_in(path) != fresh
     open_store(path).close()
