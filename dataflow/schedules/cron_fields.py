@@ -1,8 +1,9 @@
-"""The five fields of a cron expression: read, checked, and searched.
+"""The five fields of a cron expression: put together, and searched.
 
-Lives here: the grammar of each field, its errors, and the next wall time that
-matches. Does not live here: which dates the two day fields allow together
-(``cron_days.py``), what that means in real time (``wall_clock.py``).
+Lives here: an expression as five fields, and the next wall time that matches. Does not
+live here: what a term of a field means (``cron_terms.py``), which dates the two day
+fields allow together (``cron_days.py``), what that means in real time
+(``wall_clock.py``).
 """
 
 from __future__ import annotations
@@ -12,47 +13,19 @@ from bisect import bisect_left
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import NamedTuple
 
 from dataflow.exceptions import ScheduleError
 from dataflow.schedules.cron_days import DayRule
+from dataflow.schedules.cron_terms import FIELDS, Field, bad_field, counted_weekday, values_of
 
 ALIASES = {
     "@yearly": "0 0 1 1 *", "@annually": "0 0 1 1 *", "@monthly": "0 0 1 * *",
     "@weekly": "0 0 * * 0", "@daily": "0 0 * * *", "@midnight": "0 0 * * *",
     "@hourly": "0 * * * *",
 }
-WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
-MONTHS = ("jan", "feb", "mar", "apr", "may", "jun",
-          "jul", "aug", "sep", "oct", "nov", "dec")
-
-
-class Field(NamedTuple):
-    """What a field may hold."""
-
-    name: str
-    low: int
-    high: int
-    words: tuple[str, ...] = ()  # names of low, low + 1, ...
-    alias: int | None = None  # of low: 7 is Sunday as well
-    extra: str = ""  # more that is allowed, for errors
-
-
-FIELDS = (
-    Field("minute", 0, 59),
-    Field("hour", 0, 23),
-    Field("day-of-month", 1, 31, extra=", L (the last day), LW (its last working day), "
-                                       "15W (the working day nearest to the 15th)"),
-    Field("month", 1, 12, MONTHS),
-    Field("day-of-week", 0, 6, WEEKDAYS, alias=7,
-          extra=", mon#2 (the second Monday), friL (the last Friday)"),
-)
 _MINUTE, _HOUR, _DAY, _MONTH, _WEEKDAY = FIELDS
-
-_TERM = re.compile(r"(?P<low>\*|\w+)(?:-(?P<high>\w+))?(?:/(?P<step>\w+))?", re.ASCII)
-_HASHED = re.compile(r"[hr](\(.*\))?(/\w+)?", re.ASCII)
+_NEAREST = re.compile(r"(\d+)w|w(\d+)", re.ASCII)
 _ONE_MINUTE = timedelta(minutes=1)
-_MIDNIGHT = {"hour": 0, "minute": 0, "second": 0, "microsecond": 0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,12 +105,11 @@ def read_cron(text: str, day_or: bool) -> CronFields:
         It cannot be read, or no date matches it ever; the text names the field.
     """
     texts = _split(text)
-    sets = [_values(field, each) for field, each in zip(FIELDS, texts, strict=True)
-            if field not in (_DAY, _WEEKDAY)]
-    minutes, hours, months = (tuple(sorted(values)) for values in sets)
+    minutes, hours, months = (_values(field, texts[field.at])
+                              for field in (_MINUTE, _HOUR, _MONTH))
     days = _day_rule(texts[2], texts[4], day_or)
     if not any(days.of(year, month) for year in range(2000, 2400) for month in months):
-        raise _bad(_DAY, texts[2], (
+        raise bad_field(_DAY, texts[2], (
             f"no such date: month field {texts[3]!r} and day-of-week field {texts[4]!r} leave "
             f"no day, so this would never run"))
     stepped = texts[1].startswith("*") and len(hours) > 1
@@ -160,66 +132,11 @@ def _split(text: str) -> tuple[str, ...]:
     raise ScheduleError(f"cron {text!r} has {fields}, 5 {why}", field="cron", value=text)
 
 
-def _bad(field: Field, text: str, why: str) -> ScheduleError:
-    return ScheduleError(f"{field.name} field {text!r}: {why}", field=field.name, value=text)
-
-
-def _allowed(field: Field) -> str:
-    words = f" or {field.words[0]} to {field.words[-1]}" if field.words else ""
-    high = field.high if field.alias is None else field.alias
-    return (f"allowed are {field.low} to {high}{words}, *, ranges (a-b), steps (*/n, a-b/n) and "
-            f"lists (a,b){field.extra}")
-
-
-def _values(field: Field, text: str) -> set[int]:
-    """Return the values of a field that has terms only."""
-    values: set[int] = set()
-    for term in text.lower().split(","):
-        values |= _term(field, text, term)
-    return values
-
-
-def _term(field: Field, text: str, term: str) -> set[int]:
-    if _HASHED.fullmatch(term):
-        raise _bad(field, text, (
-            "hashed and random fields (H, R) are not supported: write a number, and spread runs "
-            "with jitter="))
-    found = _TERM.fullmatch(term)
-    if found is None or (found["low"] == "*" and found["high"]):
-        raise _bad(field, text, f"{term!r} cannot be read; {_allowed(field)}")
-    step = 1 if found["step"] is None else _step(field, text, found["step"])
-    if found["low"] == "*":
-        return set(range(field.low, field.high + 1, step))
-    low = _number(field, text, found["low"])
-    if found["high"] is None:
-        last = low if found["step"] is None else max(low, field.high)
-        return {_canonical(field, value) for value in range(low, last + 1, step)}
-    high = _number(field, text, found["high"])
-    if high < low:  # over the end: fri-mon, 22-2
-        high += field.high - field.low + 1
-    return {_canonical(field, value) for value in range(low, high + 1, step)}
-
-
-def _canonical(field: Field, value: int) -> int:
-    return value if value <= field.high else value - (field.high - field.low + 1)
-
-
-def _step(field: Field, text: str, step: str) -> int:
-    most = field.high - field.low + 1
-    if not step.isdecimal() or not 1 <= int(step) <= most:
-        raise _bad(field, text, f"step {step!r} is out of range; allowed are steps of 1 to {most}")
-    return int(step)
-
-
-def _number(field: Field, text: str, value: str) -> int:
-    if value in field.words:
-        return field.low + field.words.index(value)
-    if not value.isdecimal():
-        raise _bad(field, text, f"{value!r} cannot be read; {_allowed(field)}")
-    number = int(value)
-    if number != field.alias and not field.low <= number <= field.high:
-        raise _bad(field, text, f"{value} is out of range; {_allowed(field)}")
-    return number
+def _values(field: Field, text: str) -> tuple[int, ...]:
+    """Return the values of a field that has numbers, names, ranges and steps only."""
+    values = {value for term in text.lower().split(",")
+              for value in values_of(field, text, term)}
+    return tuple(sorted(values))
 
 
 def _day_rule(dates: str, weekdays: str, day_or: bool) -> DayRule:
@@ -227,33 +144,25 @@ def _day_rule(dates: str, weekdays: str, day_or: bool) -> DayRule:
     by_date: set[int] = set()
     nearest: set[int] = set()
     last = last_working = False
-    for term in ("*" if dates == "?" else dates.lower()).split(","):
+    for term in dates.lower().split(","):
         if term == "l":
             last = True
         elif term == "lw":
             last_working = True
-        elif found := re.fullmatch(r"(\d+)w|w(\d+)", term, re.ASCII):
-            nearest.add(_number(_DAY, dates, found[1] or found[2]))
+        elif found := _NEAREST.fullmatch(term):
+            nearest.update(values_of(_DAY, dates, found[1] or found[2]))
         else:
-            by_date |= _term(_DAY, dates, term)
+            by_date.update(values_of(_DAY, dates, term))
     by_weekday: set[int] = set()
     nth: set[tuple[int, int]] = set()
-    for term in ("*" if weekdays == "?" else weekdays.lower()).split(","):
-        if found := re.fullmatch(r"(\w+)#(\w+)", term, re.ASCII):
-            nth.add((_number(_WEEKDAY, weekdays, found[1]) % 7, _ordinal(weekdays, found[2])))
-        elif found := re.fullmatch(r"l(\d)|(\d|[a-z]{3})l", term, re.ASCII):
-            nth.add((_number(_WEEKDAY, weekdays, found[1] or found[2]) % 7, -1))
+    for term in weekdays.lower().split(","):
+        if (counted := counted_weekday(weekdays, term)) is not None:
+            nth.add(counted)
         else:
-            by_weekday |= _term(_WEEKDAY, weekdays, term)
+            by_weekday.update(values_of(_WEEKDAY, weekdays, term))
     return DayRule(
         dates=None if len(by_date) == 31 else tuple(sorted(by_date)),
         last=last, last_working=last_working, nearest=tuple(sorted(nearest)),
         weekdays=None if len(by_weekday) == 7 else tuple(sorted(by_weekday)),
         nth=tuple(sorted(nth)), either=day_or,
     )
-
-
-def _ordinal(text: str, number: str) -> int:
-    if number not in ("1", "2", "3", "4", "5"):
-        raise _bad(_WEEKDAY, text, f"#{number} is out of range; allowed are #1 to #5")
-    return int(number)

@@ -24,7 +24,21 @@ def dates(cron: str, count: int, **options: bool) -> list[str]:
     ("0 0 1 13 *", "month", "13", "month field '13': 13 is out of range; allowed are 1 to 12 or j"),
     ("0 0 * * 8", "day-of-week", "8", "day-of-week field '8': 8 is out of range; allowed are 0 to"),
     ("0 0 * * Monday", "day-of-week", "Monday", "'monday' cannot be read"),
-    ("0 0 * * mon#6", "day-of-week", "mon#6", "#6 is out of range; allowed are #1 to #5"),
+    ("0 0 * * mon#6", "day-of-week", "mon#6", "'mon#6' cannot be read; allowed are 0 to 7"),
+    ("0 0 * * mon#6", "day-of-week", "mon#6", "mon#1 to mon#5 (the first to the fifth Monday)"),
+    ("0 0 * * mon#0", "day-of-week", "mon#0", "'mon#0' cannot be read"),
+    ("0 0 * * fri-mon#2", "day-of-week", "fri-mon#2", "'fri-mon#2' cannot be read"),
+    ("0 0 * * mon#2/2", "day-of-week", "mon#2/2", "'mon#2/2' cannot be read"),
+    ("0 0 * * day#2", "day-of-week", "day#2", "'day#2' cannot be read"),
+    ("0 0 * * L8", "day-of-week", "L8", "'l8' cannot be read"),
+    ("0 0 * * L", "day-of-week", "L", "'l' cannot be read"),
+    ("0 0 31-L * *", "day-of-month", "31-L", "'31-l' cannot be read"),
+    ("0 0 15W/2 * *", "day-of-month", "15W/2", "'15w/2' cannot be read"),
+    ("0 0 * jul-smarch *", "month", "jul-smarch", "'jul-smarch' cannot be read"),
+    ("0 0 0-5 * *", "day-of-month", "0-5", "0-5 is out of range; allowed are 1 to 31"),
+    ("61/5 * * * *", "minute", "61/5", "61/5 is out of range; allowed are 0 to 59"),
+    ("? * * * *", "minute", "?", "'?' cannot be read"),
+    ("0 0 ?,5 * *", "day-of-month", "?,5", "'?' cannot be read"),
     ("5,x * * * *", "minute", "5,x", "minute field '5,x': 'x' cannot be read"),
     ("5,,6 * * * *", "minute", "5,,6", "minute field '5,,6': '' cannot be read"),
     ("*-5 * * * *", "minute", "*-5", "'*-5' cannot be read"),
@@ -34,6 +48,8 @@ def dates(cron: str, count: int, **options: bool) -> list[str]:
     ("-1 * * * *", "minute", "-1", "'-1' cannot be read"),
     ("1.5 * * * *", "minute", "1.5", "'1.5' cannot be read"),
     ("٣ * * * *", "minute", "٣", "cannot be read"),
+    ("*/" + "9" * 5000 + " * * * *", "minute", "*/" + "9" * 5000, "is out of range"),
+    ("9" * 5000 + " * * * *", "minute", "9" * 5000, "is out of range"),
     ("H * * * *", "minute", "H", "minute field 'H': hashed and random fields (H, R) are not supp"),
     ("0 R(1-3) * * *", "hour", "R(1-3)", "hashed and random fields"),
     ("0 0 * * H/2", "day-of-week", "H/2", "hashed and random fields"),
@@ -73,11 +89,38 @@ def test_date_that_never_comes_by_both_days_together_is_refused() -> None:
     ("0 0 ? * mon", "0 0 * * mon"), ("0 0 1 NOV-feb *", "0 0 1 11,12,1,2 *"),
     ("5/20 * * * *", "5,25,45 * * * *"), ("@daily", "0 0 * * *"), ("@HOURLY", "0 * * * *"),
     ("59/15 * * * *", "59 * * * *"), ("0 */24 * * *", "0 0 * * *"),
+    ("0 22-3/3 * * *", "0 22,1 * * *"), ("0 0 * * 7-7", "0 0 * * 0"),
+    ("0 09-9 * * *", "0 9 * * *"), ("0 0 * * 0-7", "0 0 * * *"), ("0 0 * * mon-1", "0 0 * * 1"),
+    ("0 07-7 * * *", "0 7 * * *"), ("0 0 * * sun-7", "0 0 * * *"),
+    ("59-59/5 23/2 * * *", "59 23 * * *"), ("0 0 1 jul *", "0 0 1 7 *"),
+    ("0 0 * * 7#1", "0 0 * * sun#1"), ("0 0 * * L7", "0 0 * * sunL"),
     ("0 0 * * 1-7/2", "0 0 * * 1,3,5,0"),
     ("0 0 * * L5", "0 0 * * friL"), ("0 0 1-31 * *", "0 0 * * *"), ("  0\t0 * *  *", "0 0 * * *"),
 ])
 def test_two_spellings_are_the_same_times(cron: str, same: str) -> None:
     assert Cron(cron).after(THURSDAY, 60) == Cron(same).after(THURSDAY, 60)
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 5, 24])
+def test_every_range_of_hours_is_counted_over_midnight(step: int) -> None:
+    for low in range(24):
+        for high in range(24):
+            hours = [(low + n) % 24 for n in range(0, (high - low) % 24 + 1, step)]
+            assert Cron(f"0 {low}-{high}/{step} * * *").fields.hours == tuple(sorted(hours))
+
+
+@pytest.mark.parametrize("field, names, numbers, attribute", [
+    (3, "jan feb mar apr may jun jul aug sep oct nov dec", range(1, 13), "months"),
+    (4, "sun mon tue wed thu fri sat", range(7), "weekdays"),
+])
+def test_every_name_is_its_number(
+    field: int, names: str, numbers: range, attribute: str
+) -> None:
+    for name, number in zip(names.split(), numbers, strict=True):
+        texts = ["0", "0", "*", "*", "*"]
+        texts[field] = name
+        read = Cron(" ".join(texts)).fields
+        assert getattr(read if field == 3 else read.days, attribute) == (number,)
 
 
 @pytest.mark.parametrize("cron, expected", [
