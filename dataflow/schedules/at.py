@@ -62,7 +62,7 @@ class At(Schedule):
 
     def own_fields(self) -> dict[str, Any]:
         """Return what makes the kind, for JSON."""
-        return {"when": [each.isoformat() for each in self.moments]}
+        return {"at": [each.isoformat() for each in self.moments]}
 
     def describe(self) -> str:
         """Return the schedule in words: ``once, at 2026-03-29 09:00+02:00, Europe/Berlin``."""

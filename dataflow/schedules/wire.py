@@ -20,6 +20,8 @@ from dataflow.schedules.rrule import RRule
 from dataflow.schedules.schedule import Schedule
 
 KINDS: Mapping[str, type[Schedule]] = {each.kind: each for each in (Cron, Interval, RRule, At)}
+_IN_JSON = {"when": "at"}  # as project files and serve(at=...) have it
+_IN_PYTHON = {key: name for name, key in _IN_JSON.items()}
 _OPTIONS = tuple(each.name for each in fields(Schedule) if each.init)
 
 
@@ -50,7 +52,8 @@ def schedule_from_json(value: Mapping[str, Any]) -> Schedule:
     ----------
     value
         ``kind`` (cron, interval, rrule or at; may be left out) and the parameters of its
-        class; what is left out has its default.
+        class; what is left out has its default. The moments of ``At`` are ``at``, or
+        ``when`` as in Python.
 
     Raises
     ------
@@ -61,6 +64,8 @@ def schedule_from_json(value: Mapping[str, Any]) -> Schedule:
         raise ScheduleError(f"schedule {value!r} is not a mapping such as {{'cron': '0 9 * * *'}}",
                             field="schedule", value=value)
     given = {name: each for name, each in value.items() if name != "kind"}
+    if value.get("kind", "at") == "at" and "when" in given and "at" not in given:
+        given["at"] = given.pop("when")
     main = {kind: next(iter(_own(kind))) for kind in KINDS}
     named = [kind for kind in KINDS if main[kind] in given]
     kind = value.get("kind", named[0] if len(named) == 1 else None)
@@ -80,11 +85,11 @@ def schedule_from_json(value: Mapping[str, Any]) -> Schedule:
     if main[kind] not in given:
         raise ScheduleError(f"a schedule of kind {kind} needs {main[kind]!r}",
                             field=main[kind], value=None)
-    return KINDS[kind](**given)
+    return KINDS[kind](**{_IN_PYTHON.get(name, name): each for name, each in given.items()})
 
 
 def _own(kind: str) -> tuple[str, ...]:
     """Return the parameters that a kind alone has, its main one first."""
-    own = tuple(each.name for each in fields(KINDS[kind])
+    own = tuple(_IN_JSON.get(each.name, each.name) for each in fields(KINDS[kind])
                 if each.init and each.name not in _OPTIONS)
     return (*own, "anchor_date") if kind == "interval" else own

@@ -141,6 +141,13 @@ def test_short_json_written_by_hand_is_read() -> None:
     assert schedule_from_json({"cron": "0 9 * * *"}) == Cron("0 9 * * *")
     assert schedule_from_json({"interval": 60, "anchor_date": "2026-01-01"}) == Interval(
         60, anchor=NEW_YEAR)
+    assert schedule_from_json({"at": "2026-01-01"}) == At(NEW_YEAR)
+
+
+def test_moments_are_at_in_json_and_when_is_read_too() -> None:
+    moments = At("2026-01-01").to_json()
+    assert moments["at"] == ["2026-01-01T00:00:00+00:00"] and "when" not in moments
+    assert schedule_from_json({"kind": "at", "when": moments["at"]}) == At(NEW_YEAR)
     assert schedule_from_json({"when": "2026-01-01"}) == At(NEW_YEAR)
 
 
@@ -150,7 +157,11 @@ def test_short_json_written_by_hand_is_read() -> None:
     ({"cron": "0 9 * * *", "anchor": "2026-01-01"}, "'anchor' is no option of a schedule of kind"),
     ({"kind": "crown"}, "kind 'crown' is not one of cron, interval, rrule, at"),
     ({"kind": "cron"}, "a schedule of kind cron needs 'cron'"),
-    ({"timezone": "UTC"}, "has no kind: give exactly one of cron, interval, rrule, when"),
+    ({"timezone": "UTC"}, "has no kind: give exactly one of cron, interval, rrule, at"),
+    ({"at": "2026-01-01", "when": "2026-01-01"}, "'when' is no option of a schedule of kind at"),
+    ({"kind": "at"}, "a schedule of kind at needs 'at'"),
+    ({"kind": "cron", "cron": "0 9 * * *", "when": "2026-01-01"},
+     "'when' is no option of a schedule of kind cron"),
     ({"cron": "0 9 * * *", "interval": 5}, "give exactly one of"),
     (["0 9 * * *"], "is not a mapping such as"),
     ({"cron": "61 * * * *"}, "minute field '61'"),
@@ -186,10 +197,12 @@ def test_every_name_is_there_and_loads_late() -> None:
     with pytest.raises(AttributeError, match="no attribute 'Corn'"):
         _ = dataflow.schedules.Corn
     script = ("import sys, dataflow, dataflow.schedules as s; s.Cron; "
-              "print('dateutil' in sys.modules, 'dataflow.schedules.rrule' in sys.modules)")
+              "print(*(name in sys.modules for name in "
+              "('dateutil', 'croniter', 'dataflow.schedules.rrule'))); "
+              "s.Cron('0 9 * * *'); print('croniter' in sys.modules)")
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True,
                           check=True)
-    assert done.stdout.split() == ["False", "False"]
+    assert done.stdout.split() == ["False", "False", "False", "True"]
 
 
 # ---------------------------------------------------------------- jitter, overlap
