@@ -14,7 +14,7 @@ for steps, nor for what it would take silently:
 - ``*/90`` is refused, as every step above the size of its field.
 - ``R`` would be another number at each reading, ``H`` needs a seed: both are refused.
 - ``fri-mon#2`` is refused: a counted weekday is one weekday. So is ``31-L``, which it
-  takes for the whole month.
+  takes for the whole month, and digits of other scripts, which release 6 reads.
 - ``15W`` and ``LW`` are read in ``cron_fields.py``: it knows them not at all, or answers 15.
 """
 
@@ -81,7 +81,8 @@ def values_of(field: Field, text: str, term: str) -> tuple[int, ...]:
         raise bad_field(field, text, (
             "hashed and random fields (H, R) are not supported: write a number, and spread runs "
             "with jitter="))
-    if "#" in term or "-l" in term or ("?" in term and text != "?"):
+    if (not term.isascii() or "#" in term or "-l" in term
+            or ("?" in term and text != "?")):
         raise _unreadable(field, text, term)
     span, slash, written = term.partition("/")
     step = _step(field, text, written) if slash else 1
