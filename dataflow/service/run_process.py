@@ -22,6 +22,8 @@ from dataflow.service.orders import COMPLETED, NOT_BEGUN, NOT_COMPLETED, NOT_OUR
 _AHEAD = (
     "dataflow.flow_run", "dataflow.driver", "dataflow.entrypoints", "dataflow.flow_resume",
     "dataflow.stores.sqlite", "dataflow.stores.reuse", "dataflow.tasks", "runners.threads",
+    "dataflow.settings_sources", "dataflow.deployments.code_sources", "dataflow.flow_calls",
+    "dataflow.flow_result", "dataflow.packs", "dataflow.storages", "dataflow.flow_graph",
 )
 
 
