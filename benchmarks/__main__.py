@@ -33,6 +33,7 @@ FULL: dict[str, list[str]] = {
     "persisted_map": [],
     "resume": [],
     "single_flight": [],
+    "schedule_latency": [],
 }
 QUICK: dict[str, list[str]] = {
     "hello": ["--repeats", "3"],
@@ -52,6 +53,7 @@ QUICK: dict[str, list[str]] = {
     "persisted_map": ["--elements", "20000", "--repeats", "1"],
     "resume": ["--elements", "20000"],
     "single_flight": ["--repeats", "1"],
+    "schedule_latency": ["--slots", "10", "--deployments", "2000"],
 }
 
 

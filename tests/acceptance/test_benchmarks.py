@@ -29,6 +29,7 @@ TINY = {
     "persisted_map": ["--elements", "300", "--repeats", "1"],
     "resume": ["--elements", "5000"],
     "single_flight": ["--processes", "3", "--repeats", "1"],
+    "schedule_latency": ["--slots", "5", "--deployments", "50"],
 }
 
 
