@@ -18,6 +18,8 @@ from dataflow.ids import new_run_id
 from dataflow.names import flow_run_name
 from dataflow.schedules import Schedule, due, overlap_action, schedule_from_json
 
+_chance = random.Random()
+
 
 def decide(row: ScheduleRow, deployment: DeploymentRow, active: int, *, now_s: float,
            new_id: Callable[[], str] = new_run_id) -> Decision:
@@ -47,7 +49,7 @@ def decide(row: ScheduleRow, deployment: DeploymentRow, active: int, *, now_s: f
         if action == "cancel_running":
             runs.clear()  # of the same turn: the newest takes the place of all
         runs.append(NewRun(
-            flow_run_id=new_id(), name=flow_run_name(random.Random()),
+            flow_run_id=new_id(), name=flow_run_name(_chance),
             deployment=deployment.name, serial=schedule.overlap != "allow",
             parameters={**deployment.spec.get("parameters", {}), **schedule.parameters},
             due_s=schedule.starts_at(slot, f"{deployment.name}/{row.slug}").timestamp(),
