@@ -139,6 +139,7 @@ class QueuedRun:
 
     flow_run_id: str
     deployment: str
+    deployment_id: str
     version: int
     spec: dict[str, Any]  # of that version
     parameters: dict[str, Any]

@@ -262,6 +262,7 @@ class RunInfo:
     key: str | None = None  # of an inside: the key of the task run that it is in
     fence: int | None = None  # the epoch under which the run at the top is driven
     keeping: Any = None  # dataflow.caching.KeepingDefaults, for tasks called on workers too
+    deployed: Any = None  # dataflow.deployed_run.DeployedRun, where a deployment made the run
 
     @property
     def shown_flow_run_id(self) -> str:

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 from dataflow.batch import RunInfo
 from dataflow.captured_logs import capture
 from dataflow.context import FlowRunContext, LogSink, RunDriver, current_tags, current_task
+from dataflow.deployed_run import deployed_run
 from dataflow.entrypoints import entrypoint_of
 from dataflow.flow_dry_run import DryRun
 from dataflow.flow_options import FlowSettings, make_run_name
@@ -206,6 +207,7 @@ def _info(settings: FlowSettings, bound: BoundArguments, parent: FlowRunContext 
     )
     if point is None or point.begins:
         _name(info, settings, bound, parent)
+    info.deployed = deployed_run(info.flow_run_id)
     if point is not None:
         info.run_count = max(1, point.row.run_count)
         info.tags = tuple(sorted({*info.tags, *point.row.tags}))

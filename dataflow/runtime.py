@@ -20,6 +20,7 @@ from typing import Any
 
 from dataflow.batch import RunInfo
 from dataflow.context import current_flow, current_task
+from dataflow.deployed_run import DeployedRun
 
 __all__ = ["deployment", "flow_run", "task_run"]
 
@@ -139,6 +140,12 @@ class _TaskRun(_Facts):
         return None
 
 
+def _deployed() -> DeployedRun | None:
+    run = _run()
+    made: DeployedRun | None = None if run is None else run.deployed
+    return made
+
+
 def _run() -> RunInfo | None:
     task = current_task.get()
     if task is not None and task.run is not None:
@@ -216,7 +223,9 @@ class _FlowRun(_Facts):
     @property
     def scheduled_start_time(self) -> datetime:
         """When the flow run was to begin, in UTC; now, where there is no flow run."""
-        run = _run()
+        run, made = _run(), _deployed()
+        if made is not None and made.due_s is not None:
+            return datetime.fromtimestamp(made.due_s, UTC)
         return datetime.fromtimestamp(run.started_s, UTC) if run else datetime.now(UTC)
 
     @property
@@ -236,34 +245,39 @@ class _FlowRun(_Facts):
 
 
 class _Deployment(_Facts):
-    """The deployment that made the flow run; empty, since there are no deployments yet."""
+    """The deployment that made the flow run; empty where none did."""
 
     _front = "DATAFLOW__RUNTIME__DEPLOYMENT"
 
     @property
     def id(self) -> str | None:
         """Id of the deployment."""
-        return None
+        made = _deployed()
+        return made.id if made else None
 
     @property
     def name(self) -> str | None:
-        """Name of the deployment."""
-        return None
+        """Name of the deployment, without the flow's."""
+        made = _deployed()
+        return made.name if made else None
 
     @property
     def version(self) -> str | None:
         """Version of the deployment."""
-        return None
+        made = _deployed()
+        return made.version if made else None
 
     @property
     def parameters(self) -> dict[str, Any]:
         """Parameters that the deployment gives its flow runs."""
-        return {}
+        made = _deployed()
+        return dict(made.parameters) if made else {}
 
     @property
     def flow_run_id(self) -> str | None:
         """Id of the flow run that the deployment made."""
-        return None
+        made = _deployed()
+        return made.flow_run_id if made else None
 
 
 task_run = _TaskRun()

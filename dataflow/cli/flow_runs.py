@@ -14,7 +14,9 @@ from typing import Any, NamedTuple
 
 import click
 
+from dataflow.agenda import QueuedRun
 from dataflow.cli.again import resume, retry
+from dataflow.cli.agenda_rows import queued_fields
 from dataflow.cli.going_on import cancel, watch
 from dataflow.cli.options import FLOW_RUN_STATES, Output, limit_option, output_option, state_option
 from dataflow.cli.records import (
@@ -88,15 +90,17 @@ def inspect(ref: str, output: Output) -> None:
         run = store.find_flow_run(ref)
         calls = store.calls(run.id, nested=True)
         failures = _failures(store, run.id)
+        queued = store.agenda().queued(run.id)
     if output == "json":
         print_json({
             **flow_run_fields(run),
+            "deployment": None if queued is None else queued_fields(queued, run),
             "traceback": run.traceback,
             "calls": [_call_fields(call) for call in calls],
             "failures": [failure._asdict() for failure in failures],
         })
         return
-    _print_head(run)
+    _print_head(run, queued)
     _print_calls(calls)
     _print_faults(calls)
     _print_failures(failures)
@@ -180,7 +184,7 @@ def _call_fields(call: CallRow) -> dict[str, Any]:
     }
 
 
-def _print_head(run: FlowRunRow) -> None:
+def _print_head(run: FlowRunRow, queued: QueuedRun | None) -> None:
     print_fields({
         "flow run": run.name,
         "state": run.state_name,
@@ -198,11 +202,22 @@ def _print_head(run: FlowRunRow) -> None:
         "process": f"{run.pid} on {run.host}" if run.pid is not None else None,
         "driven by": _owner(run),
         "entry point": run.entrypoint,
+        "deployment": _deployment(queued),
         "parent": run.parent_flow_run_id,
         "parent task run": run.parent_task_run_id,
         "tags": ", ".join(run.tags),
         "parameters": run.parameters if run.parameters != "{}" else None,
     })
+
+
+def _deployment(queued: QueuedRun | None) -> str | None:
+    """Return which deployment made a run, why, and who has it."""
+    if queued is None:
+        return None
+    facts = [f"{queued.deployment}, version {queued.version}", queued.cause or "",
+             f"due {local_time(moment_of(queued.due_s))}",
+             f"worker {queued.worker}" if queued.worker else queued.phase]
+    return ", ".join(fact for fact in facts if fact)
 
 
 def _owner(run: FlowRunRow) -> str | None:

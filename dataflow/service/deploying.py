@@ -139,7 +139,11 @@ def order_of(run: QueuedRun) -> Order:
     return Order(
         flow_run_id=run.flow_run_id, entrypoint=spec["entrypoint"], source=spec.get("source"),
         parameters=run.parameters, environment=spec.get("environment") or {}, options=options,
-        task_runner=spec.get("task_runner"), flow_name=spec.get("flow_name"))
+        task_runner=spec.get("task_runner"), flow_name=spec.get("flow_name"),
+        deployment={
+            "id": run.deployment_id, "name": run.deployment.partition("/")[2],
+            "version": spec.get("version") or str(run.version),
+            "parameters": spec.get("parameters") or {}, "due_s": run.due_s})
 
 
 def checked_parameters(deployment: DeploymentRow, given: Mapping[str, Any]) -> dict[str, Any]:

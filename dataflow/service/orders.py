@@ -40,6 +40,8 @@ class Order:
         ``timeout_seconds``.
     task_runner
         ``{"name": "dask", "options": {…}}`` in place of the flow's own.
+    deployment
+        What ``runtime.deployment`` tells: ``id``, ``name``, ``version``, ``parameters``, ``due_s``.
     """
 
     flow_run_id: str
@@ -50,6 +52,7 @@ class Order:
     environment: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     task_runner: Mapping[str, Any] | None = None
+    deployment: Mapping[str, Any] = field(default_factory=dict)
 
     def line(self) -> str:
         """Return the order as one line."""

@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from dataflow.deployed_run import DeployedRun, drive
 from dataflow.exceptions import DataflowError, RunFenced, RunOwned
 from dataflow.service.orders import COMPLETED, NOT_BEGUN, NOT_COMPLETED, NOT_OURS, Order
 
@@ -42,6 +43,7 @@ def main() -> int:
 def perform(order: Order) -> int:
     """Drive the run of an order in this process; return the exit code."""
     os.environ.update(order.environment)
+    drive(DeployedRun(flow_run_id=order.flow_run_id, **order.deployment))
     try:
         flow = _flow(order)
     except DataflowError as error:

@@ -7,6 +7,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,30 @@ FLOWS = """
         note(BOOK, "sleeping")
         time.sleep(nap)
         note(BOOK, "woken")
+
+    @task
+    def told():
+        from dataflow.runtime import deployment
+        return deployment.name
+
+    @task
+    def marked(x):
+        return f"MARKED {x} " * 1000
+
+    @task
+    def joined(texts):
+        return len("".join(texts))
+
+    @flow
+    def secretive():
+        assert joined.submit(marked.map([1, 2, 3])).result() == 27_000
+
+    @flow
+    def telling(n: int = 0):
+        from dataflow.runtime import deployment, flow_run
+        note(BOOK, f"{deployment.name} {deployment.version} {deployment.parameters} "
+                   f"{told()} {flow_run.scheduled_start_time.isoformat()}")
+        assert deployment.flow_run_id == flow_run.id and deployment.id
 
     @task(persist_result=True)
     def step(x):
@@ -254,6 +279,30 @@ def test_a_run_that_is_asked_for_is_waited_for(site: Site) -> None:
     same = run_deployment("adding/d", {"n": 3}, idempotency_key="k", timeout=0)
     assert same.id == again.id != row.id
     assert sum(ledger(site.folder / "book").values()) == 2
+
+
+def test_a_run_may_ask_which_deployment_made_it(site: Site) -> None:
+    site.deploy("telling", version="v3", parameters={"n": 5})
+    due = datetime(2026, 11, 1, 4, 0, tzinfo=UTC)
+    flow_run_id = site.ask("telling/d", due=due)
+    site.worker()
+    assert site.ended(flow_run_id).state_name == "Completed"
+    assert ledger(site.folder / "book") == Counter(
+        ["d v3 {'n': 5} d 2026-11-01T04:00:00+00:00"])
+
+
+def test_no_data_of_a_run_goes_to_the_store(site: Site) -> None:
+    """States, timings and logs do; what tasks take and give stays where they run."""
+    site.deploy("secretive")
+    flow_run_id = site.ask("secretive/d")
+    site.worker()
+    assert site.ended(flow_run_id).state_name == "Completed"
+    assert recorded(flow_run_id).counts == {"marked": {"Completed": 3}, "joined": {"Completed": 1}}
+    kept = b"".join(path.read_bytes() for path in Path(os.environ["DATAFLOW_HOME"]).rglob("*")
+                    if path.is_file() and path.name.startswith(("dataflow.db", "claims.db")))
+    assert b"secretive" in kept
+    for marked in (b"MARKED", b"4d41524b4544", b"TUFSS0VE"):  # as text, hexadecimal, base64
+        assert marked not in kept
 
 
 SERVED = """

@@ -87,8 +87,8 @@ def add(connection: Connection, additions: Sequence[Addition]) -> None:
 def selected() -> Any:
     """Return the query of queued runs with what their deployments say."""
     return select(
-        queued_runs, _D.name.label("deployment_name"), _D.on_crash, _V.spec,
-        _S.slug.label("schedule_slug"),
+        queued_runs, _D.name.label("deployment_name"), _D.id.label("deployment_id"),
+        _D.on_crash, _V.spec, _S.slug.label("schedule_slug"),
     ).join(deployments, _D.key == _Q.deployment).join(
         versions, and_(_V.deployment == _Q.deployment, _V.number == _Q.version)
     ).outerjoin(schedules, _S.key == _Q.schedule)
@@ -97,7 +97,8 @@ def selected() -> Any:
 def row_of(row: Any) -> QueuedRun:
     """Return the value of a row of :func:`selected`."""
     return QueuedRun(
-        flow_run_id=row.flow_run_id, deployment=row.deployment_name, version=row.version,
+        flow_run_id=row.flow_run_id, deployment=row.deployment_name,
+        deployment_id=row.deployment_id, version=row.version,
         spec=json.loads(row.spec), parameters=json.loads(row.parameters), pool=row.pool,
         queue=row.queue, priority=row.priority, due_s=row.due_s, slot_s=row.slot_s,
         schedule=row.schedule_slug, phase=PHASES[row.phase], worker=row.worker,

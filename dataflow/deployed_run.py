@@ -1,0 +1,39 @@
+"""The deployment that a process runs: what ``runtime.deployment`` tells.
+
+Lives here: the facts, and which run of this process they are of. Does not live
+here: who sets them (``service/run_process.py``), who asks (``runtime.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeployedRun:
+    """A flow run that a deployment made.
+
+    ``parameters`` are those of the deployment; ``due_s`` is when the run was to begin.
+    """
+
+    flow_run_id: str
+    id: str | None = None
+    name: str | None = None
+    version: str | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    due_s: float | None = None
+
+
+_here: dict[str, DeployedRun] = {}
+
+
+def drive(run: DeployedRun) -> None:
+    """Note that this process drives a run of a deployment."""
+    _here[run.flow_run_id] = run
+
+
+def deployed_run(flow_run_id: str) -> DeployedRun | None:
+    """Return what is known of the deployment of a run of this process."""
+    return _here.get(flow_run_id)
