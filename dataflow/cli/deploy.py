@@ -102,9 +102,9 @@ def _of_project(file: str | None, names: Iterable[str] | None) -> list[Deploymen
 
     from dataflow.deployments import load_project
     from dataflow.deployments.project_flows import with_flows
-    from dataflow.schedules import schedule_from_json
+    from dataflow.service.slots import schedule_of
 
-    project = load_project(file, check_schedule=schedule_from_json)
+    project = load_project(file, check_schedule=schedule_of)
     if names is not None:
         at = [_place(project.specs, name, project.file) for name in names]
         project = replace(project, specs=tuple(project.specs[each] for each in at),

@@ -198,7 +198,8 @@ class _Entry:
         short = [{name: given[name]} for name in _SCHEDULES[1:] if name in given]
         zone = self._values.get("timezone")
         for schedule in [*given.get("schedules", ()), *short]:
-            takes_zone = zone is not None and ("cron" in schedule or "rrule" in schedule)
+            takes_zone = zone is not None and any(
+                kind in schedule for kind in ("cron", "rrule", "at"))
             yield {"timezone": zone, **schedule} if takes_zone else schedule
 
     def _problem(self, field: str, text: str) -> Problem:

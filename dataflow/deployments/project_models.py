@@ -79,7 +79,7 @@ class ScheduleEntry(Strict):
     interval: float | None = _INTERVAL
     rrule: str | None = _RRULE
     at: Times | None = _AT
-    timezone: str | None = Field(None, description="Of cron and rrule, e.g. Europe/Berlin.")
+    timezone: str | None = Field(None, description="Of cron, rrule and at, e.g. Europe/Berlin.")
     anchor: str | None = Field(None, description="A time that an interval is counted from.")
     parameters: Json | None = Field(None, description="Over those of the deployment.")
     slug: str | None = Field(None, description="A name within the deployment.")

@@ -22,6 +22,7 @@ BANNED = "/%&<>"
 """What no name may have in it, as with flows: names stand in URLs and in full names."""
 
 SCHEDULE_KINDS = ("cron", "interval", "rrule", "at")
+_LONGER = {"at": "when"}  # as ``to_json()`` of a schedule calls it
 _NAME_SIZE = 200
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -163,7 +164,7 @@ def _listed(value: Any, what: str) -> tuple[dict[str, Any], ...]:
 def _schedules(value: Any, what: str) -> tuple[dict[str, Any], ...]:
     found = _listed(value, what)
     for at, each in enumerate(found):
-        kinds = [kind for kind in SCHEDULE_KINDS if kind in each]
+        kinds = [kind for kind in SCHEDULE_KINDS if kind in each or _LONGER.get(kind) in each]
         if len(kinds) != 1:
             raise _Wrong(f"{what}[{at}] must have one of {', '.join(SCHEDULE_KINDS)}, "
                          f"got {' and '.join(kinds) or 'none'}")

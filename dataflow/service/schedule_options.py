@@ -11,7 +11,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from dataflow.exceptions import ScheduleError
-from dataflow.schedules import At, Cron, Interval, RRule, Schedule, schedule_from_json
+from dataflow.schedules import At, Cron, Interval, RRule, Schedule
+from dataflow.service.slots import schedule_of
 
 Many = Any  # one of a kind, or several
 
@@ -46,7 +47,7 @@ def schedules_of(*, cron: Many = None, interval: Many = None, rrule: Many = None
     ready = [] if schedule is None else [schedule]
     for each in [*ready, *(schedules or ())]:
         if isinstance(each, Mapping):
-            each = schedule_from_json(each)
+            each = schedule_of(each)
         if not isinstance(each, Schedule):
             raise ScheduleError(
                 f"{each!r} is no schedule: give Cron(…), Interval(…), RRule(…) or At(…) of "

@@ -66,7 +66,15 @@ def first_slot_s(schedule: Schedule, now_s: float) -> float | None:
 
 
 def schedule_of(spec: Mapping[str, Any]) -> Schedule:
-    """Return the schedule that a spec describes."""
+    """Return the schedule that a spec describes, in which ``at`` may stand for ``when``.
+
+    Raises
+    ------
+    ScheduleError
+        It cannot be meant; the text says which part.
+    """
+    if "at" in spec and "when" not in spec:  # as project files say it
+        spec = {("when" if name == "at" else name): value for name, value in spec.items()}
     return _schedule(json.dumps(spec, sort_keys=True))
 
 

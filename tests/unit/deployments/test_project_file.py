@@ -109,6 +109,8 @@ def test_code_is_in_the_folder_of_the_file_by_default() -> None:
     ("cron: '* * * * *'", [{"cron": "* * * * *"}]),
     ("interval: 1.5", [{"interval": 1.5}]),
     ("rrule: FREQ=DAILY\ntimezone: UTC", [{"rrule": "FREQ=DAILY", "timezone": "UTC"}]),
+    ("at: 2030-01-01T00:00\ntimezone: Europe/Berlin",
+     [{"at": ["2030-01-01T00:00"], "timezone": "Europe/Berlin"}]),
     ("at: 2030-01-01T00:00:00+00:00", [{"at": ["2030-01-01T00:00:00+00:00"]}]),
     ("at: [a, b]\ninterval: 5", [{"interval": 5.0}, {"at": ["a", "b"]}]),
 ])

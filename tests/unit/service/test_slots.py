@@ -8,8 +8,10 @@ from itertools import count
 from typing import Any
 
 from dataflow.agenda import Decision, DeploymentRow, ScheduleRow
-from dataflow.schedules import Cron, Interval, Schedule
-from dataflow.service.slots import decide, first_slot_s
+from dataflow.deployments import DeploymentSpec
+from dataflow.schedules import At, Cron, Interval, Schedule
+from dataflow.service.schedule_options import schedules_of
+from dataflow.service.slots import decide, first_slot_s, schedule_of
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 
@@ -126,3 +128,17 @@ def test_a_schedule_that_is_over_has_no_next_slot():
     assert slots(decision) == [60] and decision.next_s is None
     assert first_slot_s(schedule, at(61)) is None
     assert first_slot_s(schedule, at(0)) == at(60)
+
+
+def test_moments_are_a_schedule_under_either_of_their_names():
+    later = at(60)
+    for spec in ({"at": [NOON.isoformat()]}, {"when": [NOON.isoformat()]},
+                 At(NOON).to_json()):
+        assert first_slot_s(schedule_of(spec), at(-1)) == at(0)
+        assert first_slot_s(schedule_of(spec), later) is None
+
+
+def test_a_deployment_takes_moments_as_schedules_write_themselves():
+    spec = DeploymentSpec(name="d", flow_name="f", entrypoint="f.py:f",
+                          schedules=schedules_of(at=NOON))
+    assert [first_slot_s(schedule_of(each), at(-1)) for each in spec.schedules] == [at(0)]
