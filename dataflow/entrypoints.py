@@ -158,6 +158,16 @@ def refuse_while_loading(flow_name: str) -> None:
             "`if __name__ == \"__main__\":`.", entrypoint=path)
 
 
+def refuse_to_serve_while_loading(what: str) -> None:
+    """Raise ResumeError where a file that is being loaded for its flows serves or deploys them."""
+    path = _loading.get()
+    if path is not None:
+        raise ResumeError(
+            f"{path} calls {what} as it is imported: each run would do so again, and nothing was "
+            "begun. Put the call at the end of the file under `if __name__ == \"__main__\":`.",
+            entrypoint=path)
+
+
 @contextmanager
 def _said_to_load(path: str) -> Iterator[None]:
     token = _loading.set(path)

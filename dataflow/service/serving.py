@@ -17,6 +17,7 @@ from dataclasses import replace
 from typing import Any
 
 from dataflow.deployments import DeploymentSpec
+from dataflow.entrypoints import refuse_to_serve_while_loading
 from dataflow.exceptions import DefinitionTypeError
 from dataflow.service.deploying import order_of, register
 from dataflow.service.scheduler import Scheduler
@@ -57,6 +58,7 @@ def serve(*deployments: DeploymentSpec, limit: int | None = None,
     DefinitionTypeError
         What was given is no deployment.
     """
+    refuse_to_serve_while_loading("serve()")
     for each in deployments:
         if not isinstance(each, DeploymentSpec):
             raise DefinitionTypeError(
