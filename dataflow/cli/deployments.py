@@ -116,7 +116,8 @@ def _print_head(row: DeploymentRow) -> None:
         "limit": None if row.limit is None else f"{row.limit} at a time ({row.collision})",
         "on crash": row.on_crash,
         "tags": ", ".join(spec.get("tags", ())),
-        "parameters": json.dumps(spec["parameters"]) if spec.get("parameters") else None,
+        "parameters": json.dumps(spec["parameters"], ensure_ascii=False)
+        if spec.get("parameters") else None,
     })
 
 
@@ -162,7 +163,7 @@ def _parameters(params: tuple[str, ...], as_json: str | None,
     if as_json is not None:
         try:
             whole = json.loads(as_json)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise click.BadParameter(f"--params is no JSON: {error}") from None
         if not isinstance(whole, dict):
             raise click.BadParameter("--params is no JSON object, such as '{\"x\": 1}'.")
@@ -177,7 +178,7 @@ def _parameters(params: tuple[str, ...], as_json: str | None,
             continue
         try:
             found[name] = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             found[name] = text
     return found
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from dataflow.agenda import NewRun
 from dataflow.context import current_flow
+from dataflow.deployments.json_values import checked_text
 from dataflow.exceptions import DefinitionTypeError
 from dataflow.flow_moves import ENDS
 from dataflow.ids import new_run_id
@@ -23,6 +24,7 @@ from dataflow.store import FlowRunRow, Store
 from dataflow.stores import open_store
 
 POLL_S = 0.2
+LEAST_POLL_S = 0.01
 Sleep = Callable[[float], object]
 
 
@@ -70,6 +72,10 @@ def run_deployment(
     ParameterTypeError
         The parameters do not fit; no run was made.
     """
+    for what, seconds in (("timeout", timeout), ("poll_interval", poll_interval)):
+        if seconds is not None and (isinstance(seconds, bool)
+                                    or not isinstance(seconds, (int, float))):
+            raise DefinitionTypeError(f"{what} is a number of seconds, not {seconds!r}.")
     store = open_store(None)
     try:
         flow_run_id = ask(
@@ -86,18 +92,49 @@ def ask(store: Store, name: str, parameters: Mapping[str, Any], now_s: float, *,
         tags: Iterable[str] | None = None, idempotency_key: str | None = None,
         as_subflow: bool = False, priority: int | None = None, cause: str | None = None) -> str:
     """Queue a run of a deployment; return its id. Raises as :func:`run_deployment` does."""
-    if isinstance(tags, str):
-        raise DefinitionTypeError(f"tags is a list of texts, not the text {tags!r}.")
+    tags = _tags(tags)
+    _check(name, run_name, idempotency_key, priority)
     agenda = store.agenda()
     deployment = agenda.deployment(name)
     around = current_flow.get() if as_subflow else None
     new = NewRun(
         flow_run_id=new_run_id(), name=run_name or fresh_name(random.Random()),
         deployment=deployment.name, parameters=checked_parameters(deployment, parameters),
-        due_s=_due_s(due, now_s), tags=tuple(tags or ()), priority=priority,
+        due_s=_due_s(due, now_s), tags=tags, priority=priority,
         idempotency_key=idempotency_key, cause=cause or "asked for",
         parent_flow_run_id=None if around is None else around.run.flow_run_id)
     return agenda.queue(new, now_s)
+
+
+def _check(name: Any, run_name: Any, idempotency_key: Any, priority: Any) -> None:
+    _text(name, "name")
+    if run_name is not None:
+        _text(run_name, "flow_run_name")
+    if idempotency_key is not None:
+        _text(idempotency_key, "idempotency_key")
+    if priority is None:
+        return
+    if isinstance(priority, bool) or not isinstance(priority, int) or abs(priority) >= 1 << 31:
+        raise DefinitionTypeError(f"priority is a whole number below 2**31, not {priority!r:.200}.")
+
+
+def _text(value: Any, what: str) -> None:
+    """Raise DefinitionTypeError for what no store can hold as a text."""
+    if not isinstance(value, str):
+        raise DefinitionTypeError(f"{what} is a text, not {value!r:.200}.")
+    try:
+        checked_text(value, what)
+    except ValueError as error:
+        raise DefinitionTypeError(f"{error}.") from None
+
+
+def _tags(tags: Iterable[str] | None) -> tuple[str, ...]:
+    if isinstance(tags, str):
+        raise DefinitionTypeError(f"tags is a list of texts, not the text {tags!r}.")
+    found = tuple(tags or ())
+    for tag in found:
+        _text(tag, "a tag")
+    return found
 
 
 def _due_s(due: datetime | timedelta | None, now_s: float) -> float:
@@ -117,7 +154,8 @@ def waited(store: Store, flow_run_id: str, timeout_s: float | None, poll_s: floa
     until = None if timeout_s is None else time.monotonic() + timeout_s
     while True:
         row = store.find_flow_run(flow_run_id)
-        left = poll_s if until is None else min(poll_s, until - time.monotonic())
-        if row.state_type in ENDS or left <= 0:
+        left = None if until is None else until - time.monotonic()
+        if row.state_type in ENDS or (left is not None and left <= 0):
             return row
-        sleep(left)
+        pause = max(poll_s, LEAST_POLL_S)
+        sleep(pause if left is None else min(pause, left))

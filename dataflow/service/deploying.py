@@ -22,12 +22,14 @@ from dataflow.agenda import (
     QueuedRun,
 )
 from dataflow.deployments import DeploymentSpec, Difference, differences
+from dataflow.deployments.json_values import json_copy
 from dataflow.exceptions import DeploymentNotFound, ParameterTypeError
 from dataflow.service.orders import Order
 from dataflow.service.slots import first_slot_s, schedule_of
 
 _OPTIONS = ("retries", "retry_delay_seconds", "timeout_seconds")
 _SHOWN_PROBLEMS = 20
+_SHOWN_TEXT = 400  # characters of a problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +148,12 @@ def order_of(run: QueuedRun) -> Order:
             "parameters": spec.get("parameters") or {}, "due_s": run.due_s})
 
 
+def _shortened(text: str) -> str:
+    """Leave out the middle of a text in which a large value is shown."""
+    return text if len(text) <= _SHOWN_TEXT else (
+        f"{text[:_SHOWN_TEXT // 2]} … {text[-_SHOWN_TEXT // 2:]}")
+
+
 def checked_parameters(deployment: DeploymentRow, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parameters of a run, the deployment's with what is given over them.
 
@@ -157,6 +165,15 @@ def checked_parameters(deployment: DeploymentRow, given: Mapping[str, Any]) -> d
     """
     from jsonschema import Draft202012Validator
 
+    if not isinstance(given, Mapping):
+        raise ParameterTypeError(
+            f"Parameters of a deployment are a mapping of names to values, not {given!r:.200}.")
+    try:
+        given = json_copy(given, "parameters")
+    except ValueError as error:
+        raise ParameterTypeError(
+            f"The parameters do not fit deployment {deployment.name!r}; no run was made: "
+            f"{error}.") from None
     parameters = {**deployment.spec.get("parameters", {}), **given}
     schema = deployment.spec.get("parameter_schema") or {}
     known = schema.get("properties")
@@ -170,7 +187,8 @@ def checked_parameters(deployment: DeploymentRow, given: Mapping[str, Any]) -> d
                 problems.append(f"{name}: the flow has no such parameter{hint}")
     for error in Draft202012Validator(schema).iter_errors(parameters):
         where = ".".join(map(str, error.absolute_path))
-        problems.append(f"{where}: {error.message}" if where else error.message)
+        text = _shortened(error.message)
+        problems.append(f"{where}: {text}" if where else text)
     if problems:
         listed = "\n".join(f"  {each}" for each in problems[:_SHOWN_PROBLEMS])
         raise ParameterTypeError(
