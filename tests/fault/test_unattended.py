@@ -338,3 +338,20 @@ def test_a_flow_that_is_served_runs_until_it_is_told_to_end(tmp_path: Path) -> N
     said = (tmp_path / "out").read_text()
     assert "Serving beat/heart: every second, UTC" in said
     assert "Traceback" not in said
+
+
+def test_a_run_asked_for_in_a_flow_says_so_after_its_end_too(site: Site) -> None:
+    from dataflow import flow
+
+    site.deploy("adding")
+    site.worker()
+
+    @flow(task_runner="inline")
+    def around() -> tuple[str, str | None]:
+        row = run_deployment("adding/d", {"n": 1}, timeout=40)
+        return row.state_type, row.parent_flow_run_id
+
+    state = around(return_state=True)
+    with site.store() as store:
+        outer = store.find_flow_run(store.flow_runs(flow="around", limit=1)[0].id)
+    assert state.result() == ("COMPLETED", outer.id)

@@ -130,7 +130,7 @@ def test_a_schedule_that_is_over_has_no_next_slot():
     assert first_slot_s(schedule, at(0)) == at(60)
 
 
-def test_moments_are_a_schedule_under_either_of_their_names():
+def test_moments_are_a_schedule_under_either_of_their_names() -> None:
     later = at(60)
     for spec in ({"at": [NOON.isoformat()]}, {"when": [NOON.isoformat()]},
                  At(NOON).to_json()):
@@ -138,7 +138,7 @@ def test_moments_are_a_schedule_under_either_of_their_names():
         assert first_slot_s(schedule_of(spec), later) is None
 
 
-def test_a_deployment_takes_moments_as_schedules_write_themselves():
+def test_a_deployment_takes_moments_as_schedules_write_themselves() -> None:
     spec = DeploymentSpec(name="d", flow_name="f", entrypoint="f.py:f",
-                          schedules=schedules_of(at=NOON))
+                          schedules=tuple(schedules_of(at=NOON)))
     assert [first_slot_s(schedule_of(each), at(-1)) for each in spec.schedules] == [at(0)]
