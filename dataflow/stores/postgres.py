@@ -46,7 +46,7 @@ schema.named_task_runs.dialect_options["postgresql"]["where"] = text("name IS NO
 _Answer = TypeVar("_Answer")
 _SPACE = 0x64665F73  # of our advisory locks, to stay clear of other people's
 _COPIED = 100  # rows from which on COPY is the faster way
-_CONFLICTS = {"40001", "40P01"}  # serialization failure, deadlock
+_CONFLICTS = {"40001", "40P01", "23505"}  # serialization failure, deadlock, a key that is there
 _TRIES = 4
 _PAUSE_S = 0.01
 

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, or_, select, update
+from sqlalchemy import Connection, and_, func, insert, or_, select, update
 
 from dataflow.agenda import QueuedRun
 from dataflow.stores.agenda import queue
@@ -40,11 +40,12 @@ def take(
         return []
     row = connection.execute(
         select(pools).where(_P.name == pool).with_for_update()).one_or_none()
-    if row is not None:
-        if row.paused:
-            return []
-        if row.run_limit is not None:
-            room = min(room, row.run_limit - _count(connection, _Q.pool == pool))
+    if row is None:  # a row to take turns on; whoever makes it too comes again
+        connection.execute(insert(pools).values(name=pool, paused=0))
+    elif row.paused:
+        return []
+    elif row.run_limit is not None:
+        room = min(room, row.run_limit - _count(connection, _Q.pool == pool))
     taken: list[Any] = []
     while room > len(taken):
         found = _candidates(connection, pool, queues, now_s, room - len(taken))
