@@ -49,6 +49,8 @@ def put(
             deployment=key, number=number, label=new.label, digest=new.digest,
             spec=json.dumps(new.spec), provenance=json.dumps(new.provenance), created_s=now_s))
     changed |= _put_schedules(connection, key, new.schedules, now_s)
+    if row is not None and row.paused and not new.paused:
+        _rested(connection, key, now_s)
     if changed:
         connection.execute(update(deployments).where(_D.key == key).values(
             version=number, updated_s=now_s, **values))
@@ -140,6 +142,12 @@ def key_of(connection: Connection, name: str) -> int:
     raise DeploymentNotFound(f"There is no deployment {name!r}.{hint}", name=name)
 
 
+def kept(connection: Connection, key: int) -> bool:
+    """Keep a deployment from being deleted before the transaction ends; False: it is."""
+    return connection.execute(select(_D.key).where(
+        _D.key == key, _THERE).with_for_update(read=True)).first() is not None
+
+
 def history(connection: Connection, key: int) -> list[VersionRow]:
     """Return the versions of a deployment, the newest first."""
     rows = connection.execute(
@@ -154,8 +162,13 @@ def pause(connection: Connection, key: int, paused: bool, now_s: float) -> None:
     done = connection.execute(update(deployments).where(
         _D.key == key, _D.paused != int(paused)).values(paused=int(paused)))
     if done.rowcount and not paused:
-        connection.execute(update(schedules).where(_S.deployment == key, _S.active == 1).values(
-            made_s=now_s, handled_s=now_s, next_s=now_s))
+        _rested(connection, key, now_s)
+
+
+def _rested(connection: Connection, key: int, now_s: float) -> None:
+    """Let schedules go on from now: what came while they rested is not missed."""
+    connection.execute(update(schedules).where(_S.deployment == key, _S.active == 1).values(
+        made_s=now_s, handled_s=now_s, next_s=now_s))
 
 
 def delete(connection: Connection, key: int, now_s: float) -> None:

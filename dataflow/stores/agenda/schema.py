@@ -73,6 +73,7 @@ schedules = Table(
     Column("next_s", Double),  # NULL: it rests, or nothing more comes
     UniqueConstraint("deployment", "slug"),
     Index("schedules_next", "next_s"),
+    sqlite_autoincrement=True,  # queued runs keep the key of one that is gone: it is not used again
 )
 
 queued_runs = Table(
