@@ -313,8 +313,13 @@ class Agenda(abc.ABC):
         """Take a run out of the queue: its process has ended. False: it is not this worker's."""
 
     @abc.abstractmethod
-    def give_back(self, flow_run_id: str, worker: str, due_s: float) -> bool:
-        """Let a run wait again that did not begin, or is to go on."""
+    def give_back(self, flow_run_id: str, worker: str, due_s: float,
+                  gone: str | None = None) -> bool:
+        """Let a run wait again that did not begin, or is to go on.
+
+        ``gone`` is the owner who is known to be dead: its lease is over then. False, and
+        nothing changed: it is not this worker's, or somebody asked to cancel it.
+        """
 
     @abc.abstractmethod
     def ask_to_cancel(self, flow_run_id: str, now_s: float) -> bool:
@@ -326,8 +331,10 @@ class Agenda(abc.ABC):
 
     @abc.abstractmethod
     def crash(self, flow_run_id: str, message: str, now_s: float,
-              gone: str | None = None) -> bool:
+              gone: str | None = None, *, cancelled: bool = False) -> bool:
         """Record a run as Crashed whose process is gone; what it still writes is refused.
+
+        As Cancelled where that is what it was ended for.
 
         False, and nothing changed: it has ended, or a process has the lease of it that is not
         ``gone``, the owner who is known to be dead.

@@ -6,7 +6,9 @@ the loop that looks (``scheduler.py``).
 
 A run that recorded its end has ended. One that did not is Crashed, or goes on in
 another process where its deployment says ``on_crash="resume"``, a few times. A run
-whose process still has its lease is left alone, whatever became of the worker.
+whose process still has its lease is left alone, whatever became of the worker. One that
+was to be cancelled is Cancelled. One that no process had begun waits again, where
+its worker is lost.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ logger = logging.getLogger("dataflow.worker")
 
 
 def process_gone(store: Store, run: QueuedRun, code: int, pid: int, worker: str,
-                 now_s: float) -> None:
+                 now_s: float, *, cancelled: bool = False) -> None:
     """Settle a run whose process has ended, as its worker saw.
 
     Parameters
@@ -40,13 +42,19 @@ def process_gone(store: Store, run: QueuedRun, code: int, pid: int, worker: str,
         Of the process.
     worker
         Name of the worker.
+    cancelled
+        The worker told it to end.
     """
     agenda, row = store.agenda(), store.find_flow_run(run.flow_run_id)
     if row.state_type in ENDS:
         agenda.end(run.flow_run_id, worker)
         return
     how = f"was killed by {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
-    _settle(agenda, run, row, f"The run's process {pid} {how}{_hint(code)}", worker, now_s)
+    now = agenda.queued(run.flow_run_id)
+    if cancelled or (now is not None and now.cancel):
+        _end(agenda, run, row, f"Cancelled; its process {pid} {how}", worker, now_s, True)
+    else:
+        _settle(agenda, run, row, f"The run's process {pid} {how}{_hint(code)}", worker, now_s)
 
 
 def look_after(store: Store, now_s: float) -> int:
@@ -59,29 +67,53 @@ def look_after(store: Store, now_s: float) -> int:
             continue
         if _driven(row, now_s):
             continue
-        settled += _settle(agenda, run, row,
-                           f"Worker {run.worker} has not been heard of, nor has the run",
-                           run.worker or "", now_s)
+        why = f"Worker {run.worker} has not been heard of, nor has the run"
+        worker = run.worker or ""
+        if run.cancel:
+            settled += _end(agenda, run, row, why, worker, now_s, True)
+        else:
+            settled += _settle(agenda, run, row, why, worker, now_s, begun=_begun(row))
     return settled
 
 
 def _settle(agenda: Agenda, run: QueuedRun, row: FlowRunRow, why: str, worker: str,
-            now_s: float) -> bool:
-    if run.on_crash == "resume" and run.tries < TRIES and not run.cancel:
+            now_s: float, *, begun: bool = True) -> bool:
+    if (run.on_crash == "resume" or not begun) and run.tries < TRIES:
         logger.warning("%s: it goes on in another process.", why)
-        return agenda.give_back(run.flow_run_id, worker, now_s + PAUSE_S * run.tries)
-    gone = row.owner if row.owner is not None and owner_alive(row.owner) is False else None
-    if not agenda.crash(run.flow_run_id, why, now_s, gone):
+        return agenda.give_back(
+            run.flow_run_id, worker, now_s + PAUSE_S * run.tries, _gone(row))
+    return _end(agenda, run, row, why, worker, now_s, False)
+
+
+def _end(agenda: Agenda, run: QueuedRun, row: FlowRunRow, why: str, worker: str, now_s: float,
+         cancelled: bool) -> bool:
+    if not agenda.crash(run.flow_run_id, why, now_s, _gone(row), cancelled=cancelled):
         return False
-    logger.error("%s: flow run %r is Crashed.", why, row.name)
+    logger.error("%s: flow run %r is %s.", why, row.name,
+                 "Cancelled" if cancelled else "Crashed")
     return agenda.end(run.flow_run_id, worker)
 
 
+def _gone(row: FlowRunRow) -> str | None:
+    """Return the owner of a run who is known to be dead."""
+    return row.owner if row.owner is not None and owner_alive(row.owner) is False else None
+
+
+def _begun(row: FlowRunRow) -> bool:
+    """Tell whether a process may have called the flow: it takes the lease before."""
+    return row.owner is not None or row.state_type != "SCHEDULED" or row.run_count > 0
+
+
 def _driven(row: FlowRunRow, now_s: float) -> bool:
-    """Tell whether a process may still drive the run."""
+    """Tell whether a process may still drive the run.
+
+    One of this host that lives does, also where the store or the clock kept it from
+    renewing its lease in time.
+    """
     if row.owner is None or row.lease_until_s is None:
         return False
-    return row.lease_until_s >= now_s and owner_alive(row.owner) is not False
+    alive = owner_alive(row.owner)
+    return bool(alive) or (alive is None and row.lease_until_s >= now_s)
 
 
 def _signal_name(number: int) -> str:

@@ -40,17 +40,18 @@ class RunProcess:
 
     def begin(self, order: Order, ended: Callable[[], object]) -> None:
         """Hand the order over; ``ended`` is called, in a thread, when the process has ended."""
+        threading.Thread(target=self._watch, args=(order.line(), ended), daemon=True,
+                         name="dataflow-run-process").start()
+
+    def _watch(self, line: str, ended: Callable[[], object]) -> None:
+        """Write in this thread: one that still imports does not read, and a pipe holds 64 KiB."""
         pipe = self._process.stdin
         assert pipe is not None
         try:
-            pipe.write(order.line())
-            pipe.close()
-        except BrokenPipeError:  # it died: who waits for it will see
+            with pipe:
+                pipe.write(line)
+        except OSError:  # it died
             pass
-        threading.Thread(target=self._watch, args=(ended,), daemon=True,
-                         name="dataflow-run-process").start()
-
-    def _watch(self, ended: Callable[[], object]) -> None:
         self._process.wait()
         ended()
 
@@ -58,8 +59,16 @@ class RunProcess:
         """Return the exit code, the negative number of a signal, None while it goes on."""
         return self._process.poll()
 
+    @property
+    def told_to_end(self) -> bool:
+        """Tell whether it was cancelled."""
+        return self._asked_s is not None
+
     def cancel(self, now_s: float, patience_s: float) -> None:
-        """Interrupt the flow as Ctrl-C would; past the patience, kill it with its children."""
+        """Interrupt the flow as Ctrl-C would; past the patience, kill it with its children.
+
+        ``now_s`` is of a clock that nobody sets.
+        """
         if self._asked_s is None:
             self._asked_s = now_s
             self._signal(signal.SIGINT)

@@ -84,10 +84,12 @@ class Worker:
         self._poked.set()
 
     def drain(self) -> None:
-        """Take nothing more, and end when what goes on has ended; a second call cancels that."""
+        """Take nothing more, and end when what goes on has ended; a second call cancels that.
+
+        It takes no lock, since it is called by handlers of signals: the next look sees it.
+        """
         self._cancelling = self._draining
         self._draining = True
-        self.poke()
 
     def run(self) -> None:
         """Take and run until :meth:`drain` was called and nothing goes on any more."""
@@ -110,11 +112,11 @@ class Worker:
             code = going.process.exit_code()
             if code is not None:
                 self._ended(flow_run_id, going, code, now_s)
-        if now_s >= self._beat_at:
+        if now_s >= self._beat_at or self._beat_at > now_s + BEAT_S:  # or the clock was set back
             self._beat(now_s)
         for going in self._going.values():
             if going.cancelled or self._cancelling:
-                going.process.cancel(now_s, CANCEL_PATIENCE_S)
+                going.process.cancel(time.monotonic(), CANCEL_PATIENCE_S)
         if not self._draining:
             self._take(now_s)
             self._processes.prepare()
@@ -140,15 +142,21 @@ class Worker:
                                      until_s=now_s + CLAIM_S, queues=self._queues):
             logger.info("Run %s of %s begins, due %.3f s ago", run.flow_run_id, run.deployment,
                         now_s - run.due_s)
-            process = self._processes.begin(self._order_of(run), self.poke)
+            try:
+                process = self._processes.begin(self._order_of(run), self.poke)
+            except (OSError, RuntimeError) as error:  # no process, or no thread, could be started
+                logger.error("No process for run %s: %s", run.flow_run_id, error)
+                continue  # nobody holds it: it is looked after when its claim is over
             self._going[run.flow_run_id] = _Going(run, process)
 
     def _ended(self, flow_run_id: str, going: _Going, code: int, now_s: float) -> None:
-        """Take a run out of the queue, or let it wait again where its process was killed."""
+        """Take a run out of the queue, or let it wait again where its process was killed.
+
+        One that another process drives is looked after when that one is gone.
+        """
         if code != NOT_OURS:
-            process_gone(self._store, going.run, code, going.process.pid, self.row.name, now_s)
-        else:
-            self._agenda.end(flow_run_id, self.row.name)
+            process_gone(self._store, going.run, code, going.process.pid, self.row.name, now_s,
+                         cancelled=going.process.told_to_end)
         del self._going[flow_run_id]
 
     def _say(self, status: str) -> None:

@@ -464,3 +464,101 @@ def test_workers_are_listed_the_last_one_seen_first(agenda: Agenda) -> None:
 def test_a_store_in_memory_keeps_no_agenda() -> None:
     with pytest.raises(StoreError, match="keeps no deployments"):
         open_store("memory:").agenda()
+
+
+# several at the same moment
+
+
+def all_at_once(another: Open, act: Callable[[Agenda], Any], many: int = 6) -> list[Any]:
+    """Return what several processes get that do the same at the same moment."""
+    agendas = [another().agenda() for _ in range(many)]
+    ready, got = threading.Barrier(many), []
+
+    def go(one: Agenda) -> None:
+        ready.wait()
+        try:
+            got.append(act(one))
+        except Exception as error:
+            got.append(error)
+
+    threads = [threading.Thread(target=go, args=(one,)) for one in agendas]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return got
+
+
+def test_the_same_put_by_several_at_once_is_one(another: Open, agenda: Agenda) -> None:
+    new = deployment(schedules=[NewSchedule(slug="s", spec={}, next_s=NOW)])
+    got = all_at_once(another, lambda one: one.put(new, NOW)[0].version)
+    assert got == [1] * 6
+    assert len(agenda.deployments()) == len(agenda.schedules()) == 1
+    ids = all_at_once(another, lambda one: one.queue(run(idempotency_key="k"), NOW))
+    assert len(set(ids)) == 1 and len(agenda.queue_of("etl/nightly")) == 1
+    row = WorkerRow(name="w", pool="default", kind="process", limit=None, host="h", pid=1,
+                    started_s=NOW, seen_s=NOW, status="online")
+    assert all_at_once(another, lambda one: one.put_worker(row)) == [None] * 6
+    assert all_at_once(another, lambda one: one.put_pool("p", limit=3)) == [None] * 6
+
+
+def test_a_limit_holds_where_several_take_at_once(another: Open, agenda: Agenda) -> None:
+    for number in range(8):
+        name, pool = f"etl/d{number}", f"pool{number}"
+        agenda.put(deployment(name, limit=1, pool=pool), NOW)
+        for _ in range(6):
+            agenda.queue(run(name), NOW)
+        got = all_at_once(another, lambda one, pool=pool: one.take(
+            pool, "w", 1, now_s=NOW, until_s=NOW + 30), many=4)
+        assert sum(len(each) for each in got) == 1, got
+
+
+def test_a_run_that_is_given_back_is_free_of_the_lease_of_who_is_gone(
+        store: Store, agenda: Agenda) -> None:
+    agenda.put(deployment(), NOW)
+    flow_run_id = agenda.queue(run(), NOW)
+    take(agenda)
+    store.lease(flow_run_id, "there:1:2", now_s=NOW, until_s=NOW + 30)
+    assert agenda.give_back(flow_run_id, "w1", NOW + 2, "there:1:2")
+    assert store.find_flow_run(flow_run_id).owner is None
+    store.lease(flow_run_id, "elsewhere:5:6", now_s=NOW + 2, until_s=NOW + 40)
+
+
+def test_a_run_that_somebody_wants_cancelled_is_not_given_back(
+        store: Store, agenda: Agenda) -> None:
+    agenda.put(deployment(), NOW)
+    flow_run_id = agenda.queue(run(), NOW)
+    take(agenda)
+    assert agenda.ask_to_cancel(flow_run_id, NOW)
+    assert not agenda.give_back(flow_run_id, "w1", NOW + 2)
+    assert agenda.crash(flow_run_id, "it was told to end", NOW, cancelled=True)
+    assert store.find_flow_run(flow_run_id).state_name == "Cancelled"
+
+
+def test_what_a_deployment_missed_while_it_was_paused_is_not_made_up_for_when_it_is_put(
+        agenda: Agenda) -> None:
+    new = deployment(schedules=[NewSchedule(slug="s", spec={}, next_s=NOW)])
+    agenda.put(new, NOW - 10)
+    agenda.pause("etl/nightly", True, NOW - 5)
+    _, changed = agenda.put(new, NOW + 600)
+    (row,) = agenda.schedules()
+    assert changed and not row.paused
+    assert (row.handled_s, row.next_s) == (NOW + 600, NOW + 600)
+
+
+def test_the_runs_of_a_schedule_that_is_gone_are_not_those_of_the_next_one(
+        agenda: Agenda) -> None:
+    schedules = [NewSchedule(slug="s", spec={}, next_s=NOW)]
+    agenda.put(deployment(schedules=schedules), NOW)
+    assert len(agenda.turn(NOW, every_minute)) == 1
+    take(agenda)
+    agenda.delete("etl/nightly", NOW)
+    agenda.put(deployment("other/nightly", schedules=schedules), NOW)
+    heard: list[int] = []
+
+    def decide(row: ScheduleRow, owner: DeploymentRow, active: int) -> Decision:
+        heard.append(active)
+        return every_minute(row, owner, active)
+
+    assert len(agenda.turn(NOW, decide)) == 1
+    assert heard == [0]

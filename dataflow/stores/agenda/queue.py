@@ -144,11 +144,17 @@ def end(connection: Connection, flow_run_id: str, worker: str | None) -> bool:
         phase=ENDED, taken_until_s=None)).rowcount)
 
 
-def give_back(connection: Connection, flow_run_id: str, worker: str, due_s: float) -> bool:
-    """Let a run wait again."""
-    return bool(connection.execute(update(queued_runs).where(
-        _Q.flow_run_id == flow_run_id, _Q.phase == TAKEN, _Q.worker == worker
+def give_back(connection: Connection, flow_run_id: str, worker: str, due_s: float,
+              gone: str | None) -> bool:
+    """Let a run wait again that nobody wants cancelled; the lease of who is gone is over."""
+    given = bool(connection.execute(update(queued_runs).where(
+        _Q.flow_run_id == flow_run_id, _Q.phase == TAKEN, _Q.worker == worker, _Q.cancel == 0,
     ).values(phase=WAITING, worker=None, taken_until_s=None, due_s=due_s)).rowcount)
+    if given and gone is not None:
+        connection.execute(update(flow_runs).where(
+            _F.id == flow_run_id, _F.owner == gone,
+        ).values(owner=None, lease_until_s=None, epoch=_F.epoch + 1))
+    return given
 
 
 def ask_to_cancel(connection: Connection, flow_run_id: str, now_s: float,
@@ -186,13 +192,22 @@ def overdue(connection: Connection, now_s: float) -> list[QueuedRun]:
         selected().where(_Q.phase == TAKEN, _Q.taken_until_s < now_s).order_by(_Q.key))]
 
 
+def any_late(connection: Connection, before_s: float) -> bool:
+    """Tell whether there is a run that is to be named Late."""
+    return connection.execute(select(_F.key).where(_late(before_s)).limit(1)).first() is not None
+
+
 def mark_late(connection: Connection, before_s: float) -> int:
     """Name runs Late that wait and were due before a moment."""
+    return int(connection.execute(
+        update(flow_runs).where(_late(before_s)).values(state_name="Late")).rowcount)
+
+
+def _late(before_s: float) -> Any:
     waiting = select(_Q.flow_run_id).where(
         _Q.phase == WAITING, _Q.due_s < before_s).scalar_subquery()
-    return int(connection.execute(update(flow_runs).where(
-        _F.id.in_(waiting), _F.state_type == "SCHEDULED", _F.state_name == "Scheduled",
-    ).values(state_name="Late")).rowcount)
+    return and_(
+        _F.id.in_(waiting), _F.state_type == "SCHEDULED", _F.state_name == "Scheduled")
 
 
 def waiting_of(connection: Connection, deployment: int) -> list[str]:
