@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
+from dataflow.agenda import Decision, DeploymentRow, ScheduleRow
 from dataflow.exceptions import StoreError
 from dataflow.service.lost_runs import look_after
 from dataflow.service.slots import decide
@@ -26,7 +27,11 @@ LATE_S = 15.0
 GLANCE_S = 1.0
 """Schedules that others put are seen within so long, in seconds."""
 
+AGAIN_S = 60.0
+"""A schedule that cannot be decided on is looked at again after so long, in seconds."""
+
 _CARE_S = 5.0
+_RECOVERY_S = 15.0  # so long runs may take to renew their leases after the store was away
 _MOST = 1000  # schedules in one transaction: others may want to write
 
 logger = logging.getLogger("dataflow.scheduler")
@@ -59,14 +64,14 @@ class Scheduler:
         """Handle what is due now; return how many runs were made."""
         now_s, total = self._clock(), 0
         while True:
-            made = self._agenda.turn(now_s, partial(decide, now_s=now_s), _MOST)
+            made = self._agenda.turn(now_s, partial(_decided, now_s=now_s), _MOST)
             if made:
                 logger.info("%d run(s) made", len(made))
                 self._made(made)
             total += len(made)
             if len(made) < _MOST:
                 break
-        if not self._care_at <= now_s + _CARE_S:  # the clock was set back
+        if self._care_at > now_s + _RECOVERY_S:  # the clock was set back
             self._care_at = now_s
         if now_s >= self._care_at:
             self._care_at = now_s + _CARE_S
@@ -83,6 +88,10 @@ class Scheduler:
                 next_s = self._agenda.next_slot_s()
             except StoreError as error:
                 logger.warning("%s", error)
+                self._care_at = self._clock() + _RECOVERY_S
+                next_s = None
+            except Exception:  # whatever it is, it must not end the thread: nothing would be due
+                logger.exception("A turn of the scheduler failed; the next one follows")
                 next_s = None
             left = GLANCE_S if next_s is None else next_s - self._clock()
             self._stop.wait(min(max(left, 0.001), GLANCE_S))
@@ -97,3 +106,14 @@ class Scheduler:
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
+
+
+def _decided(row: ScheduleRow, deployment: DeploymentRow, active: int, *,
+             now_s: float) -> Decision:
+    """Decide on a schedule; one that cannot be decided on here holds up no other."""
+    try:
+        return decide(row, deployment, active, now_s=now_s)
+    except Exception as error:  # a zone that this host lacks, what a newer version wrote
+        logger.error("Schedule %s of %s makes no runs: %s: %s", row.slug, row.deployment,
+                     type(error).__name__, error)
+        return Decision(handled_s=row.handled_s, next_s=now_s + AGAIN_S)
