@@ -46,7 +46,7 @@ def perform(order: Order) -> int:
     drive(DeployedRun(flow_run_id=order.flow_run_id, **order.deployment))
     try:
         flow = _flow(order)
-    except DataflowError as error:
+    except Exception as error:  # of ours, or what options of a runner raise
         print(error, file=sys.stderr)  # noqa: T201 - the worker's log takes it
         return _not_begun(order, error)
     try:
