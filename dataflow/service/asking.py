@@ -6,7 +6,6 @@ the check of its parameters (``deploying.py``).
 
 from __future__ import annotations
 
-import math
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping

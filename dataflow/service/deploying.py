@@ -170,10 +170,10 @@ def checked_parameters(deployment: DeploymentRow, given: Mapping[str, Any]) -> d
             f"Parameters of a deployment are a mapping of names to values, not {given!r:.200}.")
     try:
         given = json_copy(given, "parameters")
-    except ValueError as error:
+    except ValueError as wrong:
         raise ParameterTypeError(
             f"The parameters do not fit deployment {deployment.name!r}; no run was made: "
-            f"{error}.") from None
+            f"{wrong}.") from None
     parameters = {**deployment.spec.get("parameters", {}), **given}
     schema = deployment.spec.get("parameter_schema") or {}
     known = schema.get("properties")

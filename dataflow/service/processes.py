@@ -7,15 +7,22 @@ not live here: what such a process does (``run_process.py``), which runs begin
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import IO
 
 from dataflow.service.orders import Order
+
+REST_S = 5.0
+"""Between spare processes that die before they have an order, in seconds."""
+
+logger = logging.getLogger("dataflow.worker")
 
 _COMMAND = (sys.executable, "-m", "dataflow.service.run_process")
 
@@ -105,6 +112,7 @@ class Processes:
     def __init__(self, output: IO[str] | None = None) -> None:
         self._output = output
         self._spare: RunProcess | None = None
+        self._rest_until = 0.0
 
     def begin(self, order: Order, ended: Callable[[], object]) -> RunProcess:
         """Begin a run in a process of its own."""
@@ -116,9 +124,16 @@ class Processes:
         return process
 
     def prepare(self) -> None:
-        """Have a spare process ready."""
-        if self._spare is None or self._spare.exit_code() is not None:
-            self._spare = self._start()
+        """Have a spare process ready; where one dies by itself, the next one comes after a rest."""
+        now_s = time.monotonic()
+        if self._spare is not None and self._spare.exit_code() is not None:
+            self._spare, self._rest_until = None, now_s + REST_S
+        if self._spare is None and now_s >= self._rest_until:
+            try:
+                self._spare = self._start()
+            except OSError as error:  # no process, no memory: what goes on goes on
+                logger.warning("No process could be started: %s", error)
+                self._rest_until = now_s + REST_S
 
     def close(self) -> None:
         """Let the spare one go."""

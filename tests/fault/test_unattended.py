@@ -15,6 +15,8 @@ from typing import Any
 import psutil
 import pytest
 
+from dataflow import flow
+from dataflow.context import current_flow
 from dataflow.deployments import run_deployment
 from tests.run_support import alive, ledger, recorded, wait_until
 from tests.unattended_support import Site
@@ -39,6 +41,10 @@ FLOWS = """
     def adding(n: int, y: int = 1):
         note(BOOK, f"adding {n} {y} {os.environ.get('COLOUR', '')}")
         return sum(add.map(range(n), y).result())
+
+    @flow
+    def measuring(text: str):
+        note(BOOK, str(len(text)))
 
     @flow
     def failing():
@@ -303,6 +309,68 @@ def test_no_data_of_a_run_goes_to_the_store(site: Site) -> None:
     assert b"secretive" in kept
     for marked in (b"MARKED", b"4d41524b4544", b"TUFSS0VE"):  # as text, hexadecimal, base64
         assert marked not in kept
+
+
+def test_a_run_that_is_asked_for_in_a_flow_belongs_to_that_one(site: Site) -> None:
+    site.deploy("adding")
+    site.worker()
+
+    @flow
+    def asking() -> Any:
+        return current_flow.get().run.flow_run_id, run_deployment("adding/d", {"n": 1})
+
+    flow_run_id, row = asking()
+    assert (row.state_name, row.parent_flow_run_id) == ("Completed", flow_run_id)
+
+
+@pytest.mark.parametrize("by", ["agenda", "signals"])
+def test_a_run_that_is_cancelled_while_its_flow_is_loaded_is_cancelled(
+        site: Site, by: str) -> None:
+    (site.folder / "slow.py").write_text(
+        "import time\nfrom pathlib import Path\nfrom dataflow import flow\n\n"
+        "Path(__file__).with_name('loading').touch()\ntime.sleep(60)\n\n"
+        "@flow\ndef slow():\n    pass\n")
+    site.deploy("slow", entrypoint="slow.py:slow", on_crash="resume")
+    flow_run_id = site.ask("slow/d")
+    worker = site.worker()
+    wait_until((site.folder / "loading").exists, "its file is imported", 30)
+    if by == "agenda":
+        with site.store() as store:
+            assert store.agenda().ask_to_cancel(flow_run_id, time.time())
+    else:
+        worker.send_signal(signal.SIGTERM)
+        time.sleep(0.5)
+        worker.send_signal(signal.SIGTERM)
+    assert site.ended(flow_run_id, 20).state_name == "Cancelled"
+    wait_until(lambda: site.queued(flow_run_id).phase == "ended", "the worker knows")
+
+
+def test_a_run_with_a_large_order_begins(site: Site) -> None:
+    site.deploy("measuring")
+    flow_run_id = site.ask("measuring/d", {"text": "ä" * 5_000_000})
+    site.worker()
+    assert site.ended(flow_run_id).state_name == "Completed"
+    assert ledger(site.folder / "book") == Counter(["5000000"])
+
+
+def test_a_runner_that_cannot_be_made_is_told(site: Site) -> None:
+    site.deploy("adding", task_runner={"name": "threads", "options": {"colour": "red"}},
+                on_crash="resume")
+    flow_run_id = site.ask("adding/d", {"n": 1})
+    site.worker()
+    row = site.ended(flow_run_id)
+    assert row.state_name == "Crashed" and "colour" in str(row.message)
+
+
+def test_a_run_that_another_process_drives_is_looked_after_when_that_one_is_gone(
+        site: Site) -> None:
+    site.deploy("adding", on_crash="resume")
+    flow_run_id = site.ask("adding/d", {"n": 1})
+    with site.store() as store:
+        now = time.time()
+        store.lease(flow_run_id, "there:1:2", now_s=now, until_s=now + 6)
+    site.worker(claim_s=2.0)
+    assert site.ended(flow_run_id).state_name == "Completed"
 
 
 SERVED = """
