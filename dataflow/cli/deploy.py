@@ -121,6 +121,10 @@ def _place(specs: Sequence[DeploymentSpec], name: str, file: os.PathLike[str]) -
         raise DeploymentNotFound(f"{name!r} names several deployments of {file}: {both}.",
                                  name=name)
     known = [spec.full_name for spec in specs]
+    if ":" in name:
+        raise DeploymentNotFound(
+            f"{file} has no deployment {name!r}. Where it is the place of a flow, say what the "
+            "deployment is called: --name NAME.", name=name)
     near = get_close_matches(name, [*known, *(spec.name for spec in specs)], 1)
     hint = f" Is {near[0]!r} meant?" if near else f" It has: {', '.join(known)}."
     raise DeploymentNotFound(f"{file} has no deployment {name!r}.{hint}", name=name)

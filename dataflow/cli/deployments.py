@@ -130,7 +130,8 @@ def _print_head(row: DeploymentRow) -> None:
                                                 "an offset.")
 @click.option("--tag", "tags", multiple=True, metavar="TAG", help="A tag of the run.")
 @click.option("--idempotency-key", metavar="KEY", help="The same key again is the same run.")
-@click.option("--priority", type=int, help="Instead of the deployment's.")
+@click.option("--priority", type=click.IntRange(-(2**31) + 1, 2**31 - 1),
+              help="Instead of the deployment's.")
 @click.option("--watch", is_flag=True, help="Wait for its end; exit code 1 unless it completes.")
 @output_option
 def run(name: str, params: tuple[str, ...], as_json: str | None, at: str | None,

@@ -25,6 +25,9 @@ from dataflow.stores import open_store
 
 POLL_S = 0.2
 LEAST_POLL_S = 0.01
+NAME_LIMIT = 200
+"""Characters in the name of a run that is asked for."""
+
 Sleep = Callable[[float], object]
 
 
@@ -110,6 +113,9 @@ def _check(name: Any, run_name: Any, idempotency_key: Any, priority: Any) -> Non
     _text(name, "name")
     if run_name is not None:
         _text(run_name, "flow_run_name")
+        if len(run_name) > NAME_LIMIT:
+            raise DefinitionTypeError(
+                f"flow_run_name has {len(run_name):,} characters: {NAME_LIMIT} at most.")
     if idempotency_key is not None:
         _text(idempotency_key, "idempotency_key")
     if priority is None:

@@ -53,6 +53,10 @@ def schedules_of(*, cron: Many = None, interval: Many = None, rrule: Many = None
                 f"{each!r} is no schedule: give Cron(…), Interval(…), RRule(…) or At(…) of "
                 "dataflow.schedules", field="schedules", value=each)
         found.append(each)
+    if timezone is not None and not (cron or interval or rrule or at):
+        raise ScheduleError(
+            f"timezone {timezone!r} is of cron=, interval=, rrule= or at=, none of which is given: "
+            "ready-made schedules have their own", field="timezone", value=timezone)
     return [each.to_json() for each in found]
 
 

@@ -19,9 +19,11 @@ from typing import Any
 from dataflow.deployments import DeploymentSpec
 from dataflow.entrypoints import refuse_to_serve_while_loading
 from dataflow.exceptions import DefinitionTypeError
+from dataflow.logging import show_on_console
 from dataflow.service.deploying import order_of, register
 from dataflow.service.scheduler import Scheduler
 from dataflow.service.worker import Worker
+from dataflow.settings import get_settings
 from dataflow.store import Store
 from dataflow.stores import open_store
 
@@ -71,6 +73,10 @@ def serve(*deployments: DeploymentSpec, limit: int | None = None,
         agenda = store.agenda()
         for spec in specs:
             register(agenda, spec, time.time())
+        settings = get_settings()
+        show_on_console(logging.getLevelNamesMapping().get(settings.log_level.upper(),
+                                                           logging.INFO),
+                        settings.logging_to_console)
         if print_starting_message:
             print(_starting(specs), file=sys.stderr)  # noqa: T201 - asked for
         worker = Worker(store, SERVE_POOL, order_of=order_of, limit=limit,

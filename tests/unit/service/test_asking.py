@@ -72,3 +72,9 @@ def test_a_poll_interval_of_zero_waits_all_the_same(store: Store) -> None:
 
     assert waited(store, flow_run_id, None, 0.0, sleep).state_type == "CRASHED"
     assert slept == [LEAST_POLL_S]
+
+
+def test_a_name_that_no_list_could_show_is_refused(store: Store) -> None:
+    with pytest.raises(DefinitionTypeError, match="201 characters: 200 at most"):
+        ask(store, "f/d", {}, 1.0, run_name="n" * 201)
+    assert store.flow_runs() == []
