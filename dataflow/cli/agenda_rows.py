@@ -6,6 +6,7 @@ Lives here: deployments, schedules, queued runs, workers. Does not live here: fl
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -23,15 +24,23 @@ def deployment_fields(row: DeploymentRow) -> dict[str, Any]:
         **{name: value for name, value in facts.items()
            if name not in _LATER and not name.endswith("_s")},
         "created": moment_of(row.created_s), "updated": moment_of(row.updated_s),
-        "spec": row.spec, "provenance": row.provenance,
+        "spec": shown_spec(row.spec), "provenance": row.provenance,
     }
+
+
+def shown_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a deployment says, with what is named like a secret masked."""
+    from dataflow.deployments.spec_differences import without_secrets
+
+    return {name: value if name == "parameter_schema" else without_secrets(value, name)
+            for name, value in spec.items()}
 
 
 def schedule_fields(row: ScheduleRow) -> dict[str, Any]:
     """Return a schedule's keys in JSON."""
     return {
         "deployment": row.deployment, "slug": row.slug, "active": row.active,
-        "paused": row.paused, "spec": row.spec,
+        "paused": row.paused, "spec": shown_spec(row.spec),
         "next": None if row.next_s is None else moment_of(row.next_s),
         "handled": None if row.handled_s is None else moment_of(row.handled_s),
     }
@@ -45,7 +54,8 @@ def queued_fields(run: QueuedRun, row: FlowRunRow) -> dict[str, Any]:
         "version": run.version, "phase": run.phase, "worker": run.worker, "tries": run.tries,
         "due": moment_of(run.due_s),
         "slot": None if run.slot_s is None else moment_of(run.slot_s),
-        "schedule": run.schedule, "parameters": run.parameters, "cause": run.cause,
+        "schedule": run.schedule, "cause": run.cause,
+        "parameters": shown_spec({"parameters": run.parameters})["parameters"],
     }
 
 

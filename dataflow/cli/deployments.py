@@ -14,7 +14,12 @@ from typing import Any
 import click
 
 from dataflow.agenda import DeploymentRow
-from dataflow.cli.agenda_rows import deployment_fields, queued_fields, schedule_fields
+from dataflow.cli.agenda_rows import (
+    deployment_fields,
+    queued_fields,
+    schedule_fields,
+    shown_spec,
+)
 from dataflow.cli.options import Output, limit_option, output_option
 from dataflow.cli.records import flow_run_fields, moment_of, opened_store
 from dataflow.cli.rendering import (
@@ -116,7 +121,7 @@ def _print_head(row: DeploymentRow) -> None:
         "limit": None if row.limit is None else f"{row.limit} at a time ({row.collision})",
         "on crash": row.on_crash,
         "tags": ", ".join(spec.get("tags", ())),
-        "parameters": json.dumps(spec["parameters"], ensure_ascii=False)
+        "parameters": json.dumps(shown_spec(spec)["parameters"], ensure_ascii=False)
         if spec.get("parameters") else None,
     })
 
