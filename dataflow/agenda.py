@@ -222,7 +222,8 @@ class Agenda(abc.ABC):
     def put(self, deployment: NewDeployment, now_s: float) -> tuple[DeploymentRow, bool]:
         """Put a deployment in the place of the one of that name; tell whether it is another.
 
-        Schedules keep what they have handled where slug and spec are the same.
+        Schedules keep what they have handled where slug and spec are the same. A pause that
+        somebody made by hand stays: only a ``paused`` that is put otherwise than before counts.
         """
 
     @abc.abstractmethod

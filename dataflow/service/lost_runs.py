@@ -19,6 +19,7 @@ import signal
 from dataflow.agenda import Agenda, QueuedRun
 from dataflow.claims import owner_alive
 from dataflow.flow_moves import ENDS
+from dataflow.service.orders import NO_STORE
 from dataflow.store import FlowRunRow, Store
 
 TRIES = 5
@@ -54,7 +55,8 @@ def process_gone(store: Store, run: QueuedRun, code: int, pid: int, worker: str,
     if cancelled or (now is not None and now.cancel):
         _end(agenda, run, row, f"Cancelled; its process {pid} {how}", worker, now_s, True)
     else:
-        _settle(agenda, run, row, f"The run's process {pid} {how}{_hint(code)}", worker, now_s)
+        _settle(agenda, run, row, f"The run's process {pid} {how}{_hint(code)}", worker, now_s,
+                begun=code != NO_STORE or _begun(row))
 
 
 def look_after(store: Store, now_s: float) -> int:

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-COMPLETED, NOT_COMPLETED, NOT_BEGUN, NOT_OURS = 0, 1, 3, 4
-"""Exit codes of a run's process: how the flow ended, or that it could not be loaded, or that
-another process drives the run."""
+COMPLETED, NOT_COMPLETED, NOT_BEGUN, NOT_OURS, NO_STORE = 0, 1, 3, 4, 5
+"""Exit codes of a run's process: how the flow ended, that it could not be loaded, that another
+process drives the run, or that the store was away."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

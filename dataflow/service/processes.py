@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import IO
 
 from dataflow.service.orders import Order
@@ -85,6 +86,11 @@ class RunProcess:
     def kill(self) -> None:
         """End the process and its children at once."""
         self._signal(signal.SIGKILL)
+
+    def end_children(self) -> None:
+        """End what a process that has ended left in its group: a Dask cluster, above all."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
 
     def discard(self) -> None:
         """Let a spare one go."""

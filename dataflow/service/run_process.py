@@ -17,8 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from dataflow.deployed_run import DeployedRun, drive
-from dataflow.exceptions import DataflowError, RunFenced, RunOwned
-from dataflow.service.orders import COMPLETED, NOT_BEGUN, NOT_COMPLETED, NOT_OURS, Order
+from dataflow.exceptions import DataflowError, RunFenced, RunOwned, StoreError
+from dataflow.service.orders import (
+    COMPLETED,
+    NO_STORE,
+    NOT_BEGUN,
+    NOT_COMPLETED,
+    NOT_OURS,
+    Order,
+)
 
 _AHEAD = (
     "dataflow.flow_run", "dataflow.driver", "dataflow.entrypoints", "dataflow.flow_resume",
@@ -57,6 +64,9 @@ def perform(order: Order) -> int:
     except (RunOwned, RunFenced) as error:
         print(error, file=sys.stderr)  # noqa: T201
         return NOT_OURS
+    except StoreError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return NO_STORE
     except DataflowError as error:
         print(error, file=sys.stderr)  # noqa: T201
         return _not_begun(order, error)

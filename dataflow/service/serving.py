@@ -61,6 +61,10 @@ def serve(*deployments: DeploymentSpec, limit: int | None = None,
         What was given is no deployment.
     """
     refuse_to_serve_while_loading("serve()")
+    if not deployments:
+        raise DefinitionTypeError("serve() needs a deployment: flow.to_deployment(name).")
+    if limit is not None and (type(limit) is not int or limit < 1):
+        raise DefinitionTypeError(f"limit is a number of runs, 1 or more, not {limit!r}.")
     for each in deployments:
         if not isinstance(each, DeploymentSpec):
             raise DefinitionTypeError(
@@ -73,6 +77,8 @@ def serve(*deployments: DeploymentSpec, limit: int | None = None,
         agenda = store.agenda()
         for spec in specs:
             register(agenda, spec, time.time())
+            if pause_on_shutdown:  # the pause of the last time
+                agenda.pause(spec.full_name, spec.paused, time.time())
         settings = get_settings()
         show_on_console(logging.getLevelNamesMapping().get(settings.log_level.upper(),
                                                            logging.INFO),

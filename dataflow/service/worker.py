@@ -28,6 +28,9 @@ CLAIM_S = 30.0
 
 BEAT_S = 5.0
 POLL_S = 0.1
+AT_ONCE = 10
+"""Runs begun between two looks: each is a process."""
+
 CANCEL_PATIENCE_S = 30.0
 """A cancelled flow has so long to end before its process is killed."""
 
@@ -137,7 +140,7 @@ class Worker:
 
     def _take(self, now_s: float) -> None:
         limit = self.row.limit
-        room = 100 if limit is None else limit - len(self._going)
+        room = AT_ONCE if limit is None else min(AT_ONCE, limit - len(self._going))
         for run in self._agenda.take(self.row.pool, self.row.name, room, now_s=now_s,
                                      until_s=now_s + CLAIM_S, queues=self._queues):
             logger.info("Run %s of %s begins, due %.3f s ago", run.flow_run_id, run.deployment,
@@ -154,6 +157,8 @@ class Worker:
 
         One that another process drives is looked after when that one is gone.
         """
+        if code < 0:
+            going.process.end_children()
         if code != NOT_OURS:
             process_gone(self._store, going.run, code, going.process.pid, self.row.name, now_s,
                          cancelled=going.process.told_to_end)

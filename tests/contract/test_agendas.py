@@ -220,6 +220,25 @@ def test_slots_within_a_pause_are_not_handled(agenda: Agenda, which: str) -> Non
     assert agenda.schedules() == [row]
 
 
+def test_a_pause_by_hand_stays_when_the_same_is_put_again(agenda: Agenda) -> None:
+    new = deployment(schedules=[NewSchedule(slug="s", spec={}, next_s=NOW)])
+    agenda.put(new, NOW)
+    agenda.pause("nightly", True, NOW)
+    agenda.pause_schedule("nightly", "s", True, NOW)
+    row, changed = agenda.put(new, NOW + 1)
+    assert not changed and row.paused and not agenda.schedules()[0].active
+    row, changed = agenda.put(replace(new, limit=2), NOW + 1)
+    assert changed and row.paused
+
+
+def test_a_pause_that_is_put_otherwise_than_before_counts(agenda: Agenda) -> None:
+    def put(paused: bool) -> bool:
+        spec = {"entrypoint": "etl.py:etl", "paused": paused}
+        return agenda.put(deployment(paused=paused, spec=spec), NOW)[0].paused
+
+    assert [put(False), put(True), put(False)] == [False, True, False]
+
+
 def test_a_schedule_that_is_not_there_is_named(agenda: Agenda) -> None:
     agenda.put(deployment(schedules=[NewSchedule(slug="s", spec={}, next_s=NOW)]), NOW)
     with pytest.raises(DeploymentNotFound, match="'t'. It has: s"):

@@ -42,6 +42,8 @@ def put(
         changed, number = True, 0
     else:
         key, number = int(row.key), int(row.version)
+        if bool(json.loads(row.spec).get("paused", False)) == new.paused:
+            values["paused"] = row.paused  # by hand, perhaps: what is put says nothing else now
         changed = any(getattr(row, name) != value for name, value in values.items())
     if number == 0 or _digest(connection, key, number) != new.digest:
         number, changed = number + 1, True
@@ -49,7 +51,7 @@ def put(
             deployment=key, number=number, label=new.label, digest=new.digest,
             spec=json.dumps(new.spec), provenance=json.dumps(new.provenance), created_s=now_s))
     changed |= _put_schedules(connection, key, new.schedules, now_s)
-    if row is not None and row.paused and not new.paused:
+    if row is not None and row.paused and not values["paused"]:
         _rested(connection, key, now_s)
     if changed:
         connection.execute(update(deployments).where(_D.key == key).values(
@@ -72,12 +74,7 @@ def _put_schedules(
     for each in new:
         row, spec = there.pop(each.slug, None), json.dumps(each.spec, sort_keys=True)
         if row is not None and row.spec == spec:
-            if bool(row.active) != each.active:
-                changed = True
-                connection.execute(update(schedules).where(_S.key == row.key).values(
-                    active=int(each.active), next_s=each.next_s if each.active else None,
-                    made_s=now_s, handled_s=None))
-            continue
+            continue  # it may have been paused by hand
         changed = True
         values: dict[str, Any] = {
             "spec": spec, "active": int(each.active), "made_s": now_s, "handled_s": None,

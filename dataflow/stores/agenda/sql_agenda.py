@@ -157,6 +157,9 @@ class SqlAgenda(Agenda):
              queues: Collection[str] | None = None) -> list[QueuedRun]:
         if room <= 0:
             return []
+        with self._reading() as connection:
+            if not taking.any_due(connection, pool, now_s):
+                return []
         taken: list[QueuedRun] = self._change(lambda connection: taking.take(
             connection, pool, worker, room, now_s=now_s, until_s=until_s, queues=queues))
         return taken

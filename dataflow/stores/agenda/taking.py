@@ -36,8 +36,6 @@ def take(
     queues: Collection[str] | None,
 ) -> list[QueuedRun]:
     """Take runs; see the port."""
-    if not _any_due(connection, pool, now_s):
-        return []
     row = connection.execute(
         select(pools).where(_P.name == pool).with_for_update()).one_or_none()
     if row is None:  # a row to take turns on; whoever makes it too comes again
@@ -64,7 +62,8 @@ def take(
     return [queue.row_of(rows[key]) for key in keys]
 
 
-def _any_due(connection: Connection, pool: str, now_s: float) -> bool:
+def any_due(connection: Connection, pool: str, now_s: float) -> bool:
+    """Tell whether a run of a pool waits that is due; without the lock that taking one needs."""
     return connection.execute(select(_Q.key).where(
         _Q.phase == WAITING, _Q.pool == pool, _Q.due_s <= now_s).limit(1)).first() is not None
 

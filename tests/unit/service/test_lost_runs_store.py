@@ -1,0 +1,43 @@
+"""A run whose process found the store away."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dataflow.agenda import NewDeployment
+from dataflow.service.asking import ask
+from dataflow.service.lost_runs import process_gone
+from dataflow.service.orders import NO_STORE, NOT_COMPLETED
+from dataflow.store import Store
+from dataflow.stores import open_store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    made = open_store(str(tmp_path / "dataflow.db"))
+    made.agenda().put(NewDeployment(name="f/d", flow_name="f", digest="d",
+                                    spec={"entrypoint": "f.py:f"}), 1.0)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize(("code", "begun", "state"), [
+    (NO_STORE, False, "Scheduled"), (NO_STORE, True, "Crashed"),
+    (NOT_COMPLETED, False, "Crashed"),
+])
+def test_a_run_that_had_not_begun_waits_again(
+        store: Store, code: int, begun: bool, state: str) -> None:
+    agenda, now = store.agenda(), time.time()
+    flow_run_id = ask(store, "f/d", {}, now)
+    (run,) = agenda.take("default", "w", 1, now_s=now, until_s=now + 30)
+    if begun:
+        store.lease(flow_run_id, "far:1:2", now_s=now, until_s=now - 1)
+    process_gone(store, run, code, 77, "w", now)
+    assert store.find_flow_run(flow_run_id).state_name == state
+    queued = agenda.queued(flow_run_id)
+    assert queued is not None
+    assert queued.phase == ("waiting" if state == "Scheduled" else "ended")
