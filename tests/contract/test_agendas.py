@@ -558,7 +558,7 @@ def test_what_a_deployment_missed_while_it_was_paused_is_not_made_up_for_when_it
         agenda: Agenda) -> None:
     new = deployment(schedules=[NewSchedule(slug="s", spec={}, next_s=NOW)])
     agenda.put(new, NOW - 10)
-    agenda.pause("etl/nightly", True, NOW - 5)
+    agenda.put(replace(new, paused=True, spec={**new.spec, "paused": True}), NOW - 5)
     _, changed = agenda.put(new, NOW + 600)
     (row,) = agenda.schedules()
     assert changed and not row.paused
