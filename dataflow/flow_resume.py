@@ -37,8 +37,8 @@ class ResumePoint:
 
     @property
     def begins(self) -> bool:
-        """Tell whether the run was only scheduled so far: there is nothing it goes on from."""
-        return self.row.state_type == "SCHEDULED" and not self.row.run_count
+        """Tell whether the run was only scheduled so far: no process has written of it."""
+        return self.row.state_type == "SCHEDULED" and self.row.pid is None
 
 
 def resume_point(flow_name: str, ref: str, *, retry: bool, store: Store,

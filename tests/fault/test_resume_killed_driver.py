@@ -211,17 +211,20 @@ def test_chaos_driver_killed_at_random_points_loses_what_was_in_flight_at_most(
 ) -> None:
     chance, story = random.Random(seed), Story(tmp_path / "book")
     script = script_of(tmp_path, SCRIPT)
-    began, through = time.monotonic(), False
+    began, through, told = time.monotonic(), False, True
     while not through and story.kills < kills and time.monotonic() - began < limit_s:
         how = "resume" if story.kills and open_runs() else "start"
         driver = nursery.start(script, story.book, RUNNERS[runner], how, width)
         through = not killed_at_random(driver, story, chance, 2 * 3 * width // kills)
+        if not through and completed():  # killed between its last record and its last word
+            through, told = True, False
     assert story.kills
     if not through:
         how = "resume" if open_runs() else "start"
         driver = nursery.start(script, story.book, RUNNERS[runner], how, width)
         driver.wait(90)
-    assert the_value(story) == [str(width * width + 45)], driver.out.read_text()[-3000:]
+    value = [str(width * width + 45)] if told else []
+    assert the_value(story) == value, driver.out.read_text()[-3000:]
     check_the_whole(story, width)
     print(f"{runner}: {story.kills} kills in {time.monotonic() - began:.1f} s, executed again "
           f"{sum(story.again)} of {3 * width}: {story.again}")
@@ -231,6 +234,14 @@ def open_runs() -> bool:
     store = open_store()
     try:
         return bool(store.flow_runs())
+    finally:
+        store.close()
+
+
+def completed() -> bool:
+    store = open_store()
+    try:
+        return any(row.state_type == "COMPLETED" for row in store.flow_runs())
     finally:
         store.close()
 
