@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dataflow.cli.options import Output, output_option
+from dataflow.cli.options import Output, output_option, parameter
 from dataflow.cli.records import opened_store
 from dataflow.cli.rendering import print_json, printable
 from dataflow.exceptions import DeploymentNotFound
@@ -139,18 +139,8 @@ def _single(place: str, name: str, cron: tuple[str, ...], interval: tuple[float,
     flow = load_flow(place, folder)
     made: DeploymentSpec = flow.to_deployment(
         name, entrypoint=place, source=folder, cron=cron or None, interval=interval or None,
-        timezone=timezone, work_pool_name=pool, parameters=dict(map(_parameter, params)) or None)
+        timezone=timezone, work_pool_name=pool, parameters=dict(map(parameter, params)) or None)
     return made
-
-
-def _parameter(text: str) -> tuple[str, Any]:
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise click.BadParameter(f"--param {text!r}: write NAME=VALUE.")
-    try:
-        return name, json.loads(value)
-    except ValueError:
-        return name, value
 
 
 def _shown(value: Any) -> str:

@@ -7,13 +7,11 @@ Does not live here: the plan (``dataflow.flow_plan``), finding the flow
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
-from typing import Any
 
 import click
 
-from dataflow.cli.options import Output, output_option
+from dataflow.cli.options import Output, output_option, parameter
 from dataflow.cli.rendering import print_json, printable
 
 
@@ -35,7 +33,7 @@ def plan(entrypoint: str, parameters: tuple[str, ...], output: Output) -> None:
     """
     from dataflow.entrypoints import load_flow
 
-    given = dict(_parameter(text) for text in parameters)
+    given = dict(map(parameter, parameters))
     planned = load_flow(entrypoint).plan(**given)
     if output == "json":
         print_json({
@@ -45,13 +43,3 @@ def plan(entrypoint: str, parameters: tuple[str, ...], output: Output) -> None:
         })
     else:
         click.echo(printable(planned.text()))
-
-
-def _parameter(text: str) -> tuple[str, Any]:
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise click.UsageError(f"{text!r} is no parameter: write NAME=VALUE, e.g. -p year=2013.")
-    try:
-        return name, json.loads(value)
-    except ValueError:
-        return name, value

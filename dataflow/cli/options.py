@@ -6,6 +6,7 @@ any command.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any, Literal, TypeVar
 
@@ -72,3 +73,14 @@ def element_options(command: Command) -> Command:
     ):
         command = option(command)
     return command
+
+
+def parameter(text: str) -> tuple[str, Any]:
+    """Return name and value of ``NAME=VALUE``: JSON, or else a text."""
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise click.UsageError(f"{text!r} is no parameter: write NAME=VALUE, e.g. -p year=2013.")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
