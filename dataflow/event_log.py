@@ -203,6 +203,10 @@ class EventLog(abc.ABC):
         """
 
     @abc.abstractmethod
+    def pass_over(self, before_s: float) -> int:
+        """Let everything that waits and occurred before a moment have no consequences."""
+
+    @abc.abstractmethod
     def forget(self, before_s: float, limit: int = 10_000) -> int:
         """Remove events that were handled and occurred before a moment, and parcels that ended
         before it; return how many."""
@@ -238,3 +242,7 @@ class EventLog(abc.ABC):
 
         ``until_s`` before now: give it up.
         """
+
+    @abc.abstractmethod
+    def leader(self, loop: str, now_s: float) -> str | None:
+        """Return who runs a loop at the moment; None: nobody does."""

@@ -59,6 +59,9 @@ class FlowRunRecord:
     lease_until_s: float | None = None
     resumed: int = 0  # times
     result_key: bytes | None = None  # of the flow's own result
+    alerts: str | None = None  # JSON: those that its flow brings
+    cpu_s: float | None = None
+    peak_bytes: int | None = None
 
 
 @dataclass(slots=True, kw_only=True)

@@ -32,6 +32,7 @@ from dataflow.records import (
 if TYPE_CHECKING:
     from dataflow.agenda import Agenda
     from dataflow.claim import Claims
+    from dataflow.event_log import EventLog
 
 __all__ = [
     "PICKLED_BYTES",
@@ -256,6 +257,18 @@ class Store(abc.ABC):
         raise StoreError(
             "This run store keeps no deployments, schedules or queued runs. Nothing was changed. "
             "What to do: use a file or PostgreSQL (DATAFLOW_STORE).", path="", reason="no agenda")
+
+    def events(self) -> EventLog:
+        """Return what has happened, and what is to follow from it.
+
+        Raises
+        ------
+        StoreError
+            This kind of store keeps none.
+        """
+        raise StoreError(
+            "This run store keeps no events. Nothing was changed. What to do: use a file or "
+            "PostgreSQL (DATAFLOW_STORE).", path="", reason="no events")
 
     @abc.abstractmethod
     def close(self) -> None:

@@ -27,7 +27,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 """Raised by one with each change of the tables; ``versions.py`` holds the way up."""
 
 metadata = MetaData()
@@ -74,11 +74,15 @@ flow_runs = Table(
     Column("lease_until_s", Double),
     Column("resumed", Integer, nullable=False, server_default=text("0")),
     Column("result_key", LargeBinary),
+    Column("alerts", Text),  # JSON: those that its flow brings
+    Column("cpu_s", Double),
+    Column("peak_bytes", BigInteger),
     Index("flow_runs_tail", "tail"),
     Index("flow_runs_name", "name"),
     Index("flow_runs_created", "kind", "created_s"),
     Index("flow_runs_parent", "parent_flow_run_id"),
     Index("flow_runs_parent_task", "parent_task_run_id"),
+    Index("flow_runs_ended", "flow_name", "end_time_s"),
 )
 
 calls = Table(
@@ -123,6 +127,8 @@ spans = Table(
     Column("packed", LargeBinary, nullable=False),  # late: its bytes lie on overflow pages
     Column("keys", LargeBinary),  # 16 bytes an element; NULL: none has a key
     Column("origins", Text),  # JSON: runs that CACHED elements come from
+    Column("cpu_s", Double),
+    Column("peak_bytes", BigInteger),
     UniqueConstraint("run", "call", "first", "started_s"),
 )
 
@@ -163,6 +169,8 @@ task_runs = Table(
     Column("origin", Text),
     Column("due_s", Double),  # of a retry
     Column("pickled", LargeBinary),  # the exception, where it is small
+    Column("cpu_s", Double),
+    Column("peak_bytes", BigInteger),
     sqlite_with_rowid=False,
 )
 named_task_runs = Index(

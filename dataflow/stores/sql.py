@@ -10,17 +10,20 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import Connection, Dialect, Engine, Table
 
-from dataflow.agenda import Agenda
 from dataflow.exceptions import RunFenced
 from dataflow.outcomes import Attempt, LogLine
 from dataflow.store import CallRow, FlowRunRow, Gulp, RecordedCall, Store, TaskRunRow
 from dataflow.stores import finding, leases, reading, recorded, reopening, versions
 from dataflow.stores.errors import translated
 from dataflow.stores.writing import GulpWriter
+
+if TYPE_CHECKING:
+    from dataflow.agenda import Agenda
+    from dataflow.event_log import EventLog
 
 _Answer = TypeVar("_Answer")
 _writers: dict[str, GulpWriter] = {}  # by dialect: making the texts of statements takes 10 ms
@@ -213,6 +216,13 @@ class SqlStore(Store):
         from dataflow.stores.agenda.sql_agenda import SqlAgenda
 
         return SqlAgenda(self._change, self._reading, self._writer.write_runs)
+
+    def events(self) -> EventLog:
+        from dataflow.stores.agenda.sql_agenda import SqlAgenda
+        from dataflow.stores.events.sql_event_log import SqlEventLog
+
+        agenda = SqlAgenda(self._change, self._reading, self._writer.write_runs)
+        return SqlEventLog(self._change, self._reading, agenda)
 
     def close(self) -> None:
         with self._turn, translated(self._where, "close"):

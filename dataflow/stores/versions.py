@@ -11,7 +11,7 @@ inside itself, so that a store that is up to date never pays for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from sqlalchemy import Connection, Double, LargeBinary, insert, inspect, select, text
 from sqlalchemy.exc import DBAPIError
@@ -73,8 +73,35 @@ def _agenda(connection: Connection) -> None:
     metadata.create_all(connection, tables=list(TABLES), checkfirst=False)
 
 
+def _unattended(connection: Connection) -> None:
+    """To version 6: events and what follows from them, alerts of runs, what runs used."""
+    from dataflow.stores.events import state_triggers
+    from dataflow.stores.events.schema import TABLES, for_postgresql
+
+    double = Double().compile(connection.dialect)
+    for table, columns in (
+        ("flow_runs", ("alerts TEXT", f"cpu_s {double}", "peak_bytes BIGINT")),
+        ("spans", (f"cpu_s {double}", "peak_bytes BIGINT")),
+        ("task_runs", (f"cpu_s {double}", "peak_bytes BIGINT")),
+    ):
+        _add_columns(connection, table, columns)
+    connection.execute(text("CREATE INDEX flow_runs_ended ON flow_runs (flow_name, end_time_s)"))
+    if connection.dialect.name == "postgresql":
+        for_postgresql()
+    metadata.create_all(connection, tables=list(TABLES), checkfirst=False)
+    state_triggers.make(connection)
+
+
+def _add_columns(connection: Connection, table: str, columns: Sequence[str]) -> None:
+    """Add columns, but for those that are there: a step before this one may have made the table."""
+    there = {column["name"] for column in inspect(connection).get_columns(table)}
+    for column in columns:
+        if column.partition(" ")[0] not in there:
+            connection.execute(text(f"ALTER TABLE {table} ADD COLUMN {column}"))
+
+
 MIGRATIONS: dict[int, Callable[[Connection], None]] = {
-    1: _children, 2: _resume, 3: _transactions, 4: _agenda}
+    1: _children, 2: _resume, 3: _transactions, 4: _agenda, 5: _unattended}
 """Version → what turns its tables into those of the next; run in the caller's transaction."""
 
 
@@ -116,9 +143,7 @@ def bring_up(connection: Connection, path: str) -> None:
         return  # another process was first
     tables = set(inspect(connection).get_table_names()) - {_CLAIMS}
     if not tables:
-        from dataflow.stores.agenda import schema as _  # noqa: F401 - the tables join the metadata
-
-        metadata.create_all(connection, checkfirst=False)
+        _create(connection)
     elif schema_version.name not in tables:
         raise StoreError(
             f"{path} is a database, but no run store: it has the tables "
@@ -131,6 +156,18 @@ def bring_up(connection: Connection, path: str) -> None:
     connection.execute(
         insert(schema_version).values(version=SCHEMA_VERSION, written_by=__version__)
     )
+
+
+def _create(connection: Connection) -> None:
+    """Make all tables of a fresh store; those beside the runs join the metadata by import."""
+    from dataflow.stores.agenda import schema as _  # noqa: F401
+    from dataflow.stores.events import state_triggers
+    from dataflow.stores.events.schema import for_postgresql
+
+    if connection.dialect.name == "postgresql":
+        for_postgresql()
+    metadata.create_all(connection, checkfirst=False)
+    state_triggers.make(connection)
 
 
 def _migrate(connection: Connection, path: str) -> None:

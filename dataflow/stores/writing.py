@@ -261,7 +261,8 @@ def _flow_run_values(record: FlowRunRecord) -> Values:
         clean(error.message) if error else None,
         clean(error.traceback) if error else None,
         _cleaned(record.entrypoint), record.first_call, record.epoch, _cleaned(record.owner),
-        record.lease_until_s, record.resumed, record.result_key,
+        record.lease_until_s, record.resumed, record.result_key, record.alerts, record.cpu_s,
+        record.peak_bytes,
     )
 
 
@@ -309,6 +310,7 @@ def _span_rows(run: int, records: Iterable[SpanRecord], texts: _Texts) -> list[V
                 run, record.span.call, packed.first, packed.last, packed.count, packed.code,
                 packed.index_size, texts.ref(record.worker), packed.started_s, packed.packed,
                 packed.keys, _json(record.span.origins) if record.span.origins else None,
+                None, None,
             ))
     return rows
 
@@ -331,7 +333,7 @@ def _element_rows(run: int, records: Sequence[ElementRecord], texts: _Texts) -> 
             record.attempts, texts.ref(record.worker), _cleaned(record.name),
             *_error_values(record.error, texts), _cleaned(record.message),
             *(record.cause or (None, None)), record.key, record.origin, record.due_s,
-            None if record.error is None else pickled_of(record.error),
+            None if record.error is None else pickled_of(record.error), None, None,
         )
         for record in records
     ]

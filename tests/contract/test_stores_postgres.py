@@ -40,7 +40,17 @@ def layout(url: str) -> dict[tuple[str, str], tuple[str, str]]:
     return {(table, name): (what, more) for table, name, what, more in [*columns, *indexes]}
 
 
+TO_VERSION_5 = (
+    "DROP TRIGGER flow_runs_made ON flow_runs", "DROP TRIGGER flow_runs_changed ON flow_runs",
+    "DROP FUNCTION dataflow_state_event()", "DROP INDEX flow_runs_ended",
+    "DROP TABLE events, memory, sightings, parcels, leads",
+    "ALTER TABLE flow_runs DROP COLUMN alerts, DROP COLUMN cpu_s, DROP COLUMN peak_bytes",
+    "ALTER TABLE spans DROP COLUMN cpu_s, DROP COLUMN peak_bytes",
+    "ALTER TABLE task_runs DROP COLUMN cpu_s, DROP COLUMN peak_bytes",
+    "UPDATE schema_version SET version = 5",
+)
 TO_VERSION_4 = (
+    *TO_VERSION_5,
     "DROP TABLE deployments, deployment_versions, schedules, queued_runs, workers, pools",
     "UPDATE schema_version SET version = 4",
 )
@@ -71,7 +81,7 @@ TO_VERSION_1 = (
 
 
 @pytest.mark.parametrize("way_down", [
-    TO_VERSION_4, TO_VERSION_3, TO_VERSION_2, TO_VERSION_2 + TO_VERSION_1])
+    TO_VERSION_5, TO_VERSION_4, TO_VERSION_3, TO_VERSION_2, TO_VERSION_2 + TO_VERSION_1])
 def test_an_older_store_becomes_like_a_fresh_one_and_keeps_its_rows(
     postgres_url: str, way_down: tuple[str, ...]
 ) -> None:

@@ -7,7 +7,7 @@ statements (the modules beside this one), connections and errors (``stores/sql.p
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection
@@ -25,6 +25,7 @@ from dataflow.agenda import (
     VersionRow,
     WorkerRow,
 )
+from dataflow.exceptions import DeploymentNotFound
 from dataflow.parameters import to_json
 from dataflow.store import FlowRunRecord
 from dataflow.stores.agenda import deployments, queue, schedules, taking, workers
@@ -123,18 +124,34 @@ class SqlAgenda(Agenda):
     # the queue
 
     def queue(self, run: NewRun, now_s: float) -> str:
-        def add(connection: Connection) -> str:
-            key = deployments.key_of(connection, run.deployment)
-            if not deployments.kept(connection, key):  # deleted since
-                key = deployments.key_of(connection, run.deployment)
-            there = queue.same_key(connection, key, run.idempotency_key)
-            if there is not None:
-                return there
-            deployment = deployments.by_key(connection, [key])[key]
-            return self._add(connection, [Addition(run, key, deployment)], now_s)[0]
-
-        answer: str = self._change(add)
+        answer: str = self._change(lambda connection: self._queue(connection, run, now_s))
         return answer
+
+    def _queue(self, connection: Connection, run: NewRun, now_s: float) -> str:
+        key = deployments.key_of(connection, run.deployment)
+        if not deployments.kept(connection, key):  # deleted since
+            key = deployments.key_of(connection, run.deployment)
+        there = queue.same_key(connection, key, run.idempotency_key)
+        if there is not None:
+            return there
+        deployment = deployments.by_key(connection, [key])[key]
+        return self._add(connection, [Addition(run, key, deployment)], now_s)[0]
+
+    def follow(self, connection: Connection, runs: Sequence[NewRun], cancel: Sequence[str],
+               pause: Sequence[tuple[str, bool]], now_s: float) -> None:
+        """Do what follows from events, in the caller's transaction.
+
+        A deployment that is gone by now is left alone.
+        """
+        for run in runs:
+            with suppress(DeploymentNotFound):
+                self._queue(connection, run, now_s)
+        for flow_run_id in cancel:
+            queue.ask_to_cancel(connection, flow_run_id, now_s)
+        for name, paused in pause:
+            with suppress(DeploymentNotFound):
+                deployments.pause(
+                    connection, deployments.key_of(connection, name), paused, now_s)
 
     def _add(self, connection: Connection, additions: Sequence[Addition],
              now_s: float) -> list[str]:

@@ -83,7 +83,16 @@ def tables_in(path: Path) -> dict[str, set[str]]:
 
 
 AGENDA = ("deployments", "deployment_versions", "schedules", "queued_runs", "workers", "pools")
-TO_VERSION_4 = [*(f"DROP TABLE {table}" for table in AGENDA),
+EVENTS = ("events", "memory", "sightings", "parcels", "leads")
+TO_VERSION_5 = [
+    "DROP TRIGGER flow_runs_made", "DROP TRIGGER flow_runs_changed", "DROP INDEX flow_runs_ended",
+    *(f"DROP TABLE {table}" for table in EVENTS),
+    "ALTER TABLE flow_runs DROP COLUMN alerts",
+    *(f"ALTER TABLE {table} DROP COLUMN {column}" for table in ("flow_runs", "spans", "task_runs")
+      for column in ("cpu_s", "peak_bytes")),
+    "UPDATE schema_version SET version = 5",
+]
+TO_VERSION_4 = [*TO_VERSION_5, *(f"DROP TABLE {table}" for table in AGENDA),
                 "UPDATE schema_version SET version = 4"]
 TO_VERSION_3 = [
     *TO_VERSION_4,
@@ -129,7 +138,8 @@ def test_a_store_of_version_2_becomes_like_a_fresh_one_and_keeps_its_rows(path: 
     store.close()
 
 
-@pytest.mark.parametrize("way_down", [TO_VERSION_3, TO_VERSION_4], ids=["3", "4"])
+@pytest.mark.parametrize("way_down", [TO_VERSION_3, TO_VERSION_4, TO_VERSION_5],
+                         ids=["3", "4", "5"])
 def test_a_store_of_a_later_version_becomes_like_a_fresh_one(
         path: Path, way_down: list[str]) -> None:
     fresh = tables_in(path)

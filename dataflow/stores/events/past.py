@@ -1,0 +1,59 @@
+"""Questions about runs that alerts and triggers ask: whose they are, what came before them.
+
+Lives here: statements that read. Does not live here: what follows from the answers.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from dataflow.event_log import Past, RunFacts
+from dataflow.flow_moves import ENDS
+from dataflow.stores.agenda.schema import deployments, queued_runs, versions
+from dataflow.stores.schema import flow_runs
+
+_F, _Q, _D, _V = flow_runs.c, queued_runs.c, deployments.c, versions.c
+_ENDS = tuple(sorted(ENDS))
+
+
+def facts(connection: Connection, flow_run_ids: Sequence[str]) -> dict[str, RunFacts]:
+    """Return what is known of runs, of those that are there."""
+    found: dict[str, RunFacts] = {}
+    for at in range(0, len(flow_run_ids), 500):
+        query = select(
+            _F.id, _F.alerts, _Q.due_s, _D.name.label("deployment"), _V.spec,
+        ).outerjoin(queued_runs, _Q.flow_run_id == _F.id).outerjoin(
+            deployments, _D.key == _Q.deployment
+        ).outerjoin(
+            versions, (_V.deployment == _Q.deployment) & (_V.number == _Q.version)
+        ).where(_F.id.in_(list(flow_run_ids[at:at + 500])))
+        for row in connection.execute(query):
+            spec: dict[str, Any] = json.loads(row.spec) if row.spec else {}
+            own = json.loads(row.alerts) if row.alerts else []
+            found[row.id] = RunFacts(
+                deployment=row.deployment, deployment_spec=spec, due_s=row.due_s,
+                alerts=[*own, *(each for each in spec.get("alerts", ()) if each not in own)])
+    return found
+
+
+def past(connection: Connection, flow_name: str, deployment: str | None, before_s: float,
+         without: str, limit: int) -> Past:
+    """Return what runs that ended up to a moment came to."""
+    ended = select(_F.state_type, _F.start_time_s, _F.end_time_s).where(
+        _F.flow_name == flow_name, _F.kind == "flow", _F.state_type.in_(_ENDS),
+        _F.end_time_s <= before_s, _F.id != without,
+    ).order_by(_F.end_time_s.desc()).limit(limit)
+    if deployment is not None:
+        ended = ended.join(queued_runs, _Q.flow_run_id == _F.id).join(
+            deployments, _D.key == _Q.deployment).where(_D.name == deployment)
+    completed = ended.where(_F.state_type == "COMPLETED")
+    took = [(row.end_time_s - row.start_time_s, row.end_time_s)
+            for row in connection.execute(completed.where(_F.start_time_s.is_not(None)))]
+    return Past(
+        durations_s=[each for each, _ in took],
+        ended=[row.state_type for row in connection.execute(ended)],
+        last_completed_s=took[0][1] if took else None)
