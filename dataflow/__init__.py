@@ -31,11 +31,12 @@ _HOME_OF = {
     "tags": "dataflow.context",
     "Transaction": "dataflow.transactions",
     "serve": "dataflow.service.serving",
+    "emit_event": "dataflow.events",
 }
 _MODULES = frozenset({
-    "alerts", "annotations", "cache_policies", "client", "context", "deployments", "exceptions",
-    "filesystems", "flows", "futures", "locking", "logging", "results", "runtime", "schedules",
-    "serializers", "settings", "shell", "states", "task_runners", "tasks", "testing",
+    "alerts", "annotations", "cache_policies", "client", "context", "deployments", "events",
+    "exceptions", "filesystems", "flows", "futures", "locking", "logging", "results", "runtime",
+    "schedules", "serializers", "settings", "shell", "states", "task_runners", "tasks", "testing",
     "transactions",
 })
 """What is reached as an attribute too: ``dataflow.context.get_run_context()``."""
@@ -49,6 +50,7 @@ __all__ = [
     "allow_failure",
     "apply_map",
     "as_completed",
+    "emit_event",
     "exponential_backoff",
     "filter_results",
     "flatten",
@@ -68,6 +70,7 @@ if TYPE_CHECKING:
     from dataflow import runtime
     from dataflow.annotations import allow_failure, flatten, opaque, quote, unmapped
     from dataflow.context import tags
+    from dataflow.events import emit_event
     from dataflow.flows import Flow, flow
     from dataflow.futures import as_completed, wait
     from dataflow.logging import get_run_logger

@@ -114,6 +114,10 @@ class ErrorRecord:
         self.exception = None
 
 
+EVENTS = "dataflow.events"
+"""Logger of lines that are no lines of a log but events, as JSON."""
+
+
 class LogLine(NamedTuple):
     """One log record of a task or a flow (``call`` is -1 for the flow itself)."""
 

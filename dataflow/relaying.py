@@ -14,7 +14,7 @@ from dataflow.graph import CallView
 from dataflow.ids import task_run_id
 from dataflow.logging import relay
 from dataflow.names import element_name, name_in
-from dataflow.outcomes import LogLine, Report
+from dataflow.outcomes import EVENTS, LogLine, Report
 from dataflow.store import FlowRunRecord, Gulp
 
 
@@ -22,6 +22,8 @@ def relay_lines(report: Report, run: RunInfo, views: Mapping[int, CallView]) -> 
     """Show the lines of a report that was made in another process."""
     chosen = _chosen_names(report) if report.logs else {}
     for line in report.logs:
+        if line.logger == EVENTS:
+            continue
         view = views[line.call]
         name = chosen.get((line.call, line.index)) or name_in(view, run.flow_run_id, line.index)
         _show(line, run, run.flow_run_id, name, view.task_name)
@@ -41,6 +43,8 @@ def _relay_nested(gulp: Gulp, run_id: str, run: RunInfo) -> None:
     calls = {call.call: call for call in gulp.calls}
     chosen = {(row.call, row.index): row.name for row in gulp.elements}
     for line in gulp.logs:
+        if line.logger == EVENTS:
+            continue
         call, name = calls.get(line.call), chosen.get((line.call, line.index))
         if name is None and call is not None:
             name = element_name(run_id, line.call, line.index, call.task_name, call.kind == "map")

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from dataflow.outcomes import (
+    EVENTS,
     FIRST_FINAL,
     ROLLED_BACK,
     SUCCEEDED,
@@ -143,9 +144,11 @@ def begin_anew(run: MemoryRun, call: int, indexes: Sequence[int] | None) -> None
 
 
 def write_logs(run: MemoryRun, lines: Iterable[LogLine]) -> None:
-    """Take log lines; the same ones once."""
+    """Take log lines; the same ones once. Events are not kept."""
     repeated: dict[LogLine, int] = {}
     for line in lines:
+        if line.logger == EVENTS:
+            continue
         n = repeated[line] = repeated.get(line, 0) + 1
         run.logs.setdefault((line, n), line)
 

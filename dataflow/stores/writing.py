@@ -22,7 +22,7 @@ from sqlalchemy import Connection, Dialect, Table, bindparam, func, select, text
 
 from dataflow.exceptions import StoreError
 from dataflow.ids import run_tail
-from dataflow.outcomes import FIRST_FINAL, ROLLED_BACK, Attempt, Code, ErrorRecord, LogLine
+from dataflow.outcomes import EVENTS, FIRST_FINAL, ROLLED_BACK, Attempt, Code, ErrorRecord, LogLine
 from dataflow.store import (
     CallRecord,
     ElementRecord,
@@ -83,6 +83,7 @@ class GulpWriter:
         self._dialect = dialect
         self._insert = insert
         self._inserts = {name: self._statement(made) for name, made in self._made().items()}
+        self._events: str | None = None  # made when the first one comes
         self._roll_back = self._statement(rolling_back())
         self._counts = self._update_call("counts")
         self._widths = self._update_call("width")
@@ -143,6 +144,8 @@ class GulpWriter:
         self._put(connection, "task_runs", _element_rows(run, gulp.elements, texts))
         self._put(connection, "attempts", _attempt_rows(run, gulp.attempts, texts))
         self._put(connection, "logs", _log_rows(run, gulp.logs))
+        if any(line.logger == EVENTS for line in gulp.logs):
+            self._put_events(connection, gulp.logs)
         self._put(connection, "texts", texts.rows())
         if gulp.undone:  # last: it reads what stands there by now
             self._undo(connection, run, gulp.undone)
@@ -159,6 +162,14 @@ class GulpWriter:
             counts = undone_counts(connection, run, call)
             if counts is not None:
                 self._many(connection, self._counts, [(_counts_text(counts), run, call)])
+
+    def _put_events(self, connection: Connection, lines: Iterable[LogLine]) -> None:
+        """Put the events among the lines down; one that is there stays as it is."""
+        from dataflow.stores.events import emitted
+
+        if self._events is None:
+            self._events = emitted.statement(self._dialect, self._insert)
+        self._many(connection, self._events, emitted.rows(lines))
 
     def put_inputs(self, connection: Connection, flow_run_id: str, blob: bytes) -> None:
         """Write the parameters of a run, pickled. Raises RunNotFound."""
@@ -354,6 +365,8 @@ def _log_rows(run: int, lines: Iterable[LogLine]) -> list[Values]:
     rows: list[Values] = []
     positions: dict[Values, int] = {}
     for line in lines:
+        if line.logger == EVENTS:
+            continue
         message = clean(line.message)
         same = line[:4]
         position = positions.get(same, 0)

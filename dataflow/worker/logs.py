@@ -12,27 +12,32 @@ import time
 from typing import Any
 
 from dataflow.context import LogSink
-from dataflow.outcomes import LogLine
+from dataflow.outcomes import EVENTS, LogLine
 
 _MESSAGE_LIMIT = 32 * 1024  # characters of one line kept
+_EVENTS_LIMIT = 10_000  # events of one batch; of a flow and of each direct call
 
 
 class BatchLog(LogSink):
     """Keeps the first lines of a batch up to a limit, counts the rest and says so."""
 
-    __slots__ = ("_dropped", "_last", "_limit", "lines")
+    __slots__ = ("_dropped", "_events", "_last", "_limit", "lines")
 
     def __init__(self, limit: int) -> None:
         self.lines: list[LogLine] = []
         self._limit = limit
-        self._dropped = 0
+        self._dropped = self._events = 0
         self._last: tuple[int, int, int] = (-1, 0, 1)
 
     def add(self, call: int, index: int, attempt: int, time_s: float, level: int,
             logger: str, message: str, extra: tuple[tuple[str, Any], ...] = ()) -> None:
         """Take one line; past the limit only count it."""
         self._last = (call, index, attempt)
-        if len(self.lines) >= self._limit:
+        if logger == EVENTS and self._events < _EVENTS_LIMIT:  # no line of a log: kept whole
+            self._events += 1
+            self.lines.append(LogLine(call, index, attempt, time_s, level, logger, message))
+            return
+        if len(self.lines) - self._events >= self._limit or logger == EVENTS:
             self._dropped += 1
             return
         self.lines.append(
@@ -43,7 +48,8 @@ class BatchLog(LogSink):
         if self._dropped:
             self.lines.append(LogLine(
                 *self._last, time.time(), logging.WARNING, "dataflow",
-                f"{self._dropped} log lines dropped: a batch keeps {self._limit} lines",
+                f"{self._dropped} log lines dropped: a batch keeps {self._limit} lines, and "
+                f"{_EVENTS_LIMIT} events",
             ))
             self._dropped = 0
         return self.lines
@@ -61,10 +67,15 @@ class LogBound:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._counts: dict[int, int] = {}
+        self._events: dict[int, int] = {}
         self._last: dict[int, LogLine] = {}
 
     def admit(self, line: LogLine) -> LogLine | None:
         """Return the line as it is to be kept, None where there were too many."""
+        if line.logger == EVENTS:
+            self._events[line.call] = self._events.get(line.call, 0) + 1
+            if self._events[line.call] <= _EVENTS_LIMIT:
+                return line
         count = self._counts[line.call] = self._counts.get(line.call, 0) + 1
         if count > self._limit_of(line.call):
             self._last[line.call] = line
