@@ -27,6 +27,7 @@ _COMMANDS = {
     "config": "dataflow.cli.config:config",
     "deploy": "dataflow.cli.deploy:deploy",
     "deployment": "dataflow.cli.deployments:deployment",
+    "event": "dataflow.cli.events:event",
     "flow": "dataflow.cli.flows:flow",
     "flow-run": "dataflow.cli.flow_runs:flow_run",
     "schedule": "dataflow.cli.schedules:schedule",

@@ -21,7 +21,9 @@ from dataflow.entrypoints import refuse_to_serve_while_loading
 from dataflow.exceptions import DefinitionTypeError
 from dataflow.logging import show_on_console
 from dataflow.service.deploying import order_of, register
+from dataflow.service.judges import judges_of
 from dataflow.service.scheduler import Scheduler
+from dataflow.service.watcher import Watcher
 from dataflow.service.worker import Worker
 from dataflow.settings import get_settings
 from dataflow.store import Store
@@ -98,16 +100,22 @@ def serve(*deployments: DeploymentSpec, limit: int | None = None,
 
 
 def work(store: Store, worker: Worker, *, schedule: bool = True) -> None:
-    """Run a worker, and a scheduler beside it, until a signal says that it is enough."""
-    scheduler = Scheduler(store, lambda runs: worker.poke()) if schedule else None
+    """Run a worker until a signal says that it is enough.
+
+    With ``schedule`` beside it what makes runs: a scheduler, and a watcher of events.
+    """
+    loops: list[Scheduler | Watcher] = []
+    if schedule:
+        loops = [Scheduler(store, lambda runs: worker.poke()),
+                 Watcher(store, judges_of(store), made=worker.poke)]
     with _drained_by_signals(worker):
-        if scheduler is not None:
-            scheduler.start()
+        for loop in loops:
+            loop.start()
         try:
             worker.run()
         finally:
-            if scheduler is not None:
-                scheduler.stop()
+            for loop in loops:
+                loop.stop()
 
 
 @contextmanager

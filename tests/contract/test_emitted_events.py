@@ -72,7 +72,8 @@ def test_events_of_flow_tasks_and_what_tasks_call_come_with_the_runs_records(
     store = open_store(place)
     messages = [line.message for _, line in store.nested_logs(found[0].flow_run_id or "")]
     store.close()
-    assert sorted(each for each in messages if each.startswith("sold")) == sorted(f"sold {each}" for each in (0, 0, 1, 1, 2, 2, 3))
+    assert sorted(each for each in messages if each.startswith("sold")) == [
+        f"sold {each}" for each in (0, 0, 1, 1, 2, 2, 3)]
     assert not any("shop.opened" in each for each in messages)
 
 

@@ -1,0 +1,183 @@
+"""The watcher: draws the consequences of events, once each.
+
+Lives here: the loop, who runs it of many, that consequences are written together. Does not
+live here: what follows from an event (judges: ``alerting.py``, ``triggering.py``), the events
+(the store's event log).
+
+Any number of watchers may run on one store: one leads, another follows it within some
+seconds when it is gone. Should two lead for a moment, because clocks differ, each event still
+has its consequences once: the store takes them from one of them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from dataflow.claims import owner_of_this_process
+from dataflow.event_log import Findings, Pending
+from dataflow.exceptions import StoreError
+from dataflow.store import Store
+
+LOOP = "watch"
+LEAD_S = 10.0
+"""A watcher that has not been heard of for so long leads no more, in seconds."""
+
+GLANCE_S = 0.2
+"""Events are seen within so long, in seconds."""
+
+BATCH = 500
+SINCE = "watched since"
+"""Name in the memory: events from before anybody watched have no consequences."""
+
+_DAY_S = 86_400.0
+_CARE_S = 3600.0  # between two looks for what is old enough to be forgotten
+_numbers = itertools.count(1)
+
+logger = logging.getLogger("dataflow.watcher")
+
+
+class Judge(Protocol):
+    """Says what follows from events, or from time that has passed."""
+
+    def judge(self, pending: Pending, now_s: float) -> Findings:
+        """Return what follows; ``handled`` is left to the watcher.
+
+        Whatever it raises is logged, and these events have no consequences of this kind.
+        """
+
+
+class Watcher:
+    """Draws consequences until it is stopped.
+
+    Parameters
+    ----------
+    store
+        Where the events are.
+    judges
+        Who say what follows.
+    made
+        Called where runs were queued, in the watcher's thread.
+    since_s
+        Where nobody has watched before: events from then on count; default now.
+    kept_days
+        Events and messages are removed after so long.
+    clock
+        Gives epoch seconds.
+    """
+
+    def __init__(self, store: Store, judges: Sequence[Judge], *,
+                 made: Callable[[], object] = lambda: None, since_s: float | None = None,
+                 kept_days: float = 30.0, clock: Callable[[], float] = time.time) -> None:
+        self._log = store.events()
+        self._judges = tuple(judges)
+        self._made = made
+        self._clock = clock
+        self._since_s = clock() if since_s is None else since_s
+        self._kept_s = kept_days * _DAY_S
+        self._owner = f"{owner_of_this_process()}:{next(_numbers)}"
+        self._lead_until_s = self._look_at_s = self._care_at_s = 0.0
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def leads(self) -> bool:
+        """Tell whether it is the one that draws consequences."""
+        return self._clock() < self._lead_until_s
+
+    def turn(self) -> int:
+        """Draw the consequences of what has come; return how many events were handled."""
+        now_s = self._clock()
+        if not self._lead(now_s):
+            return 0
+        handled = 0
+        while True:
+            pending = self._log.pending(BATCH)
+            if SINCE not in pending.memory:
+                self._begin(pending, now_s)
+                continue
+            findings = self._findings(pending, now_s)
+            if findings.anything and not self._log.settle(pending.version, findings, now_s):
+                continue  # somebody else was faster: it is looked at anew
+            if findings.runs:
+                self._made()
+            handled += len(pending.events)
+            if len(pending.events) < BATCH or self._stop.is_set():
+                break
+        if not 0 <= self._care_at_s - now_s <= _CARE_S:
+            self._care_at_s = now_s + _CARE_S
+            self._log.forget(now_s - self._kept_s)
+        return handled
+
+    def run(self) -> None:
+        """Take turns until :meth:`stop`; a store that fails for a while is waited for."""
+        while not self._stop.is_set():
+            try:
+                self.turn()
+            except StoreError as error:
+                logger.warning("%s", error)
+                self._stop.wait(1.0)
+            except Exception:  # whatever it is, it must not end the thread: nobody would be told
+                logger.exception("A turn of the watcher failed; the next one follows")
+                self._stop.wait(1.0)
+            self._stop.wait(GLANCE_S)
+        try:
+            self._log.lead(LOOP, self._owner, self._clock(), 0.0)
+        except StoreError as error:
+            logger.debug("the lead is over by itself: %s", error)
+
+    def start(self) -> None:
+        """Run in a thread."""
+        self._thread = threading.Thread(target=self.run, daemon=True, name="dataflow-watcher")
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the loop, and wait for it."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _lead(self, now_s: float) -> bool:
+        """Become or stay the one that leads; it is asked at most some times in ``LEAD_S``."""
+        if 0 < self._look_at_s - now_s <= LEAD_S:
+            return now_s < self._lead_until_s
+        until_s = now_s + LEAD_S
+        self._look_at_s = now_s + LEAD_S / 4
+        leads = self._log.lead(LOOP, self._owner, now_s, until_s)
+        if leads and now_s >= self._lead_until_s:
+            logger.info("Watches events")
+        self._lead_until_s = until_s if leads else 0.0
+        return leads
+
+    def _begin(self, pending: Pending, now_s: float) -> None:
+        """Let what happened before anybody watched have no consequences."""
+        self._log.pass_over(self._since_s)
+        self._log.settle(
+            pending.version, Findings(memory={SINCE: repr(self._since_s)}), now_s)
+
+    def _findings(self, pending: Pending, now_s: float) -> Findings:
+        found = [each for judge in self._judges
+                 if (each := _judged(judge, pending, now_s)) is not None]
+        return Findings(
+            handled=[each.key for each in pending.events],
+            memory={name: value for each in found for name, value in each.memory.items()},
+            runs=[run for each in found for run in each.runs],
+            cancel=[run for each in found for run in each.cancel],
+            pause=[one for each in found for one in each.pause],
+            parcels=[parcel for each in found for parcel in each.parcels],
+            events=[event for each in found for event in each.events])
+
+
+def _judged(judge: Judge, pending: Pending, now_s: float) -> Findings | None:
+    """Return what one judge says; one that fails keeps nobody from the others'."""
+    try:
+        return judge.judge(pending, now_s)
+    except StoreError:
+        raise  # it is asked again when the store is back
+    except Exception:
+        logger.exception("%s failed on %d event(s)", type(judge).__name__, len(pending.events))
+        return None
