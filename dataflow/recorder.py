@@ -15,7 +15,7 @@ from typing import Protocol
 
 from dataflow.exceptions import RunFenced, StoreError
 from dataflow.outcomes import FIRST_FINAL
-from dataflow.store import Gulp, Store
+from dataflow.store import FlowRunRecord, Gulp, Store
 
 GULP_S = 0.25
 """Seconds between writes: what a killed process may lose."""
@@ -238,7 +238,11 @@ def merged(gulps: list[Gulp]) -> Gulp:
         return gulps[0]
     whole = Gulp()
     for gulp in gulps:
-        whole.flow_run = gulp.flow_run or whole.flow_run
+        if gulp.flow_run is not None:
+            if _left(whole.flow_run, gulp.passed[0] if gulp.passed else gulp.flow_run):
+                whole.passed.append(whole.flow_run)  # type: ignore[arg-type]  # there is one
+            whole.passed += gulp.passed
+            whole.flow_run = gulp.flow_run
         whole.fence = whole.fence if gulp.fence is None else gulp.fence
         whole.calls += gulp.calls
         whole.spans += gulp.spans
@@ -254,3 +258,9 @@ def merged(gulps: list[Gulp]) -> Gulp:
         whole.committed.update(gulp.committed)
         whole.txn_values.update(gulp.txn_values)
     return whole
+
+
+def _left(before: FlowRunRecord | None, after: FlowRunRecord) -> bool:
+    """Tell whether a flow run is in another state than before."""
+    return before is not None and before.kind == "flow" and (
+        (before.state_type, before.state_name) != (after.state_type, after.state_name))

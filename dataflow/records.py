@@ -167,6 +167,9 @@ class Gulp:
     """Call → what a direct call set in its transaction, for hooks; pickled."""
     inputs: bytes | None = None  # parameters of the run, pickled
     fence: int | None = None  # the epoch under which it may be written; None: any
+    passed: list[FlowRunRecord] = field(default_factory=list)
+    """Rows of the flow run from before ``flow_run``, where states follow each other faster than
+    gulps are written: each state that it was in is an event."""
 
     def __bool__(self) -> bool:
         return bool(

@@ -128,3 +128,29 @@ def test_what_cannot_be_put_down_is_refused(place: str, given: dict[str, Any], s
     assert emitted(place) == []
 
 
+
+
+def test_each_state_of_a_run_is_an_event_however_short_it_was(place: str) -> None:
+    @flow(retries=1)
+    def shaky() -> None:
+        raise ValueError("no")
+
+    @flow
+    def quick() -> None:
+        quicker()
+
+    @flow
+    def quicker() -> None:
+        pass
+
+    shaky(return_state=True)
+    quick()
+    store = open_store(place)
+    found = store.events().events(limit=100)[::-1]
+    store.close()
+
+    def states(flow_name: str) -> list[str | None]:
+        return [each.state_name for each in found if each.flow_name == flow_name]
+
+    assert states("shaky") == ["Pending", "Running", "AwaitingRetry", "Retrying", "Failed"]
+    assert states("quick") == states("quicker") == ["Pending", "Running", "Completed"]

@@ -319,3 +319,15 @@ def test_one_leads_until_its_time_is_over_or_it_gives_up(log: EventLog) -> None:
 def test_a_store_in_memory_has_no_events() -> None:
     with pytest.raises(StoreError, match="DATAFLOW_STORE"):
         open_store("memory:").events()
+
+
+def test_a_gulp_that_is_written_again_makes_no_event_again(store: Store, log: EventLog) -> None:
+    base = {"id": new_run_id(), "name": "n", "flow_name": "etl", "created_s": NOW}
+    gulp = Gulp(
+        passed=[FlowRunRecord(**base),
+                FlowRunRecord(**base, state_type="RUNNING", state_name="Running", run_count=1)],
+        flow_run=FlowRunRecord(**base, state_type="COMPLETED", state_name="Completed",
+                               run_count=1, end_time_s=NOW + 1))
+    for _ in range(3):
+        store.write(base["id"], gulp)
+    assert [each.state_name for each in log.events()] == ["Completed", "Running", "Pending"]
