@@ -14,7 +14,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 from dataflow.exceptions import RunFenced, StoreError
-from dataflow.outcomes import FIRST_FINAL
+from dataflow.outcomes import EVENTS, FIRST_FINAL
+from dataflow.settings import get_settings
 from dataflow.store import FlowRunRecord, Gulp, Store
 
 GULP_S = 0.25
@@ -90,10 +91,14 @@ def recorder_of(store: Store | Gathered, flow_run_id: str) -> Sink:
 
 
 class Recorder:
-    """Writes what it is given, in order, in the background."""
+    """Writes what it is given, in order, in the background.
+
+    Where the settings say that log lines are not kept, they are left out; events are kept.
+    """
 
     def __init__(self, store: Store, flow_run_id: str) -> None:
         self._store = store
+        self._keeps_logs = get_settings().logging_to_store
         self._run = flow_run_id
         self._pending: list[tuple[str, Gulp]] = []
         self._rows = 0
@@ -114,6 +119,8 @@ class Recorder:
 
         It is of another run, one inside this one's task runs, where that is named.
         """
+        if gulp.logs and not self._keeps_logs:
+            gulp.logs = [line for line in gulp.logs if line.logger == EVENTS]
         if not gulp or self._fenced is not None:
             return
         with self._lock:

@@ -88,6 +88,7 @@ class _Model(BaseSettings):
     log_prints: bool = False
     logging_extra_loggers: Names = ()
     logging_to_console: bool = True
+    logging_to_store: bool = True
     tasks_default_retries: int = Field(default=0, ge=0)
     tasks_default_retry_delay_seconds: Delays = 0.0
     flows_default_retries: int = Field(default=0, ge=0)

@@ -34,6 +34,8 @@ class Settings:
     """Names of loggers whose lines are also kept in the run's log."""
     logging_to_console: bool = True
     """Whether lines show on stderr where the application has set up no handler."""
+    logging_to_store: bool = True
+    """Whether lines of runs are kept with their records."""
     tasks_default_retries: int = 0
     tasks_default_retry_delay_seconds: float | tuple[float, ...] = 0.0
     """Seconds, or one delay for each retry; the last repeats."""

@@ -101,3 +101,38 @@ def test_nothing_shows_on_the_console_where_the_settings_say_so(
     assert capsys.readouterr().err == ""
     body()
     assert "Beginning flow run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_lines_of_runs_are_kept_where_the_settings_say_so(kept: bool) -> None:
+    from dataflow import emit_event, get_run_logger
+    from dataflow.stores import open_store
+
+    @task
+    def inner(number: int) -> int:
+        get_run_logger().info("of a task")
+        return number
+
+    @task
+    def outer() -> None:
+        inner(1)
+
+    @flow(flow_run_name="the-run")
+    def body() -> None:
+        get_run_logger().info("of the flow")
+        emit_event("an.event")
+        inner.map(range(3)).result()
+        outer.submit().wait()
+
+    with temporary_settings(logging_to_store=kept):
+        body()
+    store = open_store()
+    run = store.find_flow_run("the-run")
+    lines = [line.message for _, line in store.nested_logs(run.id)]
+    emitted = [each.name for each in store.events().events(name="an.event")]
+    states = [each.state_name for each in store.task_runs(run.id)]
+    store.close()
+    assert emitted == ["an.event"]
+    assert states == ["Completed"] * 5
+    assert (lines.count("of a task"), lines.count("of the flow")) == ((4, 1) if kept else (0, 0))
+    assert kept or not lines
