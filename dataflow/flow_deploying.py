@@ -79,6 +79,9 @@ class FlowDeploying:
             For the reader; the runs have the tags.
         environment
             Variables for the process of a run.
+        alerts
+            Who is told when its runs come to something, beside those of the flow: a list of
+            :class:`dataflow.alerts.Alert`.
         task_runner, retries, retry_delay_seconds, timeout_seconds
             In place of the flow's own; ``task_runner`` by name, or with ``options``.
         concurrency_limit, collision

@@ -105,6 +105,7 @@ def opened(flow: Runnable, settings: FlowSettings, bound: BoundArguments,
         parent_flow_run_id=info.parent_flow_run_id,
         parent_task_run_id=info.parent_task_run_id, runner=runner.name,
         host=socket.gethostname(), pid=os.getpid(), entrypoint=entrypoint_of(flow.fn),
+        alerts=_alerts(settings),
     )
     if point is not None:
         _go_on(record, point)
@@ -151,6 +152,14 @@ def _go_on(record: FlowRunRecord, point: ResumePoint) -> None:
     record.parameters, record.tags = row.parameters, row.tags
     record.run_count, record.first_call = row.run_count, row.first_call
     record.resumed = row.resumed + 1
+
+
+def _alerts(settings: FlowSettings) -> str | None:
+    if not settings.alerts:
+        return None
+    from dataflow.alerts.alert_lists import to_text
+
+    return to_text(settings.alerts)
 
 
 def _keeping(settings: FlowSettings, parent: FlowRunContext | None,

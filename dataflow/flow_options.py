@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from string import Formatter
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from dataflow.caching_options import KeepingOptions, keeping_of_flow
 from dataflow.checking import Check
@@ -19,6 +19,9 @@ from dataflow.options import refuse_unknown
 from dataflow.runner import TaskRunner
 from dataflow.runner_choice import RunnerOption, check_runner
 from dataflow.settings import get_settings
+
+if TYPE_CHECKING:
+    from dataflow.alerts import Alert
 
 _BANNED = "/%&<>"
 _FOR_EVER_S = 1e9  # 31 years; a platform's own waits overflow at some 290
@@ -51,6 +54,7 @@ class FlowKeywords(TypedDict, total=False):
     result_storage: Any  # a path, a URL, a ResultStorage
     result_serializer: Any  # dataflow.serializers.Serializer, or the name of one
     cache_result_in_memory: bool | None
+    alerts: Iterable[Alert] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +74,7 @@ class FlowSettings:
     on_exit: str
     strict: bool
     keeping: KeepingOptions = KeepingOptions()
+    alerts: tuple[Alert, ...] = ()
 
 
 def check_flow(given: Mapping[str, Any], default_name: str, doc: str | None,
@@ -103,6 +108,7 @@ def check_flow(given: Mapping[str, Any], default_name: str, doc: str | None,
         on_exit=_on_exit(check),
         strict=check.flag("strict") is True,
         keeping=keeping_of_flow(check),
+        alerts=_alerts(check, label),
     )
 
 
@@ -137,6 +143,15 @@ def _on_exit(check: Check) -> str:
     if value not in (None, "wait", "cancel"):
         check.wrong("on_exit", "'wait' or 'cancel'")
     return str(value or "wait")
+
+
+def _alerts(check: Check, label: str) -> tuple[Alert, ...]:
+    value = check.get("alerts")
+    if value is None:
+        return ()
+    from dataflow.alerts.alert_lists import checked_alerts
+
+    return checked_alerts(value, label)
 
 
 def _run_name(check: Check, label: str, parameters: Mapping[str, inspect.Parameter]

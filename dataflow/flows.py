@@ -40,6 +40,7 @@ from dataflow.signatures import Arguments, kind_of, name_of
 from dataflow.states import State
 
 if TYPE_CHECKING:
+    from dataflow.alerts import Alert
     from dataflow.flow_plan import FlowPlan  # loaded when a plan is asked for
 
 P = ParamSpec("P")
@@ -383,6 +384,11 @@ class Flow(FlowHooks, FlowDeploying, Generic[P, R]):
         return self.settings.strict
 
     @property
+    def alerts(self) -> tuple[Alert, ...]:
+        """Who is told when its runs come to something."""
+        return self.settings.alerts
+
+    @property
     def isasync(self) -> bool:
         """Whether calls of the flow are awaited, or iterated asynchronously."""
         return self.kind.startswith("async")
@@ -447,6 +453,9 @@ def flow(fn: Any = None, /, **options: Unpack[FlowKeywords]) -> Any:
         Where and how: see :func:`dataflow.task`. Flows called in it take them over.
     cache_result_in_memory
         Accepted for those that come from Prefect.
+    alerts
+        Who is told when its runs come to something: a list of :class:`dataflow.alerts.Alert`.
+        Those of the files of settings, and of deployments, hold beside them.
     options
         The keywords above.
 

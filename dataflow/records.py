@@ -212,6 +212,7 @@ class FlowRunRow:
     lease_until_s: float | None = None
     resumed: int = 0
     result_key: bytes | None = None
+    alerts: str | None = None  # JSON list of those that the flow brought
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

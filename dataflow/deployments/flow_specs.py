@@ -60,7 +60,8 @@ def spec_of(flow: Flow[Any, Any], name: str, *, entrypoint: str | None = None,
 def fitted(spec: DeploymentSpec, flow: Flow[Any, Any]) -> DeploymentSpec:
     """Return a spec with what its flow says: name and parameter schema, and by default more.
 
-    Description and version are the flow's where the spec has none. The parameters of
+    Description and version are the flow's where the spec has none, and its alerts are added.
+    The parameters of
     the spec, and those of each schedule over them, are checked against the flow;
     parameters that are missing are left to who starts a run, but not to a schedule.
 
@@ -74,7 +75,16 @@ def fitted(spec: DeploymentSpec, flow: Flow[Any, Any]) -> DeploymentSpec:
         spec, flow_name=flow.name,
         parameter_schema=json_copy(flow.parameter_schema, "parameter_schema"),
         description=spec.description if spec.description is not None else flow.description,
-        version=spec.version if spec.version is not None else flow.version)
+        version=spec.version if spec.version is not None else flow.version,
+        alerts=(*spec.alerts, *_alerts(flow)))
+
+
+def _alerts(flow: Flow[Any, Any]) -> list[dict[str, Any]]:
+    if not flow.alerts:
+        return []
+    from dataflow.alerts.alert_lists import tables
+
+    return tables(flow.alerts)
 
 
 def _check_parameters(spec: DeploymentSpec, flow: Flow[Any, Any]) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dataflow.deployments.code_sources import Source
+from dataflow.deployments.project_alerts import alert_problems, right_alerts
 from dataflow.deployments.project_links import linked
 from dataflow.deployments.project_yaml import Document, Problem, read_yaml
 from dataflow.deployments.spec import DeploymentSpec
@@ -61,17 +62,16 @@ class Project:
 
 
 def load_project(path: str | os.PathLike[str] | None = None, *,
-                 check_schedule: Check | None = None,
-                 check_alert: Check | None = None) -> Project:
+                 check_schedule: Check | None = None) -> Project:
     """Return what a project file says; no code of the project is loaded.
 
     Parameters
     ----------
     path
         The file, or the folder that ``dataflow.yaml`` stands in; by default the current one.
-    check_schedule, check_alert
-        Called with the JSON of each schedule and alert; what they raise is listed as
-        a mistake of the file.
+    check_schedule
+        Called with the JSON of each schedule; what it raises is listed as a mistake of the
+        file.
 
     Raises
     ------
@@ -91,11 +91,10 @@ def load_project(path: str | os.PathLike[str] | None = None, *,
     except (OSError, UnicodeDecodeError) as error:
         raise ProjectFileError(f"{file} cannot be read: {error}.", file=str(file),
                                problems=()) from error
-    return parse_project(text, file, check_schedule=check_schedule, check_alert=check_alert)
+    return parse_project(text, file, check_schedule=check_schedule)
 
 
-def parse_project(text: str, file: Path, *, check_schedule: Check | None = None,
-                  check_alert: Check | None = None) -> Project:
+def parse_project(text: str, file: Path, *, check_schedule: Check | None = None) -> Project:
     """Return what the text of a project file says; see :func:`load_project`."""
     document = read_yaml(text)
     problems = list(document.problems)
@@ -107,12 +106,12 @@ def parse_project(text: str, file: Path, *, check_schedule: Check | None = None,
     from dataflow.deployments.project_problems import problems_of, valid
 
     problems += problems_of(document, ProjectModel)
+    problems += alert_problems(document)
     model = valid(ProjectModel, {**document.value, "deployments": []})
     model = model or ProjectModel(deployments=[])  # its mistakes are listed already
     found: list[tuple[int, DeploymentSpec]] = []
     for entry in _entries(document, model, file.absolute().parent):
-        problems += entry.checked("schedules", check_schedule)
-        problems += entry.checked("alerts", check_alert)
+        problems += entry.checked_schedules(check_schedule)
         spec = entry.spec(problems)
         if spec is not None:
             found.append((entry.at, spec))
@@ -159,7 +158,7 @@ class _Entry:
         self._defaults = model.defaults.model_dump(exclude_none=True, exclude_unset=True)
         self._source = model.source.model_dump(exclude_none=True) if model.source else None
         self._values = {**self._defaults, **self._given}
-        self._values["alerts"] = [*model.alerts, *self._values.get("alerts", ())]
+        self._values["alerts"] = right_alerts([*model.alerts, *self._values.get("alerts", ())])
         self._values["schedules"] = list(self._schedules())
 
     def spec(self, problems: list[Problem]) -> DeploymentSpec | None:
@@ -181,14 +180,14 @@ class _Entry:
             problems += [self._problem(*each) for each in error.problems]
             return None
 
-    def checked(self, field: str, check: Check | None) -> Iterator[Problem]:
-        """Yield what somebody else's check finds wrong with schedules or alerts."""
-        for value in self._values[field] if check is not None else ():
+    def checked_schedules(self, check: Check | None) -> Iterator[Problem]:
+        """Yield what somebody else's check finds wrong with schedules."""
+        for value in self._values["schedules"] if check is not None else ():
             try:
                 check(value)  # type: ignore[misc]  # not None
             except (DataflowError, ValueError, TypeError) as error:
                 name = next((kind for kind in _SCHEDULES[1:] if kind in value
-                             and kind in self._given), field)
+                             and kind in self._given), "schedules")
                 yield self._problem(name, str(error))
 
     def _schedules(self) -> Iterator[Mapping[str, Any]]:

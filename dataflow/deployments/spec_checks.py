@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from dataflow.deployments.code_sources import Source
 from dataflow.deployments.json_values import checked_text, json_copy
 from dataflow.entrypoints import Entrypoint
-from dataflow.exceptions import CodeSourceError, ResumeError
+from dataflow.exceptions import CodeSourceError, DefinitionError, ResumeError
 
 BANNED = "/%&<>"
 """What no name may have in it, as with flows: names stand in URLs and in full names."""
@@ -171,6 +171,20 @@ def _schedules(value: Any, what: str) -> tuple[dict[str, Any], ...]:
     return found
 
 
+def _alerts(value: Any, what: str) -> tuple[dict[str, Any], ...]:
+    if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
+        raise _Wrong(f"must be a list, got {value!r}")
+    given = list(value)
+    if not given:
+        return ()
+    from dataflow.alerts.alert_lists import checked_alert, tables
+
+    try:
+        return tuple(tables(checked_alert(each, f"{what}[{at}]") for at, each in enumerate(given)))
+    except DefinitionError as error:
+        raise _Wrong(str(error)) from None
+
+
 def _tags(value: Any, what: str) -> tuple[str, ...]:
     if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
         raise _Wrong(f"must be a list of texts, got {value!r}")
@@ -273,7 +287,7 @@ _CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "limit": _at_least(1),
     "collision": _one_of("ENQUEUE", "CANCEL_NEW"),
     "on_crash": _one_of("crash", "resume"),
-    "alerts": _listed,
+    "alerts": _alerts,
     "paused": _flag,
     "after": _after,
 }

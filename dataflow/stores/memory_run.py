@@ -330,4 +330,5 @@ def flow_run_row(record: FlowRunRecord) -> FlowRunRow:
         lease_until_s=record.lease_until_s,
         resumed=record.resumed,
         result_key=record.result_key,
+        alerts=record.alerts,
     )

@@ -114,6 +114,7 @@ def flow_run_row(row: Any) -> FlowRunRow:
         lease_until_s=row.lease_until_s,
         resumed=row.resumed,
         result_key=row.result_key,
+        alerts=row.alerts,
     )
 
 

@@ -36,11 +36,12 @@ class Resuming:
     """Columns, keys, parameters and code."""
 
     def test_fields_of_a_flow_run_that_resumes_are_read_back(self, store: Store) -> None:
-        first = flow_run(entrypoint="flow.py:main", first_call=7, resumed=2, result_key=key(5))
+        first = flow_run(entrypoint="flow.py:main", first_call=7, resumed=2, result_key=key(5),
+                         alerts='[{"on": ["failed"]}]')
         store.write(RUN, Gulp(flow_run=first))
         (row,) = store.flow_runs()
-        assert (row.entrypoint, row.first_call, row.resumed, row.result_key) == (
-            "flow.py:main", 7, 2, key(5))
+        assert (row.entrypoint, row.first_call, row.resumed, row.result_key, row.alerts) == (
+            "flow.py:main", 7, 2, key(5), '[{"on": ["failed"]}]')
         assert (row.epoch, row.owner, row.lease_until_s) == (0, None, None)
 
     def test_fields_of_a_call_are_replaced_where_they_are_told(self, store: Store) -> None:

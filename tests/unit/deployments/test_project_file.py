@@ -42,7 +42,7 @@ deployments:
     task_runner: dask
     retries: 2
     timeout_seconds: 60
-    alerts: [{on: late}]
+    alerts: [{on: late, channels: [ops]}]
     description: |
       Makes the report.
   - name: hourly
@@ -88,7 +88,7 @@ def test_file_becomes_specs() -> None:
                         "on": "yes"},
             environment={"TZ": "UTC", "LEVEL": "1"}, tags=("eu", "prod"), work_pool="main",
             task_runner={"name": "dask", "options": {}}, retries=2, timeout_seconds=60.0,
-            alerts=({"on": "failed", "channels": ["ops"]}, {"on": "late"}),
+            alerts=({"on": "failed", "channels": ["ops"]}, {"on": "late", "channels": ["ops"]}),
             description="Makes the report.\n"),
         DeploymentSpec(
             name="hourly", flow_name="load", entrypoint="shop.load:load_all",
@@ -261,7 +261,7 @@ def test_names_are_unique_within_a_flow() -> None:
         (3, "deployments[1].name", "'a' of flow 'f' is there twice: also deployments[0]")]
 
 
-def test_schedules_and_alerts_are_held_against_the_checks_given() -> None:
+def test_schedules_are_held_against_the_check_given() -> None:
     seen: list[dict[str, Any]] = []
 
     def check(value: dict[str, Any]) -> None:
@@ -269,11 +269,41 @@ def test_schedules_and_alerts_are_held_against_the_checks_given() -> None:
         if "bad" in json.dumps(value):
             raise ValueError("cron: 'bad' has no five fields")
 
-    assert mistakes_of(of_one("cron: bad\nschedules: [{interval: 5}]\nalerts: [{on: bad}]"),
-                       check_schedule=check, check_alert=check) == [
-        (4, "deployments[0].cron", "cron: 'bad' has no five fields"),
-        (6, "deployments[0].alerts", "cron: 'bad' has no five fields")]
-    assert seen == [{"interval": 5.0}, {"cron": "bad"}, {"on": "bad"}]
+    assert mistakes_of(of_one("cron: bad\nschedules: [{interval: 5}]"),
+                       check_schedule=check) == [
+        (4, "deployments[0].cron", "cron: 'bad' has no five fields")]
+    assert seen == [{"interval": 5.0}, {"cron": "bad"}]
+
+
+def test_alerts_are_checked_where_they_stand() -> None:
+    found = mistakes_of("""\
+alerts:
+  - on: failed
+    chanels: [ops]
+defaults:
+  alerts:
+    - {on: failed}
+deployments:
+  - name: a
+    entrypoint: a.py:f
+    alerts:
+      - on: late
+        channels: [ops]
+      - on: faild
+        channels: [ops]
+      - channels:
+          - ops
+          - slack://TokenA/TokenB/TokenC
+""")
+    assert [(line, path) for line, path, _ in found] == [
+        (3, "alerts[0].chanels"), (6, "defaults.alerts[0]"), (13, "deployments[0].alerts[1].on"),
+        (15, "deployments[0].alerts[2]")]
+    said = [text for _, _, text in found]
+    assert "Did you mean 'channels'?" in said[0]
+    assert "names no channels" in said[1]
+    assert "Did you mean 'failed'?" in said[2]
+    assert "slack://…, a URL with a secret" in said[3]
+    assert "Token" not in str(said)
 
 
 def test_file_is_found_in_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
