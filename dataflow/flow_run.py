@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -43,6 +44,7 @@ from dataflow.logging import flow_logger
 from dataflow.nested import run_around
 from dataflow.outcomes import ErrorRecord
 from dataflow.parameters import to_json
+from dataflow.retry_words import waiting_words
 from dataflow.settings import get_settings
 from dataflow.state_details import StateDetails
 from dataflow.states import Cancelled, Failed, State
@@ -312,7 +314,8 @@ class FlowRun:
         flow_logger(context).warning(
             "%s; attempt %d of %d begins %s%s", state.message, count + 1, retries + 1, when,
             f"\n{record.traceback.rstrip()}" if record is not None else "")
-        context.driver.record_state("SCHEDULED", "AwaitingRetry", state.message)
+        context.driver.record_state("SCHEDULED", "AwaitingRetry", waiting_words(
+            state.message, count + 1, retries + 1, time.time() + delay_s))
         if delay_s:
             yield Pause(delay_s)
         run = replace(context.run, run_count=count + 1)

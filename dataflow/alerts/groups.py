@@ -142,12 +142,17 @@ def taken(group: Group | None, notice: Notice, now_s: float) -> Group:
         group, alert=notice.alert, runs=runs, resolution=None,
         first=notice if fresh else group.first, waiting_s=now_s if fresh else group.waiting_s,
         run_count=group.run_count + (new_run if is_element else bool(event.flow_run_id)),
-        element_count=group.element_count + is_element,
+        element_count=group.element_count + (_elements(event) if is_element else 0),
         errors=merged(*group.errors, *_errors(event))[:ERRORS],
         since_s=event.occurred_s if fresh else group.since_s,
         last_s=max(group.last_s, event.occurred_s),
         seen=group.seen if is_element else (*group.seen, notice.id)[-SEEN:],
     )
+
+
+def _elements(event: RunEvent) -> int:
+    """Return how many elements an event of task runs tells of: one, or as many as its errors."""
+    return sum(each.count for each in event.errors) or 1
 
 
 def _is_known(group: Group, notice: Notice) -> bool:
