@@ -50,6 +50,7 @@ from dataflow.state_details import StateDetails
 from dataflow.states import Cancelled, Failed, State
 from dataflow.store import Store
 from dataflow.subflow import Ended, StandIn, not_ready, upstream_calls
+from dataflow.telling import tell_after
 
 
 class FlowRun:
@@ -381,8 +382,11 @@ class FlowRun:
     def _release(self, driver: RunDriver, cancelled: bool) -> None:
         from dataflow.stores.reuse import after_run
 
+        context = self._context
         try:
             driver.close(cancelled=cancelled)
+            if self._dry is None:
+                tell_after(context.run, self.settings.alerts, context.store)
         finally:
             if self._store is not None:
                 after_run(self._store)

@@ -101,6 +101,7 @@ class _Model(BaseSettings):
     tasks_disable_caching: bool = False
     alerts_allow_private: Hosts = False
     alerts_timeout_seconds: float = Field(default=15.0, gt=0, allow_inf_nan=False)
+    alerts_send: Literal["auto", "off"] = "auto"
 
     @classmethod
     def settings_customise_sources(

@@ -62,13 +62,44 @@ def whole_tables(home_file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     SettingsError
         A file cannot be read.
     """
+    for path in _paths(home_file):
+        if path.is_file() and (found := _whole(path)):
+            yield str(path.absolute()), found
+
+
+def _paths(home_file: Path) -> list[Path]:
+    """Return where files may be, strongest first."""
     project = project_file()
     paths = [Path("pyproject.toml"), home_file]
     if project is not None:
         paths = [project, *(path for path in paths if path.absolute() != project.absolute())]
-    for path in paths:
-        if path.is_file() and (found := _whole(path)):
-            yield str(path.absolute()), found
+    return paths
+
+
+def has_alerts(home_file: Path) -> bool:
+    """Tell whether one of the files has ``[[alerts]]``; files that have not changed are not read.
+
+    Raises
+    ------
+    SettingsError
+        A file cannot be read.
+    """
+    return any(_has_alerts(path) for path in _paths(home_file))
+
+
+_seen: dict[Path, tuple[tuple[int, int], bool]] = {}
+
+
+def _has_alerts(path: Path) -> bool:
+    try:
+        facts = path.stat()
+    except OSError:
+        return False
+    stamp = facts.st_mtime_ns, facts.st_size
+    known = _seen.get(path.absolute())
+    if known is None or known[0] != stamp:
+        known = _seen[path.absolute()] = stamp, "alerts" in _whole(path)
+    return known[1]
 
 
 def _whole(path: Path) -> dict[str, Any]:

@@ -56,6 +56,9 @@ class Settings:
     """Whether webhooks may lead to private addresses; else hosts and networks that they may."""
     alerts_timeout_seconds: float = 15.0
     """How long one try to deliver a message may take."""
+    alerts_send: str = "auto"
+    """``"auto"``: processes that watch deliver messages, and where nobody watches a run with
+    alerts starts one that does; ``"off"``: this process and those it starts deliver none."""
     sources: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
     """Field → where its value came from, e.g. ``"environment"`` or a file's path."""
 

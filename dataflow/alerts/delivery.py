@@ -94,6 +94,12 @@ class Delivery:
         now_s
             The time, epoch seconds.
         """
+        report = self.take_in(now_s)
+        self._start(now_s)
+        return report
+
+    def take_in(self, now_s: float) -> Report:
+        """Take in what has ended, and start nothing. Does not wait, and never raises."""
         self._news.clear()
         ended = [each for each in self._tries.values() if each.ended.is_set()]
         for one in ended:
@@ -106,9 +112,7 @@ class Delivery:
                     channel=one.parcel.shown_channel, reason="timeout")
                 self._judge(one, now_s)
                 one.given_up_on = True
-        report = self._say(now_s)
-        self._start(now_s)
-        return report
+        return self._say(now_s)
 
     def wait(self, timeout_s: float) -> bool:
         """Wait until a try has ended since the last step. False where none has by then."""
@@ -129,7 +133,7 @@ class Delivery:
             said = f"{one.parcel.shown_channel} failed with a {type(error).__name__}"
         due_s = next_attempt(one.parcel, now_s, self._rng, self._backoff,
                              wait_s=error.__dict__.get("retry_after_s"),
-                             hopeless=isinstance(error, ChannelRefused))
+                             hopeless=_is_hopeless(error))
         after = "given up" if due_s is None else f"again in {due_s - now_s:,.0f} s"
         _logger.warning("Alert %r was not delivered (%s): %s",
                         cleaned_line(one.parcel.alert), after, said)
@@ -179,6 +183,12 @@ class Delivery:
         one.error = error
         one.ended.set()
         self._news.set()
+
+
+def _is_hopeless(error: Exception) -> bool:
+    """Tell whether nothing but other settings can help; a name that this process does not know
+    another one may know."""
+    return isinstance(error, ChannelRefused) and error.__dict__.get("reason") != "unknown name"
 
 
 def deliver(outbox: Outbox, opened: Callable[[str], Channel], now_s: float, *,

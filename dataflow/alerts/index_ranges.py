@@ -39,8 +39,14 @@ def holds(ranges: Ranges, index: int) -> bool:
     return any(low <= index <= high for low, high in ranges)
 
 
-def ranges_text(ranges: Ranges, most: int = 20) -> str:
-    """Return ranges as people write them: ``0-16, 18 and 3 more``."""
+def ranges_text(ranges: Ranges, most: int = 20, count: int = 0) -> str:
+    """Return ranges as people write them: ``0-16, 18 and 3 more``.
+
+    Parameters
+    ----------
+    count
+        How many indexes there are, where not all of them are known.
+    """
     shown = ", ".join(str(low) if low == high else f"{low}-{high}" for low, high in ranges[:most])
-    rest = size(ranges[most:])
-    return f"{shown} and {rest:,} more" if rest else shown
+    rest = max(size(ranges[most:]), count - size(ranges[:most]))
+    return f"{shown} and {rest:,} more" if rest > 0 and shown else shown

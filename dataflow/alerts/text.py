@@ -105,18 +105,18 @@ def _values(message: Message) -> dict[str, Any]:
         "duration": _duration(event.duration_s if event.is_final else None),
         "failed": event.failed_elements or message.element_count, "elements": event.elements,
         "task_runs": message.element_count,
-        "errors": [_error(each) for each in message.errors],
+        "errors": [_error(each, many) for each in message.errors],
         "next_retry": _time(event.next_retry_s),
         "command": f"dataflow flow-run inspect {shlex.quote(run_id)}" if run_id else "",
         "link": cleaned_line(event.link or ""), "number": message.number,
     }
 
 
-def _error(group: ErrorGroup) -> dict[str, Any]:
+def _error(group: ErrorGroup, many: bool) -> dict[str, Any]:
     return {"type": cleaned_line(group.error_type, _NAME),
             "message": cleaned_line(group.message, _ERROR), "count": group.count,
             "task": cleaned_line(group.task_name or "", _NAME),
-            "elements": ranges_text(group.indexes)}
+            "elements": ranges_text(group.indexes, count=0 if many else group.count)}
 
 
 def _data(message: Message, values: dict[str, Any]) -> dict[str, Any]:

@@ -81,6 +81,10 @@ class Looks:
         if own or deadlines(self._sources.files.alerts):
             memory.flows.setdefault(flow, event.occurred_s)
 
+    def are_due(self, now_s: float) -> bool:
+        """Tell whether it is time for one."""
+        return _is_time(self._look_at, now_s, LOOK_S)
+
     def notices(self, memory: AlertMemory, now_s: float) -> list[Notice]:
         """Return what looks tell, where it is time for one; the memory is brought up to date."""
         found: list[Notice] = []

@@ -8,10 +8,13 @@ which is written together with what follows), who changes it (``alerting.py``,
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass, field
 from typing import Any
 
 from dataflow.alerts.grouping import Groups, groups_from_json
+
+logger = logging.getLogger("dataflow.alerts")
 
 NAME = "alerts"
 """Under which it stands in the event log's memory."""
@@ -56,11 +59,17 @@ _PLAIN = ("watched", "told", "deadlines", "flows", "own")
 
 
 def memory_of(text: str | None) -> AlertMemory:
-    """Return what :meth:`AlertMemory.to_text` wrote; ``AlertMemory()`` of nothing."""
+    """Return what :meth:`AlertMemory.to_text` wrote; ``AlertMemory()`` of nothing,
+    and of what cannot be read."""
     if not text:
         return AlertMemory()
-    parts = json.loads(text)
-    memory = AlertMemory(**{name: parts[name] for name in _PLAIN if name in parts})
-    if "groups" in parts:
-        memory.groups = groups_from_json(parts["groups"])
+    try:
+        parts = json.loads(text)
+        memory = AlertMemory(**{name: parts[name] for name in _PLAIN if name in parts})
+        if "groups" in parts:
+            memory.groups = groups_from_json(parts["groups"])
+    except (ValueError, TypeError, LookupError) as error:  # a newer version wrote it
+        logger.error("What was remembered of alerts cannot be read (%s): it begins anew",
+                     type(error).__name__)
+        return AlertMemory()
     return memory

@@ -52,8 +52,7 @@ class AlertJudge:
         self._log: EventLog = store.events()
         self._sources = sources or AlertSources()
         self._looks = Looks(store, self._log, self._sources)
-        self.next_s: float | None = None
-        """When a message is due that waits for others; None: none waits."""
+        self._last: tuple[str | None, AlertMemory] | None = None
 
     def judge(self, pending: Pending, now_s: float) -> Findings:
         """Return the messages that are due, and what is to be remembered with them.
@@ -65,8 +64,13 @@ class AlertJudge:
         """
         self._sources.refresh(now_s)
         before = pending.memory.get(NAME)
-        memory = memory_of(before)
-        events = [each for each in pending.events if _is_news(each, now_s)]
+        last, self._last = self._last, None  # should this fail, nothing half-changed is kept
+        memory = last[1] if last is not None and last[0] == before else memory_of(before)
+        events = [each for each in pending.events if is_news(each, now_s)]
+        due_s = memory.groups.next_s
+        if not events and not self._looks.are_due(now_s) and (due_s is None or now_s < due_s):
+            self._last = before, memory
+            return Findings()
         facts = self._log.facts(list(dict.fromkeys(
             each.flow_run_id or "" for each in events))) if events else {}
         notices: list[Notice] = []
@@ -76,18 +80,18 @@ class AlertJudge:
                 notices += self._of_change(event, known, memory)
         notices += self._looks.notices(memory, now_s)
         memory.groups, messages = fold(memory.groups, notices, now_s)
-        self.next_s = memory.groups.next_s
         after = memory.to_text()
+        self._last = after, memory
         return Findings(
             parcels=[parcel for each in messages for parcel in parcels(each, now_s)],
             memory={} if after == before else {NAME: after})
 
     def _of_change(self, row: EventRow, facts: RunFacts, memory: AlertMemory) -> list[Notice]:
         """Return the notices of one change of state."""
-        alerts = self._sources.of_run(
-            facts.alerts, row.deployment or f"flow {row.flow_name!r}")
         event = bare_event(row, facts)
-        alerts = tuple(each for each in alerts if concerns(each, event, whose_task=False))
+        alerts = tuple(each for each in self._sources.of_run(
+            facts.alerts, row.deployment or f"flow {row.flow_name!r}")
+            if concerns(each, event, whose_task=False))
         self._looks.learn(row, facts, alerts, memory)
         told = memory.told.pop(event.flow_run_id, {}) if event.is_final else {}
         if not alerts:
@@ -127,7 +131,7 @@ def _needs_elements(alerts: Sequence[Alert], notices: Sequence[Notice]) -> bool:
         each.failed_share is not None or about_tasks(each) for each in alerts)
 
 
-def _is_news(event: EventRow, now_s: float) -> bool:
+def is_news(event: EventRow, now_s: float) -> bool:
     """Tell whether an event may be told of: a change of state, not too long ago."""
     return (event.flow_run_id is not None and event.flow_name is not None
             and (event.state_type in _TYPES or event.state_name in _NAMES)

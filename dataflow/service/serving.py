@@ -20,8 +20,9 @@ from dataflow.deployments import DeploymentSpec
 from dataflow.entrypoints import refuse_to_serve_while_loading
 from dataflow.exceptions import DefinitionTypeError
 from dataflow.logging import show_on_console
+from dataflow.service.alert_delivery import AlertDelivery
 from dataflow.service.deploying import order_of, register
-from dataflow.service.judges import judges_of
+from dataflow.service.event_loops import event_loops
 from dataflow.service.scheduler import Scheduler
 from dataflow.service.watcher import Watcher
 from dataflow.service.worker import Worker
@@ -102,12 +103,13 @@ def serve(*deployments: DeploymentSpec, limit: int | None = None,
 def work(store: Store, worker: Worker, *, schedule: bool = True) -> None:
     """Run a worker until a signal says that it is enough.
 
-    With ``schedule`` beside it what makes runs: a scheduler, and a watcher of events.
+    With ``schedule`` beside it what makes runs, a scheduler and a watcher of events, and what
+    delivers messages.
     """
-    loops: list[Scheduler | Watcher] = []
+    loops: list[Scheduler | Watcher | AlertDelivery] = []
     if schedule:
         loops = [Scheduler(store, lambda runs: worker.poke()),
-                 Watcher(store, judges_of(store), made=worker.poke)]
+                 *event_loops(store, worker.poke)]
     with _drained_by_signals(worker):
         for loop in loops:
             loop.start()

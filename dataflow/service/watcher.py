@@ -68,18 +68,21 @@ class Watcher:
         Events and messages are removed after so long.
     clock
         Gives epoch seconds.
+    owner
+        As which it leads; where somebody took the lead for it, that name.
     """
 
     def __init__(self, store: Store, judges: Sequence[Judge], *,
                  made: Callable[[], object] = lambda: None, since_s: float | None = None,
-                 kept_days: float = 30.0, clock: Callable[[], float] = time.time) -> None:
+                 kept_days: float = 30.0, clock: Callable[[], float] = time.time,
+                 owner: str | None = None) -> None:
         self._log = store.events()
         self._judges = tuple(judges)
         self._made = made
         self._clock = clock
         self._since_s = clock() if since_s is None else since_s
         self._kept_s = kept_days * _DAY_S
-        self._owner = f"{owner_of_this_process()}:{next(_numbers)}"
+        self._owner = owner or f"{owner_of_this_process()}:{next(_numbers)}"
         self._lead_until_s = self._look_at_s = self._care_at_s = 0.0
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -125,6 +128,11 @@ class Watcher:
                 logger.exception("A turn of the watcher failed; the next one follows")
                 self._stop.wait(1.0)
             self._stop.wait(GLANCE_S)
+        self.give_up()
+
+    def give_up(self) -> None:
+        """Let another one lead at once; a turn asks for the lead again."""
+        self._lead_until_s = self._look_at_s = 0.0
         try:
             self._log.lead(LOOP, self._owner, self._clock(), 0.0)
         except StoreError as error:
