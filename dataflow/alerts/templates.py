@@ -62,7 +62,7 @@ Also: {{ error.type }}: {{ error.message }}
 {% endif %}
 {% if over and not resolved %}It is over since {{ over }}.
 {% elif next_retry and not resolved %}What is done: the next try begins at {{ next_retry }}.
-{% elif not resolved and run_id %}What is done: nothing more, unless somebody runs it again.
+{% elif ended and not resolved %}What is done: nothing more, unless somebody runs it again.
 {% endif -%}
 {% if command %}Look: {{ command }}
 {% endif -%}

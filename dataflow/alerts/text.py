@@ -59,7 +59,7 @@ def text_of(message: Message) -> Text:
     A template can name: ``alert``, ``subject``, ``flow``, ``deployment``, ``tags``, ``run_id``,
     ``run_name``, ``runs`` (each with ``id`` and ``name``), ``run_count``, ``state``, ``why``,
     ``message``, ``resolved``, ``over``, ``since``, ``until``, ``occurred``, ``duration``,
-    ``failed``, ``elements`` (numbers), ``task_runs``, ``errors`` (each with ``type``,
+    ``ended``, ``failed``, ``elements`` (numbers), ``task_runs``, ``errors`` (each with ``type``,
     ``message``, ``count``, ``task``, ``elements``), ``next_retry``, ``command``, ``link``,
     ``number``. Times are texts in UTC; what does not apply is empty.
     """
@@ -102,6 +102,7 @@ def _values(message: Message) -> dict[str, Any]:
         "message": "" if many or event.task_name else cleaned(event.message or "", lines=10),
         "over": _time(message.over_s), "since": _time(message.since_s),
         "until": _time(message.until_s), "occurred": _time(event.occurred_s),
+        "ended": bool(run_id) and event.is_final and event.task_name is None,
         "duration": _duration(event.duration_s if event.is_final else None),
         "failed": event.failed_elements or message.element_count, "elements": event.elements,
         "task_runs": message.element_count,

@@ -23,6 +23,7 @@ from dataflow.exceptions import DataflowError
 OK, FAILED, INTERRUPTED = 0, 1, 130
 
 _COMMANDS = {
+    "alert": "dataflow.cli.alerts:alert",
     "cache": "dataflow.cli.cache:cache",
     "config": "dataflow.cli.config:config",
     "deploy": "dataflow.cli.deploy:deploy",
