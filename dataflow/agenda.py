@@ -131,6 +131,7 @@ class NewRun:
     parent_task_run_id: str | None = None
     parent_flow_run_id: str | None = None
     cause: str | None = None  # what made it, for people
+    trigger: Mapping[str, Any] | None = None  # the event that made it, where one did; JSON
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +157,7 @@ class QueuedRun:
     cancel: bool  # somebody asked to
     on_crash: OnCrash
     cause: str | None
+    trigger: dict[str, Any] | None = None  # the event that made it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@
     │   ├── DefinitionTypeError (TypeError)
     │   ├── ReservedArgumentError (TypeError)
     │   ├── ScheduleError                    a schedule is declared wrongly
+    │   ├── TriggerError                     a trigger is declared wrongly
     │   ├── DeploymentDefinitionError        a deployment is described wrongly; nothing registered
     │   └── ProjectFileError                 a project file has mistakes; lists them all
     ├── CallError                            a call cannot be made; nothing was submitted
@@ -105,6 +106,13 @@ class ScheduleError(DefinitionError):
     """A schedule is declared wrongly, or asked about a moment that is none; nothing exists.
 
     Fields: ``field`` (the option at fault, or the field of a cron expression), ``value``.
+    """
+
+
+class TriggerError(DefinitionError):
+    """A trigger is declared wrongly; nothing exists.
+
+    Fields: ``field`` (the option at fault), ``value``.
     """
 
 

@@ -86,7 +86,7 @@ def check(option: str, source: str) -> None:
     from jinja2 import TemplateSyntaxError
 
     try:
-        _environment().from_string(source)
+        sandbox().from_string(source)
     except TemplateSyntaxError as error:
         raise DefinitionError(
             f"Alert({option}=...) is no valid template: line {error.lineno}: {error.message}. "
@@ -104,7 +104,7 @@ def filled(source: str, values: Mapping[str, Any]) -> str:
     """
     try:
         parts, length = [], 0
-        for part in _environment().from_string(source).generate(values):
+        for part in sandbox().from_string(source).generate(values):
             parts.append(part)
             length += len(part)
             if length > LONGEST:
@@ -117,7 +117,8 @@ def filled(source: str, values: Mapping[str, Any]) -> str:
 
 
 @cache
-def _environment() -> SandboxedEnvironment:
+def sandbox() -> SandboxedEnvironment:
+    """Return what templates of users are read and filled in by."""
     from jinja2 import StrictUndefined
     from jinja2.exceptions import SecurityError
     from jinja2.sandbox import ImmutableSandboxedEnvironment
