@@ -233,6 +233,10 @@ class Agenda(abc.ABC):
         """Return them all, by name."""
 
     @abc.abstractmethod
+    def with_triggers(self) -> list[DeploymentRow]:
+        """Return all that carry triggers, or name another in ``after``; perhaps some more."""
+
+    @abc.abstractmethod
     def deployment(self, name: str) -> DeploymentRow:
         """Find by name, by the deployment's part of it where that is unique, or by id.
 

@@ -15,7 +15,8 @@ from typing import Any
 class DeployedRun:
     """A flow run that a deployment made.
 
-    ``parameters`` are those of the deployment; ``due_s`` is when the run was to begin.
+    ``parameters`` are those of the deployment; ``due_s`` is when the run was to begin;
+    ``trigger`` the event that made it.
     """
 
     flow_run_id: str
@@ -24,6 +25,7 @@ class DeployedRun:
     version: str | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
     due_s: float | None = None
+    trigger: Mapping[str, Any] | None = None
 
 
 _here: dict[str, DeployedRun] = {}

@@ -143,13 +143,15 @@ class ParcelRow:
 class RunFacts:
     """What alerts and triggers need of a flow run beside its row.
 
-    ``alerts`` is the JSON list of those that its flow or deployment brings.
+    ``alerts`` is the JSON list of those that its flow or deployment brings. ``depth``: how many
+    runs made by triggers it follows from, itself among them, as far as it is known.
     """
 
     deployment: str | None
     deployment_spec: dict[str, Any]
     alerts: Sequence[Mapping[str, Any]]
     due_s: float | None
+    depth: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

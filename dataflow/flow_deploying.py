@@ -47,6 +47,7 @@ class DeploymentKeywords(TypedDict, total=False):
     work_queue_name: str | None
     alerts: Iterable[Any] | None
     after: str | None
+    triggers: Any
 
 
 _RENAMED = {"work_pool_name": "work_pool", "work_queue_name": "work_queue",
@@ -97,6 +98,10 @@ class FlowDeploying:
             Where the code is, and the flow in it; by default this flow's file.
         work_pool_name, work_queue_name
             Whose workers take the runs.
+        triggers
+            Upon what it runs: objects of :mod:`dataflow.triggers`, one or several.
+        after
+            ``flow/deployment`` whose completed runs start one of this.
 
         Raises
         ------
@@ -110,6 +115,8 @@ class FlowDeploying:
                                  if value is not None}
         times = {key: given.pop(key) for key in _TIMES if key in given}
         fields = {_RENAMED.get(key, key): value for key, value in given.items()}
+        if hasattr(fields.get("triggers"), "to_json"):
+            fields["triggers"] = [fields["triggers"]]
         if isinstance(fields.get("tags"), str):
             fields["tags"] = [fields["tags"]]
         return spec_of(self, name, schedules=schedules_of(**times), **fields)  # type: ignore[arg-type]  # every flow is one

@@ -43,6 +43,7 @@ def _json_of(kind: type) -> Callable[[str], Any]:
 _READERS: dict[str, Callable[[str], Any]] = {
     "run_count": int, "map_index": int, "scheduled_start_time": _time,
     "tags": _json_of(list), "parameters": _json_of(dict), "job_variables": _json_of(dict),
+    "trigger": _json_of(dict),
 }
 """How the text of a variable is read; all others are texts themselves."""
 
@@ -227,6 +228,13 @@ class _FlowRun(_Facts):
         if made is not None and made.due_s is not None:
             return datetime.fromtimestamp(made.due_s, UTC)
         return datetime.fromtimestamp(run.started_s, UTC) if run else datetime.now(UTC)
+
+    @property
+    def trigger(self) -> dict[str, Any]:
+        """The event that made the flow run: ``name``, ``id``, ``resource``, ``payload``,
+        ``flow_run_id``, ``occurred`` and more; empty where none did."""
+        made = _deployed()
+        return dict(made.trigger) if made is not None and made.trigger else {}
 
     @property
     def job_variables(self) -> dict[str, Any] | None:

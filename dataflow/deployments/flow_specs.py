@@ -92,22 +92,33 @@ def _check_parameters(spec: DeploymentSpec, flow: Flow[Any, Any]) -> None:
     for at, schedule in enumerate(spec.schedules):
         own = schedule.get("parameters") or {}
         sets.append((f"schedules[{at}].parameters", {**spec.parameters, **own}))
+    sets += _of_triggers(spec)
     problems = []
     required = flow.parameter_schema["required"]
     for where, given in sets:
         try:
-            if flow.should_validate_parameters:
+            if where.startswith("triggers"):  # what templates give is seen when they are filled in
+                flow.arguments.signature.bind_partial(**given)
+            elif flow.should_validate_parameters:
                 flow.arguments.check_some(given)
             else:
                 flow.arguments.signature.bind_partial(**given)
         except (ParameterBindError, ParameterTypeError, TypeError) as error:
             problems.append((where, str(error)))
         if where != "parameters" and (missing := [name for name in required if name not in given]):
+            kind = "triggered" if where.startswith(("triggers", "after")) else "scheduled"
             text = (f"flow {flow.name!r} needs {', '.join(missing)}, and nobody gives it to a "
-                    "scheduled run: add it to the parameters")
+                    f"{kind} run: add it to the parameters")
             problems.append((where, text))
     if problems:
         listed = "\n".join(f"  {where}: {text}" for where, text in problems)
         raise DeploymentDefinitionError(
             f"Deployment {spec.full_name!r} does not fit its flow; nothing was registered:\n"
             f"{listed}", deployment=spec.name, problems=tuple(problems))
+
+
+def _of_triggers(spec: DeploymentSpec) -> list[tuple[str, dict[str, Any]]]:
+    """Return the parameters of the runs that triggers make."""
+    found = [(f"triggers[{at}].parameters", {**spec.parameters, **each.get("parameters", {})})
+             for at, each in enumerate(spec.triggers) if each.get("action", "run") == "run"]
+    return found if spec.after is None else [*found, ("after", dict(spec.parameters))]

@@ -129,6 +129,9 @@ class Defaults(Strict):
     on_crash: Literal["crash", "resume"] | None = Field(
         None, description="What happens to a run whose process vanished.")
     alerts: list[Json] | None = Field(None, description="Added to those of the project.")
+    triggers: list[Json] | None = Field(
+        None, description="Upon what it runs: kind (state, event, absence, file or webhook) and "
+                          "the options of that, as in dataflow.triggers.")
     paused: bool | None = None
 
 

@@ -31,7 +31,7 @@ class DeploymentSpec:
 
     Values are checked and brought into one form when it is made: sequences may be
     given for tuples, a name for ``task_runner``, objects with ``to_json()`` for
-    schedules and alerts.
+    schedules, alerts and triggers.
 
     Attributes
     ----------
@@ -75,6 +75,8 @@ class DeploymentSpec:
         Whether its schedules and triggers make no runs.
     after
         ``flow/deployment`` (or the deployment's name alone) whose completed runs start one.
+    triggers
+        JSON of each, see ``dataflow.triggers``.
 
     Raises
     ------
@@ -106,6 +108,7 @@ class DeploymentSpec:
     alerts: tuple[Mapping[str, Any], ...] = ()
     paused: bool = False
     after: str | None = None
+    triggers: tuple[Mapping[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
         values, problems = checked({each.name: getattr(self, each.name) for each in fields(self)})
@@ -127,7 +130,7 @@ class DeploymentSpec:
         """Return 32 hex digits of what a run depends on: the name of this version.
 
         Two specs that make the same runs have the same digest, in whatever order their
-        keys stand. Schedules, pools, priority, limits, alerts, the description and
+        keys stand. Schedules, triggers, pools, priority, limits, alerts, the description and
         ``paused`` do not count: they decide when and where runs are made, not what they
         are. Compare specs with ``==`` or :func:`differences` to see whether anything changed.
         """

@@ -80,9 +80,10 @@ def _together(made: Mapping[str, Any]) -> list[Problem]:
     full = f"{made.get('flow_name')}/{made.get('name')}"
     if made.get("after") in (full, made.get("name")) and made.get("name"):
         problems.append(Problem("after", f"{made['after']!r} is the deployment itself"))
-    slugs = [each["slug"] for each in made.get("schedules", ()) if each.get("slug") is not None]
-    for slug in sorted({str(slug) for slug in slugs if slugs.count(slug) > 1}):
-        problems.append(Problem("schedules", f"several have the slug {slug!r}"))
+    for field in ("schedules", "triggers"):
+        slugs = [each["slug"] for each in made.get(field, ()) if each.get("slug") is not None]
+        for slug in sorted({str(slug) for slug in slugs if slugs.count(slug) > 1}):
+            problems.append(Problem(field, f"several have the slug {slug!r}"))
     return problems
 
 
@@ -183,6 +184,22 @@ def _alerts(value: Any, what: str) -> tuple[dict[str, Any], ...]:
         return tuple(tables(checked_alert(each, f"{what}[{at}]") for at, each in enumerate(given)))
     except DefinitionError as error:
         raise _Wrong(str(error)) from None
+
+
+def _triggers(value: Any, what: str) -> tuple[dict[str, Any], ...]:
+    given = _listed(value, what)
+    if not given:
+        return ()
+    from dataflow.exceptions import TriggerError
+    from dataflow.triggers import trigger_from_json
+
+    found = []
+    for at, each in enumerate(given):
+        try:
+            found.append(trigger_from_json(each).to_json())
+        except TriggerError as error:
+            raise _Wrong(f"{what}[{at}]: {error}") from None
+    return tuple(found)
 
 
 def _tags(value: Any, what: str) -> tuple[str, ...]:
@@ -290,4 +307,5 @@ _CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "alerts": _alerts,
     "paused": _flag,
     "after": _after,
+    "triggers": _triggers,
 }

@@ -24,6 +24,7 @@ from dataflow.agenda import (
 from dataflow.deployments import DeploymentSpec, Difference, differences
 from dataflow.deployments.json_values import json_copy
 from dataflow.exceptions import DeploymentNotFound, ParameterTypeError
+from dataflow.service.chains import refuse_circles
 from dataflow.service.orders import Order
 from dataflow.service.slots import first_slot_s, schedule_of
 
@@ -74,7 +75,13 @@ def register(agenda: Agenda, spec: DeploymentSpec, now_s: float, *,
     ----------
     provenance
         What is known of its code; other code makes another version.
+
+    Raises
+    ------
+    DeploymentDefinitionError
+        With ``after`` it goes in a circle of deployments; nothing was registered.
     """
+    refuse_circles(agenda, spec)
     before = _known(agenda, spec.full_name)
     changes = list(differences(
         None if before is None else DeploymentSpec.from_json(before.spec), spec))
@@ -145,7 +152,8 @@ def order_of(run: QueuedRun) -> Order:
         deployment={
             "id": run.deployment_id, "name": run.deployment.partition("/")[2],
             "version": spec.get("version") or str(run.version),
-            "parameters": spec.get("parameters") or {}, "due_s": run.due_s})
+            "parameters": spec.get("parameters") or {}, "due_s": run.due_s,
+            "trigger": run.trigger})
 
 
 def _shortened(text: str) -> str:

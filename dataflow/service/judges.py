@@ -6,10 +6,11 @@ Lives here: the list. Does not live here: the judges themselves, the loop (``wat
 from __future__ import annotations
 
 from dataflow.service.alerting import AlertJudge
+from dataflow.service.triggering import TriggerJudge
 from dataflow.service.watcher import Judge
 from dataflow.store import Store
 
 
 def judges_of(store: Store) -> list[Judge]:
     """Return the judges of a store."""
-    return [AlertJudge(store)]
+    return [TriggerJudge(store), AlertJudge(store)]

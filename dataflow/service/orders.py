@@ -41,7 +41,8 @@ class Order:
     task_runner
         ``{"name": "dask", "options": {…}}`` in place of the flow's own.
     deployment
-        What ``runtime.deployment`` tells: ``id``, ``name``, ``version``, ``parameters``, ``due_s``.
+        What ``runtime.deployment`` tells: ``id``, ``name``, ``version``, ``parameters``, ``due_s``,
+        and ``trigger``: the event that made the run.
     """
 
     flow_run_id: str

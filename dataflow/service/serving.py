@@ -151,6 +151,9 @@ def _starting(specs: Sequence[DeploymentSpec]) -> str:
 def _when(spec: DeploymentSpec) -> str:
     from dataflow.service.slots import schedule_of
 
-    if not spec.schedules:
-        return "no schedule"
-    return "; ".join(schedule_of(each).describe() for each in spec.schedules)
+    said = [schedule_of(each).describe() for each in spec.schedules]
+    if spec.triggers or spec.after:
+        from dataflow.triggers.carried import from_spec
+
+        said += [f"upon {each.describe()}" for each in from_spec(spec.to_json()).values()]
+    return "; ".join(said) or "no schedule"

@@ -83,6 +83,7 @@ def _unattended(connection: Connection) -> None:
         ("flow_runs", ("alerts TEXT", f"cpu_s {double}", "peak_bytes BIGINT")),
         ("spans", (f"cpu_s {double}", "peak_bytes BIGINT")),
         ("task_runs", (f"cpu_s {double}", "peak_bytes BIGINT")),
+        ("queued_runs", ('"trigger" TEXT',)),
     ):
         _add_columns(connection, table, columns)
     connection.execute(text("CREATE INDEX flow_runs_ended ON flow_runs (flow_name, end_time_s)"))
@@ -96,7 +97,7 @@ def _add_columns(connection: Connection, table: str, columns: Sequence[str]) -> 
     """Add columns, but for those that are there: a step before this one may have made the table."""
     there = {column["name"] for column in inspect(connection).get_columns(table)}
     for column in columns:
-        if column.partition(" ")[0] not in there:
+        if column.partition(" ")[0].strip('"') not in there:
             connection.execute(text(f"ALTER TABLE {table} ADD COLUMN {column}"))
 
 

@@ -148,9 +148,8 @@ def _occurrence(field_name: str, value: Any) -> Occurrence:
         value = trigger_from_json(value)
     if not isinstance(value, OnState | OnEvent):
         refuse(field_name, value, "is neither an OnEvent, an OnState nor the name of an event")
-    kind = type(value)
-    plain = kind(value.states, match=value.match, payload=value.payload) if (
-        isinstance(value, OnState)) else kind(
+    plain: Occurrence = OnState(value.states, match=value.match, payload=value.payload) if (
+        isinstance(value, OnState)) else OnEvent(
             value.name, resource=value.resource, match=value.match, payload=value.payload)
     if plain != value:
         refuse(field_name, value, "says more than which events are meant: count, parameters and "

@@ -8,13 +8,13 @@ cannot be. Does not live here: when triggers act (``judging.py``), writing it do
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 
 from dataflow.agenda import DeploymentRow, NewRun
-from dataflow.event_log import NewEvent
+from dataflow.event_log import EventRow, NewEvent
 from dataflow.exceptions import ParameterTypeError
 from dataflow.names import flow_run_name
 from dataflow.triggers.filling import NotFilled, filled_in
@@ -114,7 +114,7 @@ class Consequences:
         ) for name, (fire, reason, count, depth) in self._failed.items()]
 
 
-def failures_said(events: Collection[NewEvent]) -> list[str]:
+def failures_said(events: Sequence[NewEvent | EventRow]) -> list[str]:
     """Return what is to be logged of what could not be done."""
     return [
         f"Trigger {each.payload['slug']} of {each.payload['deployment']} made no run of event "

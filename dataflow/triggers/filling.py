@@ -32,7 +32,8 @@ def check_templates(parameters: Mapping[str, Any]) -> None:
         try:
             sandbox().from_string(text)
         except TemplateError as error:
-            refuse(path, text, f"is no valid template: {error}. Write '{{{{ event.payload.path }}}}'")
+            refuse(path, text, f"is no valid template: {error} "
+                               "Write '{{ event.payload.path }}'")
 
 
 def _templates(value: Any, path: str) -> Iterator[tuple[str, str]]:

@@ -13,7 +13,6 @@ from hashlib import blake2b
 from typing import Any, ClassVar, Literal
 
 from dataflow.triggers.definition import (
-    above_zero,
     checked_globs,
     checked_seconds,
     checked_word,
@@ -105,8 +104,9 @@ class OnFile(Reactive):
 
 def _checked_url(value: object) -> str:
     if not isinstance(value, str) or not value.strip() or not value.isprintable():
-        refuse("url", value, "is no place: give a path, s3://bucket/prefix or another URL of fsspec")
-    scheme, mark, rest = value.partition("://")
+        refuse("url", value, "is no place: give a path, s3://bucket/prefix or another URL of "
+                             "fsspec")
+    _, mark, rest = value.partition("://")
     if mark and not rest.strip("/"):
         refuse("url", value, "names no place after its protocol")
     if mark and "@" in rest.partition("/")[0]:

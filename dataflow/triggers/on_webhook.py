@@ -42,10 +42,10 @@ class OnWebhook(Reactive):
     def __post_init__(self) -> None:
         """Check the options."""
         super(OnWebhook, self).__post_init__()
-        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
+        if not _NAME.fullmatch(str(self.name)):
             refuse("name", self.name, "is no name of a webhook: letters, digits, '-', '_' and '.', "
                                       "100 at most")
-        if not isinstance(self.secret, str) or not _VARIABLE.fullmatch(self.secret):
+        if not _VARIABLE.fullmatch(str(self.secret)):
             refuse("secret", "…", "must name a variable of the environment, '${GITHUB_SECRET}': "
                                   "the secret itself would be read by everybody who sees the "
                                   "deployment")

@@ -52,13 +52,15 @@ def checked_payload(value: object) -> dict[str, Any]:
 
 def _check_comparisons(path: str, wanted: Mapping[str, Any]) -> None:
     if not wanted:
-        refuse(f"payload[{path!r}]", wanted, f"compares nothing; known are {', '.join(COMPARISONS)}")
+        refuse(f"payload[{path!r}]", wanted,
+               f"compares nothing; known are {', '.join(COMPARISONS)}")
     for sign, limit in wanted.items():
         if sign not in COMPARISONS:
             refuse(f"payload[{path!r}]", wanted,
                    f"has {sign!r}, which is no comparison{near(sign, COMPARISONS)}. What lies "
                    f"deeper is named by its path: {path + '.' + sign!r}")
-        if sign in _COMPARE and (isinstance(limit, bool) or not isinstance(limit, int | float | str)):
+        plain = isinstance(limit, int | float | str) and not isinstance(limit, bool)
+        if sign in _COMPARE and not plain:
             refuse(f"payload[{path!r}]", wanted, f"compares with {limit!r}, which is neither a "
                                                  "number nor a text")
 

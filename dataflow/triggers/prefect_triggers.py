@@ -22,7 +22,7 @@ _EACH = {_ID: "resource", f"related:flow:{_ID}": "flow", f"related:deployment:{_
 Texts = str | Iterable[str]
 
 
-def DeploymentEventTrigger(  # noqa: N802 - a class where programs know it from
+def DeploymentEventTrigger(
     *, expect: Texts = (), match: Mapping[str, Any] | None = None,
     match_related: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
     parameters: Mapping[str, Any] | None = None, posture: str = "Reactive", threshold: int = 1,
@@ -132,8 +132,8 @@ def _for_each(given: Texts) -> str | None:
         return None
     if labels[0].startswith("dataflow.") or labels[0].startswith("related:"):
         if labels[0] not in _EACH:
-            refuse("for_each", labels[0], f"is no label that is kept: there are {', '.join(_EACH)}, "
-                                          "and paths into the payload")
+            refuse("for_each", labels[0], "is no label that is kept: there are "
+                                          f"{', '.join(_EACH)}, and paths into the payload")
         return _EACH[labels[0]]
     return labels[0]
 

@@ -34,7 +34,7 @@ _DONE = frozenset({"parameters", "action", "deployment", "delay", "slug", "activ
 
 @dataclass(frozen=True, slots=True)
 class Trigger(ABC):
-    """Base of all triggers; make an ``OnState``, ``OnEvent``, ``Absence``, ``OnFile``, ``OnWebhook``.
+    """Base of all triggers; make an ``OnState``, ``OnEvent``, ``Absence`` and so on.
 
     A trigger belongs to the deployment that carries it, which it makes a run of by default.
 

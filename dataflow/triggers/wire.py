@@ -41,7 +41,7 @@ def trigger_from_json(value: Mapping[str, Any]) -> Trigger:
         raise TriggerError(f"trigger {value!r:.200} is not a mapping such as "
                            "{'kind': 'state', 'states': 'failed'}", field="trigger", value=value)
     kind = value.get("kind")
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         said = "the trigger has no kind" if kind is None else f"kind {kind!r:.200} is none"
         raise TriggerError(f"{said}{near(kind or '', KINDS)}", field="kind", value=kind)
     given = {name: each for name, each in value.items() if name != "kind"}

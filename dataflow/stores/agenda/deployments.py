@@ -117,6 +117,14 @@ def every(connection: Connection) -> list[DeploymentRow]:
         _selected().where(_THERE).order_by(_D.name))]
 
 
+def with_triggers(connection: Connection) -> list[DeploymentRow]:
+    """Return those whose spec names triggers or ``after``, by name; perhaps some more."""
+    has = or_(*(_D.spec.contains(text, autoescape=True)
+                for text in ('"triggers": [{', '"after": "')))
+    return [_row(row) for row in connection.execute(
+        _selected().where(_THERE, has).order_by(_D.name))]
+
+
 def key_of(connection: Connection, name: str) -> int:
     """Find a deployment by name, the second part of it, or id. Raises DeploymentNotFound."""
     rows = connection.execute(

@@ -52,6 +52,7 @@ class Addition:
             "priority": deployment.priority if run.priority is None else run.priority,
             "due_s": run.due_s, "phase": WAITING, "serial": int(run.serial), "tries": 0,
             "cancel": 0, "cause": run.cause,
+            "trigger": None if run.trigger is None else json.dumps(dict(run.trigger)),
         }
 
 
@@ -103,7 +104,8 @@ def row_of(row: Any) -> QueuedRun:
         queue=row.queue, priority=row.priority, due_s=row.due_s, slot_s=row.slot_s,
         schedule=row.schedule_slug, phase=PHASES[row.phase], worker=row.worker,
         taken_until_s=row.taken_until_s, tries=row.tries, cancel=bool(row.cancel),
-        on_crash=row.on_crash, cause=row.cause)
+        on_crash=row.on_crash, cause=row.cause,
+        trigger=None if row.trigger is None else json.loads(row.trigger))
 
 
 def one(connection: Connection, flow_run_id: str) -> QueuedRun | None:

@@ -98,6 +98,7 @@ queued_runs = Table(
     Column("tries", Integer, nullable=False),
     Column("cancel", SmallInteger, nullable=False),
     Column("cause", Text),
+    Column("trigger", Text),  # JSON: the event that made it
     UniqueConstraint("schedule", "slot_s"),  # a slot makes one run
     UniqueConstraint("deployment", "idempotency_key"),
     Index("queued_runs_next", "phase", "pool", "due_s"),

@@ -69,6 +69,10 @@ class SqlAgenda(Agenda):
         with self._reading() as connection:
             return deployments.every(connection)
 
+    def with_triggers(self) -> list[DeploymentRow]:
+        with self._reading() as connection:
+            return deployments.with_triggers(connection)
+
     def deployment(self, name: str) -> DeploymentRow:
         with self._reading() as connection:
             key = deployments.key_of(connection, name)

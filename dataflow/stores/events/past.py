@@ -6,7 +6,7 @@ Lives here: statements that read. Does not live here: what follows from the answ
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, select
@@ -18,11 +18,13 @@ from dataflow.stores.schema import flow_runs
 
 _F, _Q, _D, _V = flow_runs.c, queued_runs.c, deployments.c, versions.c
 _ENDS = tuple(sorted(ENDS))
+_MOST_ABOVE = 20  # flow runs around each other that are looked at
 
 
 def facts(connection: Connection, flow_run_ids: Sequence[str]) -> dict[str, RunFacts]:
     """Return what is known of runs, of those that are there."""
     found: dict[str, RunFacts] = {}
+    deep = depths(connection, flow_run_ids)
     for at in range(0, len(flow_run_ids), 500):
         query = select(
             _F.id, _F.alerts, _Q.due_s, _D.name.label("deployment"), _V.spec,
@@ -36,8 +38,38 @@ def facts(connection: Connection, flow_run_ids: Sequence[str]) -> dict[str, RunF
             own = json.loads(row.alerts) if row.alerts else []
             found[row.id] = RunFacts(
                 deployment=row.deployment, deployment_spec=spec, due_s=row.due_s,
+                depth=deep.get(row.id, 0),
                 alerts=[*own, *(each for each in spec.get("alerts", ()) if each not in own)])
     return found
+
+
+def depths(connection: Connection, flow_run_ids: Collection[str]) -> dict[str, int]:
+    """Return how many runs made by triggers each run follows from, itself among them.
+
+    A run that no trigger made has the depth of the run around it.
+    """
+    found: dict[str, int] = {}
+    above = {each: {each} for each in flow_run_ids}  # a run → those asked about, at first itself
+    for _ in range(_MOST_ABOVE):
+        parents: dict[str, set[str]] = {}
+        for row in _triggers_and_parents(connection, list(above)):
+            if row.trigger is not None:
+                found.update({each: int(json.loads(row.trigger).get("depth", 0))
+                              for each in above[row.id]})
+            elif row.parent_flow_run_id is not None:
+                parents.setdefault(row.parent_flow_run_id, set()).update(above[row.id])
+        above = parents
+        if not above:
+            break
+    return found
+
+
+def _triggers_and_parents(connection: Connection, flow_run_ids: Sequence[str]) -> Iterator[Any]:
+    for at in range(0, len(flow_run_ids), 500):
+        yield from connection.execute(
+            select(_F.id, _F.parent_flow_run_id, _Q.trigger).outerjoin(
+                queued_runs, _Q.flow_run_id == _F.id
+            ).where(_F.id.in_(flow_run_ids[at:at + 500])))
 
 
 def past(connection: Connection, flow_name: str, deployment: str | None, before_s: float,

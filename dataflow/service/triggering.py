@@ -1,0 +1,76 @@
+"""The judge of triggers, as the watcher calls it.
+
+Lives here: what triggers are judged with: the deployments that carry some, what is known of
+runs. Does not live here: what follows from an event (``triggers/judging.py``), the loop
+(``watcher.py``).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping, Sequence
+
+from dataflow.event_log import STATE_EVENTS, EventLog, EventRow, Findings, Pending
+from dataflow.service.deploying import checked_parameters
+from dataflow.service.watcher import BATCH
+from dataflow.store import Store
+from dataflow.triggers.consequences import failures_said
+from dataflow.triggers.judging import judge, next_s
+from dataflow.triggers.remembering import TRIGGER_FAILED
+
+GLANCE_S = 1.0
+"""Triggers that others put are seen within so long, in seconds, where nothing happens."""
+
+_MOST_COMPLETED = 10_000
+
+logger = logging.getLogger("dataflow.triggers")
+
+
+class TriggerJudge:
+    """Says what follows by the triggers of deployments.
+
+    Parameters
+    ----------
+    store
+        Where the deployments are.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._agenda = store.agenda()
+        self._known = KnownFromLog(store.events())
+        self._look_s = 0.0
+
+    def judge(self, pending: Pending, now_s: float) -> Findings:
+        """Return what follows."""
+        for said in failures_said(
+                [each for each in pending.events if each.name == TRIGGER_FAILED]):
+            logger.error("%s", said)
+        if not pending.events and self._rests(pending, now_s):
+            return Findings()
+        self._look_s = now_s
+        return judge(pending, self._agenda.with_triggers(), now_s, known=self._known,
+                     fit=checked_parameters, more=len(pending.events) >= BATCH)
+
+    def _rests(self, pending: Pending, now_s: float) -> bool:
+        """Tell whether nothing can follow: no time has come, nobody put triggers since."""
+        if not 0 <= now_s - self._look_s < GLANCE_S:  # or the clock was set back
+            return False
+        due_s = next_s(pending.memory)
+        return due_s is None or now_s < due_s
+
+
+class KnownFromLog:
+    """What is known of runs, from the event log of a store."""
+
+    def __init__(self, log: EventLog) -> None:
+        self._log = log
+
+    def depths(self, flow_run_ids: Collection[str]) -> Mapping[str, int]:
+        """Return how many runs made by triggers each run follows from."""
+        return {run: facts.depth
+                for run, facts in self._log.facts(sorted(flow_run_ids)).items()}
+
+    def completed_since(self, since_s: float) -> Sequence[EventRow]:
+        """Return the events of completed flow runs since a moment; the newest ones."""
+        return self._log.events(name=f"{STATE_EVENTS}Completed", since_s=since_s,
+                                limit=_MOST_COMPLETED)
