@@ -20,11 +20,9 @@ from dataflow.deployments import DeploymentSpec
 from dataflow.entrypoints import refuse_to_serve_while_loading
 from dataflow.exceptions import DefinitionTypeError
 from dataflow.logging import show_on_console
-from dataflow.service.alert_delivery import AlertDelivery
 from dataflow.service.deploying import order_of, register
-from dataflow.service.event_loops import event_loops
+from dataflow.service.event_loops import Loop, event_loops
 from dataflow.service.scheduler import Scheduler
-from dataflow.service.watcher import Watcher
 from dataflow.service.worker import Worker
 from dataflow.settings import get_settings
 from dataflow.store import Store
@@ -103,10 +101,10 @@ def serve(*deployments: DeploymentSpec, limit: int | None = None,
 def work(store: Store, worker: Worker, *, schedule: bool = True) -> None:
     """Run a worker until a signal says that it is enough.
 
-    With ``schedule`` beside it what makes runs, a scheduler and a watcher of events, and what
-    delivers messages.
+    With ``schedule`` beside it what makes runs, a scheduler and watchers of events and files, and
+    what delivers messages.
     """
-    loops: list[Scheduler | Watcher | AlertDelivery] = []
+    loops: list[Loop] = []
     if schedule:
         loops = [Scheduler(store, lambda runs: worker.poke()),
                  *event_loops(store, worker.poke)]

@@ -135,7 +135,7 @@ class FsspecStorage(ResultStorage):
         for path, facts in found.items():
             name = path[len(root) :].lstrip("/") if path.startswith(root) else path
             if not any(part.startswith(".") for part in name.split("/")):
-                yield Found(name, int(facts.get("size") or 0), _date(facts))
+                yield Found(name, int(facts.get("size") or 0), date_of(facts))
 
     def _translated(self, doing: str) -> Any:
         # what is raised is the backend's own choice: aiohttp's, botocore's, paramiko's, …
@@ -159,7 +159,8 @@ def _opened(url: str, protocol: str, location: str, options: dict[str, Any]) -> 
     return fs, path.rstrip("/")
 
 
-def _date(facts: dict[str, Any]) -> float:
+def date_of(facts: dict[str, Any]) -> float:
+    """Return when a file was changed, by what a listing says of it; 0 where it does not."""
     for name in ("mtime", "LastModified", "last_modified", "updated", "created"):
         value = facts.get(name)
         if isinstance(value, datetime):

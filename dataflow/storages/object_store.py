@@ -78,7 +78,7 @@ class S3Storage(ResultStorage):
     def _opened(self) -> Any:
         with self._lock:
             if self._store is None:
-                self._store = _store_of(self.bucket, self.prefix, self.options)
+                self._store = store_of(self.bucket, self.prefix, self.options)
             return self._store
 
     def read(self, name: str, start: int = 0, stop: int | None = None) -> bytes:
@@ -163,7 +163,8 @@ def _safe(name: str, storage: S3Storage) -> str:
     return name
 
 
-def _store_of(bucket: str, prefix: str, options: dict[str, Any]) -> Any:
+def store_of(bucket: str, prefix: str, options: dict[str, Any]) -> Any:
+    """Return a bucket as obstore knows it; what is not given is taken from ``AWS_*``."""
     import os
 
     from obstore.store import S3Store

@@ -123,7 +123,8 @@ def test_a_chain_runs_after_the_one_before_and_knows_its_run(
 def test_parameters_that_do_not_fit_make_no_run_and_are_told_of(
         store: Store, watcher: Watcher, caplog: pytest.LogCaptureFixture) -> None:
     put(store, "etl/d", OnEvent("x", parameters={"n": "{{ event.payload.rows }}"}))
-    put(store, "ops/d", OnEvent(TRIGGER_FAILED, parameters={"who": "{{ event.payload.deployment }}"}))
+    put(store, "ops/d", OnEvent(TRIGGER_FAILED, parameters={
+        "who": "{{ event.payload.deployment }}"}))
     store.events().emit([NewEvent(id="e1", name="x", occurred_s=time.time(),
                                   payload={"rows": "many"})])
     for _ in range(3):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import pytest
 
@@ -165,7 +166,7 @@ def test_deadlines_around_a_change_of_the_clock_are_none_left_out() -> None:
         assert turns.next is not None
         found.append(turns.next)
         assert len(turns.turn(at=turns.next).runs) == 1
-    lengths = {round(b - a) for a, b in zip(found, found[1:], strict=False)}
+    lengths = {round(b - a) for a, b in pairwise(found)}
     assert lengths == {82_800, 86_400, 90_000}
     assert len(found) == 400
 

@@ -1,0 +1,233 @@
+"""The loop that looks for files: each that appears or changes becomes an event, once.
+
+Lives here: the loop, who runs it of many, what happens when a place cannot be looked at.
+Does not live here: looking (``triggers/looking.py``), what is new
+(``triggers/sightings.py``), what follows from the events (``watcher.py``).
+
+Any number may run on one store: one leads. Should two look for a moment, each file is
+still one event: the store knows what was seen.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dataflow.claims import owner_of_this_process
+from dataflow.event_log import NewEvent
+from dataflow.exceptions import StoreError
+from dataflow.service.folder_waker import FolderWaker
+from dataflow.store import Store
+from dataflow.triggers.carried import Carried, carried
+from dataflow.triggers.looking import Sight, look
+from dataflow.triggers.on_file import OnFile
+from dataflow.triggers.remembering import watch_of
+from dataflow.triggers.sightings import Watching
+
+LOOP = "files"
+LEAD_S = 10.0
+"""A watcher that has not been heard of for so long leads no more, in seconds."""
+
+GLANCE_S = 2.0
+"""Triggers that others put are seen within so long, in seconds."""
+
+AT_ONCE = 4
+"""Places that are looked at at the same time: one that does not answer holds up few others."""
+
+_BATCH = 500
+_numbers = itertools.count(1)
+
+Look = Callable[[str, Mapping[str, Any], Sequence[str]], dict[str, Sight]]
+
+logger = logging.getLogger("dataflow.triggers")
+
+
+@dataclass(slots=True)
+class _Place:
+    carried: Carried
+    trigger: OnFile
+    watching: Watching | None = None  # None: what it has seen is not known yet
+    due_s: float = 0.0
+    busy: bool = False
+    told: bool = False  # that it cannot be looked at
+
+
+class FileWatcher:
+    """Looks for files until it is stopped.
+
+    Parameters
+    ----------
+    store
+        Where the deployments and events are.
+    look
+        Lists the files of a place.
+    clock
+        Gives epoch seconds.
+    """
+
+    def __init__(self, store: Store, *, look: Look = look,
+                 clock: Callable[[], float] = time.time) -> None:
+        self._agenda, self._log = store.agenda(), store.events()
+        self._look, self._clock = look, clock
+        self._owner = f"{owner_of_this_process()}:{next(_numbers)}"
+        self._places: dict[str, _Place] = {}
+        self._glance_at_s = self._lead_until_s = self._lead_at_s = 0.0
+        self._stop = threading.Event()
+        self._poked = threading.Event()
+        self._room = threading.Semaphore(AT_ONCE)
+        self._waker = FolderWaker(self._woken)
+        self._thread: threading.Thread | None = None
+
+    def turn(self) -> list[str]:
+        """Look at the places whose time has come; return their names. For tests: one by one."""
+        found = self._due(self._clock())
+        for name in found:
+            self._look_at(self._places[name])
+        return found
+
+    def run(self) -> None:
+        """Look until :meth:`stop`; a store that fails for a while is waited for."""
+        while not self._stop.is_set():
+            try:
+                for name in self._due(self._clock()):
+                    self._begin(self._places[name])
+            except StoreError as error:
+                logger.warning("%s", error)
+                self._stop.wait(1.0)
+            except Exception:  # whatever it is, it must not end the thread: no file would be seen
+                logger.exception("A turn of the file watcher failed; the next one follows")
+                self._stop.wait(1.0)
+            self._poked.wait(self._pause_s())
+            self._poked.clear()
+        self._waker.close()
+        try:
+            if self._lead_until_s:
+                self._log.lead(LOOP, self._owner, self._clock(), 0.0)
+        except StoreError as error:
+            logger.debug("the lead is over by itself: %s", error)
+
+    def start(self) -> None:
+        """Run in a thread."""
+        self._thread = threading.Thread(target=self.run, daemon=True, name="dataflow-files")
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the loop, and wait for it; a look that goes on is not waited for."""
+        self._stop.set()
+        self._poked.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _due(self, now_s: float) -> list[str]:
+        """Return the places whose time has come, where this watcher leads."""
+        if not 0 <= self._glance_at_s - now_s <= GLANCE_S:
+            self._glance_at_s = now_s + GLANCE_S
+            self._learn()
+        if not self._places or not self._lead(now_s):
+            return []
+        for place in self._places.values():
+            if place.due_s > now_s + place.trigger.every:  # the clock was set back
+                place.due_s = now_s
+        return [name for name, place in self._places.items()
+                if not place.busy and place.due_s <= now_s]
+
+    def _learn(self) -> None:
+        """Learn which places there are now."""
+        found: dict[str, _Place] = {}
+        for each in carried(self._agenda.with_triggers()):
+            if isinstance(each.trigger, OnFile):  # in a pause too: nothing is made up for after it
+                name = watch_of(each)
+                known = self._places.get(name)
+                if known is None or known.trigger != each.trigger:
+                    known = _Place(each, each.trigger)
+                found[name] = known
+        self._places = found
+        self._waker.watch([place.trigger.url for place in found.values()])
+
+    def _lead(self, now_s: float) -> bool:
+        if 0 < self._lead_at_s - now_s <= LEAD_S:
+            return now_s < self._lead_until_s
+        led = now_s < self._lead_until_s
+        until_s = now_s + LEAD_S
+        self._lead_at_s = now_s + LEAD_S / 4
+        leads = self._log.lead(LOOP, self._owner, now_s, until_s)
+        self._lead_until_s = until_s if leads else 0.0
+        if leads and not led:
+            for place in self._places.values():
+                place.watching = None  # another one may have seen more meanwhile
+        return leads
+
+    def _begin(self, place: _Place) -> None:
+        """Look at a place in a thread of its own, where there is room for one."""
+        if not self._room.acquire(blocking=False):
+            return
+        place.busy = True
+
+        def perform() -> None:
+            try:
+                self._look_at(place)
+            except StoreError as error:
+                logger.warning("%s", error)
+            except Exception:
+                logger.exception("What was found at %s makes no events now", place.trigger.url)
+            finally:
+                place.busy = False
+                self._room.release()
+                self._poked.set()
+
+        threading.Thread(target=perform, daemon=True, name="dataflow-look").start()
+
+    def _look_at(self, place: _Place) -> None:
+        trigger, name = place.trigger, watch_of(place.carried)
+        place.due_s = self._clock() + trigger.every
+        if place.watching is None:
+            place.watching = Watching(name, trigger, place.carried.deployment.updated_s,
+                                      self._log.seen(name))
+        try:
+            found = self._look(trigger.url, trigger.options, trigger.ignore)
+        except FileNotFoundError as error:
+            self._away(place, error)
+            found = {}
+        except Exception as error:  # a library's own: aiohttp's, botocore's, paramiko's, …
+            self._away(place, error)
+            return
+        else:
+            if place.told:
+                logger.info("Files at %s can be looked for again", trigger.url)
+            place.told = False
+        events = place.watching.looked(found, self._clock())
+        for at in range(0, len(events), _BATCH):
+            self._put_down(place.watching, events[at:at + _BATCH])
+        place.due_s = place.watching.next_s(self._clock())
+
+    def _put_down(self, watching: Watching, events: Sequence[NewEvent]) -> None:
+        self._log.emit(events)
+        watching.note(events)
+
+    def _away(self, place: _Place, error: Exception) -> None:
+        """Say once that a place cannot be looked at."""
+        if not place.told:
+            logger.warning(
+                "Files at %s (deployment %s) cannot be looked for; it is tried every %g s: %s: %s",
+                place.trigger.url, place.carried.deployment.name, place.trigger.every,
+                type(error).__name__, f"{error}"[:500])
+        place.told = True
+
+    def _woken(self) -> None:
+        """Look at folders at once: something has changed in one."""
+        for place in list(self._places.values()):
+            if "://" not in place.trigger.url:
+                place.due_s = 0.0
+        self._poked.set()
+
+    def _pause_s(self) -> float:
+        """Return how long to wait for the next place, or the next glance."""
+        now_s = self._clock()
+        waiting = [place.due_s for place in self._places.values() if not place.busy] if (
+            now_s < self._lead_until_s) else []
+        return min(max(min([self._glance_at_s, *waiting]) - now_s, 0.02), GLANCE_S)
