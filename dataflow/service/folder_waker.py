@@ -57,9 +57,10 @@ class FolderWaker:
         try:
             for _ in watchfiles.watch(
                     *folders, recursive=deep, stop_event=stop, watch_filter=None,
-                    debounce=200, step=50, rust_timeout=500, raise_interrupt=False, ignore_permission_denied=True):
+                    debounce=200, step=50, rust_timeout=500,
+                    raise_interrupt=False, ignore_permission_denied=True):
                 self._wake()
-        except Exception as error:  # too many watches, a folder that went: looking goes on
+        except Exception as error:  # too many watches, a folder that went
             logger.debug("changes in %s are seen by looking alone: %s", folders, error)
             if not stop.is_set():
                 self._folders = frozenset()  # another try at the next glance
