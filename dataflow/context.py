@@ -276,7 +276,7 @@ class RunDriver(Protocol):
                      error: ErrorRecord | None = None) -> None:
         """Record a state of the flow run."""
 
-    def record_result(self, key: bytes | None) -> None:
+    def record_result(self, key: bytes | None, place: str | None) -> None:
         """Record under which key the flow run's own result is kept."""
 
     def log(self, line: LogLine) -> None:

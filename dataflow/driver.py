@@ -476,9 +476,9 @@ class Driver(Loop):
         """Record a state of the flow run; start and end times follow from it."""
         self.record.state(state_type, state_name, message, error)
 
-    def record_result(self, key: bytes | None) -> None:
-        """Record under which key the flow run's own result is kept."""
-        self.record.change(result_key=key)
+    def record_result(self, key: bytes | None, place: str | None) -> None:
+        """Record under which key the flow run's own result is kept, and where."""
+        self.record.change(result_key=key, result_place=place)
 
     def record_subflow(self, call: CallRecord | None, element: ElementRecord) -> None:
         """Record the call that stands for a flow called in this one: made, or ended."""

@@ -265,8 +265,8 @@ class FlowRun:
         if state.is_completed() and self._keeps():
             from dataflow.flow_result import keep
 
-            key = keep(self.flow, self._context.run, state.data if state.has_data() else None)
-            self._context.driver.record_result(key)
+            self._context.driver.record_result(*keep(
+                self.flow, self._context.run, state.data if state.has_data() else None))
         return state if state is returned.value else self._own(state)
 
     def _keeps(self) -> bool:

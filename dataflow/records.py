@@ -59,6 +59,7 @@ class FlowRunRecord:
     lease_until_s: float | None = None
     resumed: int = 0  # times
     result_key: bytes | None = None  # of the flow's own result
+    result_place: str | None = None  # JSON: where that is kept
     alerts: str | None = None  # JSON: those that its flow brings
     cpu_s: float | None = None
     peak_bytes: int | None = None
@@ -213,6 +214,7 @@ class FlowRunRow:
     resumed: int = 0
     result_key: bytes | None = None
     alerts: str | None = None  # JSON list of those that the flow brought
+    result_place: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

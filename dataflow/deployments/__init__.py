@@ -27,6 +27,7 @@ _HOME_OF = {
     "Provenance": "dataflow.deployments.provenance",
     "provenance_of": "dataflow.deployments.provenance",
     "fitted": "dataflow.deployments.flow_specs",
+    "result_of": "dataflow.service.results_of_runs",
     "run_deployment": "dataflow.service.asking",
     "spec_of": "dataflow.deployments.flow_specs",
 }
@@ -43,6 +44,7 @@ __all__ = [
     "load_project",
     "project_schema",
     "provenance_of",
+    "result_of",
     "run_deployment",
     "spec_of",
 ]
@@ -56,6 +58,7 @@ if TYPE_CHECKING:
     from dataflow.deployments.spec import DeploymentSpec
     from dataflow.deployments.spec_differences import Difference, differences
     from dataflow.service.asking import run_deployment
+    from dataflow.service.results_of_runs import result_of
 
 
 def __getattr__(name: str) -> Any:

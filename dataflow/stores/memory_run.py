@@ -331,4 +331,5 @@ def flow_run_row(record: FlowRunRecord) -> FlowRunRow:
         resumed=record.resumed,
         result_key=record.result_key,
         alerts=record.alerts,
+        result_place=record.result_place,
     )

@@ -115,6 +115,7 @@ def flow_run_row(row: Any) -> FlowRunRow:
         resumed=row.resumed,
         result_key=row.result_key,
         alerts=row.alerts,
+        result_place=row.result_place,
     )
 
 

@@ -77,6 +77,7 @@ flow_runs = Table(
     Column("alerts", Text),  # JSON: those that its flow brings
     Column("cpu_s", Double),
     Column("peak_bytes", BigInteger),
+    Column("result_place", Text),  # JSON: storage and partition of what the flow returned
     Index("flow_runs_tail", "tail"),
     Index("flow_runs_name", "name"),
     Index("flow_runs_created", "kind", "created_s"),

@@ -80,7 +80,8 @@ def _unattended(connection: Connection) -> None:
 
     double = Double().compile(connection.dialect)
     for table, columns in (
-        ("flow_runs", ("alerts TEXT", f"cpu_s {double}", "peak_bytes BIGINT")),
+        ("flow_runs", ("alerts TEXT", f"cpu_s {double}", "peak_bytes BIGINT",
+                       "result_place TEXT")),
         ("spans", (f"cpu_s {double}", "peak_bytes BIGINT")),
         ("task_runs", (f"cpu_s {double}", "peak_bytes BIGINT")),
         ("queued_runs", ('"trigger" TEXT',)),

@@ -291,7 +291,7 @@ def _flow_run_values(record: FlowRunRecord) -> Values:
         clean(error.traceback) if error else None,
         _cleaned(record.entrypoint), record.first_call, record.epoch, _cleaned(record.owner),
         record.lease_until_s, record.resumed, record.result_key, _cleaned(record.alerts),
-        record.cpu_s, record.peak_bytes,
+        record.cpu_s, record.peak_bytes, _cleaned(record.result_place),
     )
 
 
