@@ -125,7 +125,8 @@ class NewRun:
     due_s: float
     tags: Sequence[str] = ()
     priority: int | None = None  # None: the deployment's
-    slot_s: float | None = None  # of the schedule that makes it
+    slot_s: float | None = None  # of the schedule that makes it, or of ``schedule``
+    schedule: str | None = None  # slug of one for whose slot it stands though that did not make it
     serial: bool = False  # not beside another run of its schedule
     idempotency_key: str | None = None
     parent_task_run_id: str | None = None
@@ -158,6 +159,17 @@ class QueuedRun:
     on_crash: OnCrash
     cause: str | None
     trigger: dict[str, Any] | None = None  # the event that made it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlotRun:
+    """A run that a schedule made for a slot, or that was made in its place."""
+
+    slot_s: float
+    schedule: str | None  # its slug; None: the schedule is not there any more
+    flow_run_id: str
+    state_type: str
+    state_name: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -275,7 +287,8 @@ class Agenda(abc.ABC):
     def turn(self, now_s: float, decide: Decide, limit: int = 1000) -> list[str]:
         """Handle schedules whose slot has come; return the ids of the runs made.
 
-        Each slot is decided on once, whoever calls at the same time.
+        Each slot is decided on once, whoever calls at the same time; one for which another run
+        stands already makes none.
         """
 
     @abc.abstractmethod
@@ -296,6 +309,13 @@ class Agenda(abc.ABC):
     def queue_of(self, deployment: str, phase: Phase | None = None,
                  limit: int = 50) -> list[QueuedRun]:
         """Return runs of a deployment, the latest due first."""
+
+    @abc.abstractmethod
+    def slots(self, deployment: str, from_s: float, to_s: float) -> list[SlotRun]:
+        """Return the runs of the slots from ``from_s`` on and before ``to_s``.
+
+        In the order of the slots; several of one slot in the order in which they were queued.
+        """
 
     @abc.abstractmethod
     def take(self, pool: str, worker: str, room: int, *, now_s: float, until_s: float,
@@ -329,8 +349,11 @@ class Agenda(abc.ABC):
         """
 
     @abc.abstractmethod
-    def ask_to_cancel(self, flow_run_id: str, now_s: float) -> bool:
-        """Cancel a run that waits; ask the worker of one that was taken. False: it has ended."""
+    def ask_to_cancel(self, flow_run_id: str, now_s: float, *, only_waiting: bool = False) -> bool:
+        """Cancel a run that waits; ask the worker of one that was taken. False: it has ended.
+
+        With ``only_waiting`` one that was taken is left alone: False.
+        """
 
     @abc.abstractmethod
     def overdue(self, now_s: float) -> list[QueuedRun]:
@@ -349,7 +372,10 @@ class Agenda(abc.ABC):
 
     @abc.abstractmethod
     def mark_late(self, now_s: float, after_s: float) -> int:
-        """Name runs Late that wait for more than ``after_s`` past their time; return how many."""
+        """Name runs Late that wait for more than ``after_s`` past their time; return how many.
+
+        Not those that stand for the slot of a schedule: their time was long ago.
+        """
 
     # workers and pools
 

@@ -74,7 +74,7 @@ def _agenda(connection: Connection) -> None:
 
 
 def _unattended(connection: Connection) -> None:
-    """To version 6: events and what follows from them, alerts of runs, what runs used."""
+    """To version 6: events, alerts of runs, what runs used, runs in the place of a schedule's."""
     from dataflow.stores.events import state_triggers
     from dataflow.stores.events.schema import TABLES, for_postgresql
 
@@ -84,9 +84,12 @@ def _unattended(connection: Connection) -> None:
                        "result_place TEXT")),
         ("spans", (f"cpu_s {double}", "peak_bytes BIGINT")),
         ("task_runs", (f"cpu_s {double}", "peak_bytes BIGINT")),
-        ("queued_runs", ('"trigger" TEXT',)),
+        ("queued_runs", ('"trigger" TEXT', "slot_of TEXT")),
     ):
         _add_columns(connection, table, columns)
+    connection.execute(text(
+        "CREATE INDEX IF NOT EXISTS queued_runs_slot_of ON queued_runs (deployment, slot_s) "
+        "WHERE slot_of IS NOT NULL"))
     connection.execute(text("CREATE INDEX flow_runs_ended ON flow_runs (flow_name, end_time_s)"))
     if connection.dialect.name == "postgresql":
         for_postgresql()

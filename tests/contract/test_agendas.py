@@ -18,6 +18,7 @@ from dataflow.agenda import (
     NewRun,
     NewSchedule,
     ScheduleRow,
+    SlotRun,
     WorkerRow,
 )
 from dataflow.exceptions import DeploymentNotFound, RunFenced, StoreError
@@ -581,3 +582,71 @@ def test_the_runs_of_a_schedule_that_is_gone_are_not_those_of_the_next_one(
 
     assert len(agenda.turn(NOW, decide)) == 1
     assert heard == [0]
+
+
+# slots
+
+
+def test_runs_are_found_by_the_slots_that_they_stand_for(agenda: Agenda) -> None:
+    agenda.put(deployment(schedules=[NewSchedule(slug="s", spec={}, next_s=NOW)]), NOW)
+    agenda.put(deployment("etl/other"), NOW)
+    (made,) = agenda.turn(NOW, every_minute)
+    before = agenda.queue(run(slot_s=NOW - 60, schedule="s"), NOW)
+    again = agenda.queue(run(slot_s=NOW, schedule="s"), NOW)
+    twin = agenda.queue(run(slot_s=NOW, schedule="t"), NOW)
+    agenda.queue(run(), NOW)  # asked for: of no slot
+    agenda.queue(run("etl/other", slot_s=NOW, schedule="s"), NOW)
+    assert take(agenda, 1) == [made] and agenda.crash(made, "it died", NOW)
+
+    def found(slot_s: float, slug: str, flow_run_id: str, state: str = "Scheduled") -> SlotRun:
+        return SlotRun(slot_s=slot_s, schedule=slug, flow_run_id=flow_run_id,
+                       state_type=state.upper(), state_name=state)
+
+    assert agenda.slots("nightly", NOW - 60, NOW + 60) == [
+        found(NOW - 60, "s", before), found(NOW, "s", made, "Crashed"),
+        found(NOW, "s", again), found(NOW, "t", twin)]
+    assert [each.flow_run_id for each in agenda.slots("nightly", NOW - 60, NOW)] == [before]
+    kept = agenda.queued(again)
+    assert kept is not None and (kept.schedule, kept.slot_s, kept.due_s) == ("s", NOW, NOW)
+
+
+def test_the_run_of_a_slot_stays_known_when_its_schedule_is_gone(agenda: Agenda) -> None:
+    agenda.put(deployment(schedules=[NewSchedule(slug="s", spec={}, next_s=NOW)]), NOW)
+    (made,) = agenda.turn(NOW, every_minute)
+    instead = agenda.queue(run(slot_s=NOW, schedule="s"), NOW)
+    agenda.put(deployment(schedules=[]), NOW)
+    assert [(each.schedule, each.flow_run_id) for each in agenda.slots("nightly", NOW, NOW + 1)
+            ] == [(None, made), ("s", instead)]
+
+
+def test_a_slot_for_which_a_run_stands_already_makes_no_other(agenda: Agenda) -> None:
+    schedules = [NewSchedule(slug=slug, spec={}, next_s=NOW) for slug in ("s", "t")]
+    agenda.put(deployment(schedules=schedules), NOW)
+    agenda.put(deployment("etl/other", schedules=schedules[:1]), NOW)
+    agenda.queue(run(slot_s=NOW, schedule="s"), NOW)
+    made = [agenda.queued(each) for each in agenda.turn(NOW, every_minute)]
+    assert sorted((each.deployment, each.schedule) for each in made if each) == [
+        ("etl/nightly", "t"), ("etl/other", "s")]
+    assert all((each.handled_s, each.next_s) == (NOW, NOW + 60) for each in agenda.schedules())
+
+
+def test_a_run_in_the_place_of_a_schedules_own_is_never_late(
+        store: Store, agenda: Agenda) -> None:
+    agenda.put(deployment(), NOW)
+    flow_run_id = agenda.queue(run(slot_s=NOW - 86_400, schedule="s"), NOW)
+    assert agenda.mark_late(NOW + 600, 15.0) == 0
+    assert store.find_flow_run(flow_run_id).state_name == "Scheduled"
+
+
+def test_only_runs_that_wait_are_cancelled_where_that_is_asked(
+        store: Store, agenda: Agenda) -> None:
+    agenda.put(deployment(), NOW)
+    taken, waiting = run(), run(due_s=NOW + 1)
+    for each in (taken, waiting):
+        agenda.queue(each, NOW)
+    assert take(agenda) == [taken.flow_run_id]
+    assert not agenda.ask_to_cancel(taken.flow_run_id, NOW, only_waiting=True)
+    assert agenda.hold("w1", [taken.flow_run_id], now_s=NOW, until_s=NOW + 30) == {
+        taken.flow_run_id: False}
+    assert agenda.ask_to_cancel(waiting.flow_run_id, NOW, only_waiting=True)
+    assert store.find_flow_run(waiting.flow_run_id).state_name == "Cancelled"

@@ -27,7 +27,6 @@ from dataflow.stores.agenda.schema import (
 from dataflow.stores.schema import flow_runs
 
 _D, _F, _Q, _S, _V = deployments.c, flow_runs.c, queued_runs.c, schedules.c, versions.c
-_AT_ONCE = 500  # values in one statement
 _ENDS = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
@@ -46,6 +45,7 @@ class Addition:
         return {
             "flow_run_id": run.flow_run_id, "deployment": self.key,
             "version": deployment.version, "schedule": self.schedule, "slot_s": run.slot_s,
+            "slot_of": run.schedule,
             "idempotency_key": run.idempotency_key,
             "parameters": json.dumps(dict(run.parameters)), "pool": deployment.pool,
             "queue": deployment.queue,
@@ -62,20 +62,6 @@ def same_key(connection: Connection, deployment: int, key: str | None) -> str | 
         return None
     found: str | None = connection.execute(select(_Q.flow_run_id).where(
         _Q.deployment == deployment, _Q.idempotency_key == key)).scalar_one_or_none()
-    return found
-
-
-def slots_with_runs(
-    connection: Connection, slots: Sequence[tuple[int, float]]
-) -> set[tuple[int, float]]:
-    """Return those of (schedule, slot) that have a run."""
-    found: set[tuple[int, float]] = set()
-    for at in range(0, len(slots), _AT_ONCE):
-        some = slots[at:at + _AT_ONCE]
-        found.update((row.schedule, row.slot_s) for row in connection.execute(
-            select(_Q.schedule, _Q.slot_s).where(
-                _Q.schedule.in_({schedule for schedule, _ in some}),
-                _Q.slot_s >= min(slot for _, slot in some))))
     return found
 
 
@@ -102,7 +88,7 @@ def row_of(row: Any) -> QueuedRun:
         deployment_id=row.deployment_id, version=row.version,
         spec=json.loads(row.spec), parameters=json.loads(row.parameters), pool=row.pool,
         queue=row.queue, priority=row.priority, due_s=row.due_s, slot_s=row.slot_s,
-        schedule=row.schedule_slug, phase=PHASES[row.phase], worker=row.worker,
+        schedule=row.schedule_slug or row.slot_of, phase=PHASES[row.phase], worker=row.worker,
         taken_until_s=row.taken_until_s, tries=row.tries, cancel=bool(row.cancel),
         on_crash=row.on_crash, cause=row.cause,
         trigger=None if row.trigger is None else json.loads(row.trigger))
@@ -160,11 +146,13 @@ def give_back(connection: Connection, flow_run_id: str, worker: str, due_s: floa
 
 
 def ask_to_cancel(connection: Connection, flow_run_id: str, now_s: float,
-                  message: str = "Cancelled before it began") -> bool:
-    """Cancel a run that waits; tell the worker of one that was taken."""
+                  message: str = "Cancelled before it began", *,
+                  only_waiting: bool = False) -> bool:
+    """Cancel a run that waits; tell the worker of one that was taken, unless only those are meant.
+    """
     row = connection.execute(select(_Q.phase).where(
         _Q.flow_run_id == flow_run_id).with_for_update()).one_or_none()
-    if row is None or row.phase == ENDED:
+    if row is None or row.phase == ENDED or (only_waiting and row.phase != WAITING):
         return False
     if row.phase == WAITING:
         end(connection, flow_run_id, None)
@@ -207,7 +195,7 @@ def mark_late(connection: Connection, before_s: float) -> int:
 
 def _late(before_s: float) -> Any:
     waiting = select(_Q.flow_run_id).where(
-        _Q.phase == WAITING, _Q.due_s < before_s).scalar_subquery()
+        _Q.phase == WAITING, _Q.due_s < before_s, _Q.slot_of.is_(None)).scalar_subquery()
     return and_(
         _F.id.in_(waiting), _F.state_type == "SCHEDULED", _F.state_name == "Scheduled")
 

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, bindparam, func, select, update
 from dataflow.agenda import Decide, ScheduleRow
 from dataflow.exceptions import DeploymentNotFound
 from dataflow.stores.agenda import deployments as _deployments
-from dataflow.stores.agenda import queue
+from dataflow.stores.agenda import queue, slots
 from dataflow.stores.agenda.schema import ENDED, deployments, queued_runs, schedules
 
 _D, _S, _Q = deployments.c, schedules.c, queued_runs.c
@@ -97,8 +97,7 @@ def turn(
                    for run in decision.runs]
         changes.append({"of": row.key, "handled": decision.handled_s, "next": decision.next_s})
     connection.execute(_CHANGE, changes)
-    there = queue.slots_with_runs(
-        connection, [(each.schedule or 0, each.run.slot_s or 0.0) for each in wanted])
+    there = slots.taken(connection, {row.key: row.slug for row in due}, wanted)
     return [each for each in wanted if (each.schedule, each.run.slot_s) not in there]
 
 

@@ -17,6 +17,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 from dataflow.agenda import Phase
@@ -85,6 +86,7 @@ queued_runs = Table(
     Column("version", Integer, nullable=False),
     Column("schedule", Integer),
     Column("slot_s", Double),
+    Column("slot_of", Text),  # slug of the schedule whose slot it stands for, not made by it
     Column("idempotency_key", Text),
     Column("parameters", Text, nullable=False),  # JSON
     Column("pool", Text, nullable=False),
@@ -103,6 +105,8 @@ queued_runs = Table(
     UniqueConstraint("deployment", "idempotency_key"),
     Index("queued_runs_next", "phase", "pool", "due_s"),
     Index("queued_runs_deployment", "deployment", "phase", "due_s"),
+    Index("queued_runs_slot_of", "deployment", "slot_s", sqlite_where=text("slot_of IS NOT NULL"),
+          postgresql_where=text("slot_of IS NOT NULL")),
 )
 
 workers = Table(

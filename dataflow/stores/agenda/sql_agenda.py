@@ -22,13 +22,14 @@ from dataflow.agenda import (
     PoolRow,
     QueuedRun,
     ScheduleRow,
+    SlotRun,
     VersionRow,
     WorkerRow,
 )
 from dataflow.exceptions import DeploymentNotFound
 from dataflow.parameters import to_json
 from dataflow.store import FlowRunRecord
-from dataflow.stores.agenda import deployments, queue, schedules, taking, workers
+from dataflow.stores.agenda import deployments, queue, schedules, slots, taking, workers
 from dataflow.stores.agenda.queue import Addition
 
 _Answer = TypeVar("_Answer")
@@ -174,6 +175,11 @@ class SqlAgenda(Agenda):
             key = deployments.key_of(connection, deployment)
             return queue.of_deployment(connection, key, phase, limit)
 
+    def slots(self, deployment: str, from_s: float, to_s: float) -> list[SlotRun]:
+        with self._reading() as connection:
+            return slots.runs_of(
+                connection, deployments.key_of(connection, deployment), from_s, to_s)
+
     def take(self, pool: str, worker: str, room: int, *, now_s: float, until_s: float,
              queues: Collection[str] | None = None) -> list[QueuedRun]:
         if room <= 0:
@@ -202,9 +208,9 @@ class SqlAgenda(Agenda):
         return bool(self._change(lambda connection: queue.give_back(
             connection, flow_run_id, worker, due_s, gone)))
 
-    def ask_to_cancel(self, flow_run_id: str, now_s: float) -> bool:
+    def ask_to_cancel(self, flow_run_id: str, now_s: float, *, only_waiting: bool = False) -> bool:
         return bool(self._change(lambda connection: queue.ask_to_cancel(
-            connection, flow_run_id, now_s)))
+            connection, flow_run_id, now_s, only_waiting=only_waiting)))
 
     def overdue(self, now_s: float) -> list[QueuedRun]:
         with self._reading() as connection:
