@@ -170,6 +170,7 @@ class SlotRun:
     flow_run_id: str
     state_type: str
     state_name: str
+    parent_flow_run_id: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,8 +15,8 @@ from typing import Any
 class DeployedRun:
     """A flow run that a deployment made.
 
-    ``parameters`` are those of the deployment; ``due_s`` is when the run was to begin;
-    ``trigger`` the event that made it.
+    ``parameters`` are those of the deployment; ``due_s`` is the slot of the schedule that it is
+    of, else when it was to begin; ``trigger`` the event that made it.
     """
 
     flow_run_id: str

@@ -11,6 +11,7 @@
     ├── CallError                            a call cannot be made; nothing was submitted
     │   ├── ParameterBindError (TypeError)
     │   ├── ParameterTypeError (TypeError)   flow parameters fail validation: the run is FAILED
+    │   ├── BackfillError (ValueError)       a backfill cannot be meant; no run was made
     │   ├── MappingMissingIterable (TypeError)
     │   ├── MappingLengthMismatch (ValueError)
     │   ├── ForeignFuture (ValueError)       a future of another run that has ended
@@ -140,6 +141,10 @@ class ParameterBindError(CallError, TypeError):
 
 class ParameterTypeError(CallError, TypeError):
     """Flow parameters fail validation; the flow run is recorded as FAILED."""
+
+
+class BackfillError(CallError, ValueError):
+    """A backfill cannot be meant, or is larger than was allowed; no run was made."""
 
 
 class MappingMissingIterable(CallError, TypeError):

@@ -145,6 +145,7 @@ def _go_on(record: FlowRunRecord, point: ResumePoint) -> None:
     row = point.row
     record.created_s, record.epoch = row.created.timestamp(), point.epoch or 0
     record.parent_flow_run_id = record.parent_flow_run_id or row.parent_flow_run_id
+    record.parent_task_run_id = record.parent_task_run_id or row.parent_task_run_id
     if point.begins:
         return
     record.state_type, record.state_name = "SCHEDULED", "Resuming"

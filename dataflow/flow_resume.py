@@ -138,7 +138,7 @@ def _check(row: FlowRunRow, flow_name: str, retry: bool) -> None:
         raise ResumeError(
             f"Flow run {row.name!r} is of flow {row.flow_name!r}, not of {flow_name!r}.",
             flow_run_id=row.id)
-    if row.parent_task_run_id is not None:
+    if row.parent_task_run_id is not None and not _on_its_own(row):
         raise ResumeError(
             f"Flow run {row.name!r} was called in flow run {row.parent_flow_run_id}: "
             f"{verb} that one, it brings this one along.", flow_run_id=row.id)
@@ -146,6 +146,14 @@ def _check(row: FlowRunRow, flow_name: str, retry: bool) -> None:
         raise ResumeError(
             f"Flow run {row.name!r} is COMPLETED: there is nothing to resume. Call the flow for a "
             "new run, or .retry() it if task runs in it failed.", flow_run_id=row.id)
+
+
+def _on_its_own(row: FlowRunRow) -> bool:
+    """Tell whether a run with a parent has, or is to have, a process and a lease of its own.
+
+    A deployment made it. A flow that was called in a run goes by the lease of that one.
+    """
+    return row.epoch > 0 or (row.state_type == "SCHEDULED" and row.pid is None)
 
 
 def since(row: FlowRunRow) -> str:

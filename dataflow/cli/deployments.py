@@ -1,7 +1,8 @@
-"""``dataflow deployment``: ls, inspect, run, pause, resume, delete.
+"""``dataflow deployment``: ls, inspect, run, backfill, pause, resume, delete.
 
 Lives here: what is asked of the agenda and what of it is shown. Does not live
-here: registering (``deploy.py``), the keys of JSON (``agenda_rows.py``).
+here: registering (``deploy.py``), ``backfill`` (``backfill.py``), parameters of runs
+(``run_parameters.py``), the keys of JSON (``agenda_rows.py``).
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import json
 import time
 from datetime import UTC, datetime
-from typing import Any
 
 import click
 
@@ -20,6 +20,7 @@ from dataflow.cli.agenda_rows import (
     schedule_fields,
     shown_spec,
 )
+from dataflow.cli.backfill import backfill
 from dataflow.cli.options import Output, limit_option, output_option
 from dataflow.cli.records import flow_run_fields, moment_of, opened_store
 from dataflow.cli.rendering import (
@@ -30,6 +31,7 @@ from dataflow.cli.rendering import (
     print_table,
     printable,
 )
+from dataflow.cli.run_parameters import run_parameters
 
 OK, FAILED = 0, 1
 
@@ -40,6 +42,9 @@ def deployment() -> None:
 
     A deployment is named `flow/name`, by `name` alone where that is unique, or by id.
     """
+
+
+deployment.add_command(backfill)
 
 
 @deployment.command()
@@ -147,7 +152,7 @@ def run(name: str, params: tuple[str, ...], as_json: str | None, at: str | None,
 
     with opened_store() as store:
         row = store.agenda().deployment(name)
-        given = _parameters(params, as_json, row)
+        given = run_parameters(params, as_json, row)
         flow_run_id = ask(store, row.name, given, time.time(), due=_moment(at), tags=tags,
                           idempotency_key=idempotency_key, priority=priority)
         found = waited(store, flow_run_id, None if watch else 0.0, POLL_S)
@@ -160,33 +165,6 @@ def run(name: str, params: tuple[str, ...], as_json: str | None, at: str | None,
         if not watch:
             click.echo(f"Watch it: dataflow flow-run watch {found.id[:8]}")
     return OK if not watch or found.state_type == "COMPLETED" else FAILED
-
-
-def _parameters(params: tuple[str, ...], as_json: str | None,
-                row: DeploymentRow) -> dict[str, Any]:
-    """Return parameters as given; a text parameter takes what is given as it is."""
-    found: dict[str, Any] = {}
-    if as_json is not None:
-        try:
-            whole = json.loads(as_json)
-        except (ValueError, RecursionError) as error:
-            raise click.BadParameter(f"--params is no JSON: {error}") from None
-        if not isinstance(whole, dict):
-            raise click.BadParameter("--params is no JSON object, such as '{\"x\": 1}'.")
-        found.update(whole)
-    known = (row.spec.get("parameter_schema") or {}).get("properties", {})
-    for each in params:
-        name, equals, text = each.partition("=")
-        if not equals or not name:
-            raise click.BadParameter(f"--param {each!r}: write NAME=VALUE.")
-        if known.get(name, {}).get("type") == "string":
-            found[name] = text
-            continue
-        try:
-            found[name] = json.loads(text)
-        except (ValueError, RecursionError):
-            found[name] = text
-    return found
 
 
 def _moment(text: str | None) -> datetime | None:

@@ -16,6 +16,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 _HOME_OF = {
+    "Backfill": "dataflow.service.backfill",
+    "backfill": "dataflow.service.backfill",
     "DeploymentSpec": "dataflow.deployments.spec",
     "Difference": "dataflow.deployments.spec_differences",
     "differences": "dataflow.deployments.spec_differences",
@@ -33,12 +35,14 @@ _HOME_OF = {
 }
 
 __all__ = [
+    "Backfill",
     "DeploymentSpec",
     "Difference",
     "Fetched",
     "Project",
     "Provenance",
     "Source",
+    "backfill",
     "differences",
     "fitted",
     "load_project",
@@ -58,6 +62,7 @@ if TYPE_CHECKING:
     from dataflow.deployments.spec import DeploymentSpec
     from dataflow.deployments.spec_differences import Difference, differences
     from dataflow.service.asking import run_deployment
+    from dataflow.service.backfill import Backfill, backfill
     from dataflow.service.results_of_runs import result_of
 
 

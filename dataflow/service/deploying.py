@@ -152,8 +152,8 @@ def order_of(run: QueuedRun) -> Order:
         deployment={
             "id": run.deployment_id, "name": run.deployment.partition("/")[2],
             "version": spec.get("version") or str(run.version),
-            "parameters": spec.get("parameters") or {}, "due_s": run.due_s,
-            "trigger": run.trigger})
+            "parameters": spec.get("parameters") or {},
+            "due_s": run.due_s if run.slot_s is None else run.slot_s, "trigger": run.trigger})
 
 
 def _shortened(text: str) -> str:

@@ -592,19 +592,20 @@ def test_runs_are_found_by_the_slots_that_they_stand_for(agenda: Agenda) -> None
     agenda.put(deployment("etl/other"), NOW)
     (made,) = agenda.turn(NOW, every_minute)
     before = agenda.queue(run(slot_s=NOW - 60, schedule="s"), NOW)
-    again = agenda.queue(run(slot_s=NOW, schedule="s"), NOW)
+    again = agenda.queue(run(slot_s=NOW, schedule="s", parent_flow_run_id="p"), NOW)
     twin = agenda.queue(run(slot_s=NOW, schedule="t"), NOW)
     agenda.queue(run(), NOW)  # asked for: of no slot
     agenda.queue(run("etl/other", slot_s=NOW, schedule="s"), NOW)
     assert take(agenda, 1) == [made] and agenda.crash(made, "it died", NOW)
 
-    def found(slot_s: float, slug: str, flow_run_id: str, state: str = "Scheduled") -> SlotRun:
+    def found(slot_s: float, slug: str, flow_run_id: str, state: str = "Scheduled",
+              parent: str | None = None) -> SlotRun:
         return SlotRun(slot_s=slot_s, schedule=slug, flow_run_id=flow_run_id,
-                       state_type=state.upper(), state_name=state)
+                       state_type=state.upper(), state_name=state, parent_flow_run_id=parent)
 
     assert agenda.slots("nightly", NOW - 60, NOW + 60) == [
         found(NOW - 60, "s", before), found(NOW, "s", made, "Crashed"),
-        found(NOW, "s", again), found(NOW, "t", twin)]
+        found(NOW, "s", again, parent="p"), found(NOW, "t", twin)]
     assert [each.flow_run_id for each in agenda.slots("nightly", NOW - 60, NOW)] == [before]
     kept = agenda.queued(again)
     assert kept is not None and (kept.schedule, kept.slot_s, kept.due_s) == ("s", NOW, NOW)

@@ -26,10 +26,11 @@ def runs_of(connection: Connection, deployment: int, from_s: float, to_s: float)
     """Return the runs of a deployment's slots within a span; see the port."""
     return [
         SlotRun(slot_s=row.slot_s, schedule=row.slug, flow_run_id=row.flow_run_id,
-                state_type=row.state_type, state_name=row.state_name)
+                state_type=row.state_type, state_name=row.state_name,
+                parent_flow_run_id=row.parent_flow_run_id)
         for row in connection.execute(
             select(_Q.slot_s, func.coalesce(_S.slug, _Q.slot_of).label("slug"), _Q.flow_run_id,
-                   _F.state_type, _F.state_name)
+                   _F.state_type, _F.state_name, _F.parent_flow_run_id)
             .join(flow_runs, _F.id == _Q.flow_run_id)
             .outerjoin(schedules, _S.key == _Q.schedule)
             .where(_Q.deployment == deployment, _Q.slot_s >= from_s, _Q.slot_s < to_s)
