@@ -85,13 +85,13 @@ def slots_within(schedules: Mapping[str, Schedule], start: Moment, end: Moment, 
     cut = False
     for slug, schedule in schedules.items():
         first, last = _span(schedule, start, end)
-        if first >= now:
+        if first.astimezone(UTC) >= now:
             raise BackfillError(
                 f"The backfill begins at {first.isoformat()}, which is still to come: schedule "
                 f"{slug!r} makes these runs itself. No run was made.")
-        if last > now:
+        if last.astimezone(UTC) > now:
             last, cut = now.astimezone(schedule.zone), True
-        times = schedule.times(after=first - _TICK, until=last - _TICK)
+        times = schedule.times(after=_before(first), until=_before(last))
         room = None if limit is None else limit - len(found) + 1
         found += [Slot(schedule=slug, at=each) for each in islice(times, room)]
         if limit is not None and len(found) > limit:
@@ -100,6 +100,11 @@ def slots_within(schedules: Mapping[str, Schedule], start: Moment, end: Moment, 
                 f"{last.isoformat()}. No run was made. What to do: backfill a shorter span, or "
                 "allow more of them (--limit, or limit= in code).")
     return Span(tuple(sorted(found, key=_order)), cut)
+
+
+def _before(moment: datetime) -> datetime:
+    """Return the last moment before, in real time: the clock of a zone may stand in a change."""
+    return moment.astimezone(UTC) - _TICK
 
 
 def _order(slot: Slot | PlannedSlot) -> tuple[datetime, str]:
