@@ -12,18 +12,21 @@ what a flow does with a value.
 from __future__ import annotations
 
 import contextvars
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from dataflow.batch import TaskCode
-from dataflow.context import current_flow, current_task
+from dataflow.context import FlowRunContext, current_flow, current_task
 from dataflow.flow_graph import FlowGraph, graph_of
 from dataflow.flow_steps import perform, perform_later, stream, stream_later
 from dataflow.hooks import run_to_end
 from dataflow.logging import disable_run_logger
+from dataflow.parameters import to_json
 from dataflow.retry import RetryPolicy
+from dataflow.store import FlowRunRow
 
 if TYPE_CHECKING:
     from dataflow.flow_run import FlowRun
@@ -128,6 +131,47 @@ class DryRun:
                 isolation="thread", run_name=None, hooks=None, owner=None,
                 effects=None, caching=None)  # what stands for values is never kept as one
         return known
+
+    def asked(self, around: FlowRunContext, what: str, *values: Any) -> Origin:
+        """Note a call that would have a deployment run; return the call that stands for it.
+
+        Parameters
+        ----------
+        around
+            The pretended run that makes it.
+        what
+            For people.
+        values
+            What it is given.
+        """
+        from dataflow.states import State
+        from dataflow.subflow import StandIn
+
+        stand_in = StandIn(around, what, ())
+        stand_in.begin()
+        stand_in.end(State("COMPLETED"), None)
+        call = around.run.flow_run_id, stand_in.call
+        self.note(call, self.origins(*values))
+        return call
+
+    def pretended_row(self, around: FlowRunContext, deployment: str,
+                      parameters: Any) -> FlowRunRow:
+        """Return the run of a deployment that none was made of, as one that completed."""
+        from dataflow.ids import new_run_id
+
+        call = self.asked(around, f"deployment {deployment}", parameters)
+        now = datetime.now(UTC)
+        given = to_json(dict(parameters)) if isinstance(parameters, Mapping) else "{}"
+        row = FlowRunRow(
+            id=new_run_id(), name="dry-run", flow_name=deployment.partition("/")[0],
+            flow_version=None, state_type="COMPLETED", state_name="Completed",
+            message="This was a dry run: no run was made", parameters=given, tags=(),
+            created=now, start_time=now, end_time=now, run_count=1,
+            parent_flow_run_id=around.run.flow_run_id, parent_task_run_id=None, runner=None,
+            dashboard_link=None, host=None, pid=None, error_type=None, error_message=None,
+            traceback=None)
+        self._made[id(row)] = row, call
+        return row
 
     def origins(self, *values: Any) -> set[Origin]:
         """Return the calls whose values stand in some values."""

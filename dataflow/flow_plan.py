@@ -18,9 +18,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from dataflow.batch import CallCode, Const, FlatItem, ItemOf, TaskCode
-from dataflow.context import TaskRunContext, current_task
+from dataflow.context import FlowRunContext, TaskRunContext, current_task
 from dataflow.exceptions import CorruptResult, DataflowError, ParameterTypeError
-from dataflow.flow_dry_run import DryRun, Placeholder, pretended
+from dataflow.flow_dry_run import DryRun, Origin, Placeholder, pretended
 from dataflow.key_maker import KeyMaker
 from dataflow.packs import Entry, Results, results_at
 from dataflow.worker.keeping import keeper_of
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _AT_ONCE, _SMALL_BYTES = 1000, 1 << 14  # values that are read ahead
 _UNKNOWN: Any = object()
+_ASKED = "each run asks for one"
 _NOT_KEPT = "results are not kept (persist_result)"
 _OWN_KEYS = "RUN_ID in its policy: each run has keys of its own"
 
@@ -167,6 +168,13 @@ class Planning(DryRun):
                     count.why.most_common(1)[0][0] if count.why else "")
             for name, count in self._counts.items()
             if count.cached or count.would_run or count.unknown)
+
+    def asked(self, around: FlowRunContext, what: str, *values: Any) -> Origin:
+        """Note a call that would have a deployment run: it does so in every run."""
+        count = self._counts.setdefault(what, _Count())
+        count.would_run += 1
+        count.why[_ASKED] += 1
+        return super().asked(around, what, *values)
 
     def _value(self, task: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         found = self._planned(args, kwargs)

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from dataflow.agenda import DeploymentRow, ScheduleRow, SlotRun
+from dataflow.context import current_flow
 from dataflow.exceptions import BackfillError
 from dataflow.schedules import Schedule
 from dataflow.service.backfill_slots import (
@@ -72,7 +73,8 @@ def backfill(name: str, start: Moment, end: Moment, *, reprocess: Reprocess = "m
 
     One flow run, of the flow ``backfill``, whose map has an element per slot; each waits for
     a run of the deployment, which a worker has to take. Resume it where it was cut off
-    (``dataflow flow-run resume``): no slot is run twice. Called in a flow, it is a part of it.
+    (``dataflow flow-run resume``): no slot is run twice. Called in a flow, it is a part of it;
+    in a dry run of a flow nothing is made.
 
     Parameters
     ----------
@@ -113,6 +115,10 @@ def backfill(name: str, start: Moment, end: Moment, *, reprocess: Reprocess = "m
         plan = planned(store, name, start, end, reprocess=reprocess, schedule=schedule,
                        parameters=parameters, max_active=max_active, newest_first=newest_first,
                        limit=limit)
+        around = current_flow.get()
+        if around is not None and around.dry is not None:
+            around.dry.asked(around, f"backfill {plan.deployment}", parameters)
+            return plan
         if dry_run or not plan.chosen:
             return plan
         return replace(plan, run=store.find_flow_run(performed(plan.asked)))
