@@ -162,6 +162,21 @@ class QueuedRun:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RunClaim:
+    """Who has a run that was taken: the last words of its worker and of its process.
+
+    ``until_s`` is by the clock of the worker's host, ``lease_until_s`` by that of the process's.
+    """
+
+    flow_run_id: str
+    worker: str | None
+    until_s: float | None
+    tries: int
+    owner: str | None
+    lease_until_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SlotRun:
     """A run that a schedule made for a slot, or that was made in its place."""
 
@@ -357,8 +372,8 @@ class Agenda(abc.ABC):
         """
 
     @abc.abstractmethod
-    def overdue(self, now_s: float) -> list[QueuedRun]:
-        """Return runs whose worker has not said for too long that it has them still."""
+    def claims(self) -> list[RunClaim]:
+        """Return who has the runs that were taken, in the order in which they were queued."""
 
     @abc.abstractmethod
     def crash(self, flow_run_id: str, message: str, now_s: float,

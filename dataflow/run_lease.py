@@ -21,6 +21,9 @@ LEASE_S = 30.0
 
 RENEW_S = 10.0
 
+APART_S = 3600.0
+"""Clocks of two hosts are taken to be no further apart, in seconds."""
+
 logger = logging.getLogger("dataflow.driver")
 
 
@@ -53,23 +56,33 @@ def take(store: Store, flow_run_id: str, *, take_over: bool = False) -> int:
 
 
 def _wait_for_word(store: Store, flow_run_id: str, owner: str) -> None:
-    """Let a living process of this host renew a lease that is over: the clock may have been set.
+    """Let a process that may live renew a lease that is over.
 
-    It renews each ``RENEW_S``; one that is stopped does not.
+    The clock may have been set, or that of another host may go otherwise. It renews each
+    ``RENEW_S``; one that is stopped does not.
     """
     there = store.find_flow_run(flow_run_id)
-    over = there.lease_until_s is not None and there.lease_until_s <= time.time()
-    if not over or there.owner is None or there.owner == owner or not owner_alive(there.owner):
+    over_s = -1.0 if there.lease_until_s is None else time.time() - there.lease_until_s
+    if over_s < 0 or there.owner is None or there.owner == owner:
         return
-    logger.info("The lease of flow run %s is over, but %s lives: it has %.0f s to renew it.",
-                flow_run_id, there.owner, 1.5 * RENEW_S)
+    alive = owner_alive(there.owner)
+    if alive is False or (alive is None and over_s > APART_S):
+        return
+    logger.info("The lease of flow run %s is over, but %s %s: it has %.0f s to renew it.",
+                flow_run_id, there.owner, "lives" if alive else "may live", 1.5 * RENEW_S)
     until = time.monotonic() + 1.5 * RENEW_S
     while time.monotonic() < until:
         time.sleep(min(0.2, RENEW_S / 5))
         now = store.find_flow_run(flow_run_id)
-        if (now.owner, now.lease_until_s) != (there.owner, there.lease_until_s):
+        if now.owner is None:
             return
-        if not owner_alive(there.owner):
+        if (now.owner, now.lease_until_s) != (there.owner, there.lease_until_s):
+            raise RunOwned(
+                f"Flow run {flow_run_id} is driven by {now.owner} (host:pid:start), which has just "
+                "renewed its lease. Nothing was begun. Wait until it has ended, or stop that "
+                "process first.",
+                flow_run_id=flow_run_id, owner=now.owner, until_s=now.lease_until_s)
+        if owner_alive(there.owner) is False:
             return
 
 

@@ -2,7 +2,7 @@
 
 Lives here: the rule, for a process that a worker saw end, and for workers that
 have not been heard of. Does not live here: watching processes (``worker.py``),
-the loop that looks (``scheduler.py``).
+the loop that looks (``scheduler.py``), when a worker is not heard of (``silence.py``).
 
 A run that recorded its end has ended. One that did not is Crashed, or goes on in
 another process where its deployment says ``on_crash="resume"``, a few times. A run
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import logging
 import signal
+from collections.abc import Iterable
 
 from dataflow.agenda import Agenda, QueuedRun
 from dataflow.claims import owner_alive
@@ -53,45 +54,52 @@ def process_gone(store: Store, run: QueuedRun, code: int, pid: int, worker: str,
     how = f"was killed by {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
     now = agenda.queued(run.flow_run_id)
     if cancelled or (now is not None and now.cancel):
-        _end(agenda, run, row, f"Cancelled; its process {pid} {how}", worker, now_s, True)
+        _end(agenda, run, _gone(row), f"Cancelled; its process {pid} {how}", worker, now_s, True)
     else:
-        _settle(agenda, run, row, f"The run's process {pid} {how}{_hint(code)}", worker, now_s,
-                begun=code != NO_STORE or _begun(row))
+        _settle(agenda, run, _gone(row), f"The run's process {pid} {how}{_hint(code)}", worker,
+                now_s, begun=code != NO_STORE or _begun(row))
 
 
-def look_after(store: Store, now_s: float) -> int:
-    """Settle runs whose worker has not been heard of; return how many."""
+def look_after(store: Store, lost: Iterable[str], now_s: float) -> int:
+    """Settle runs whose worker and process have not been heard of; return how many.
+
+    Parameters
+    ----------
+    lost
+        Flow run ids, see :class:`dataflow.service.silence.Silence`.
+    """
     agenda, settled = store.agenda(), 0
-    for run in agenda.overdue(now_s):
-        row = store.find_flow_run(run.flow_run_id)
+    for flow_run_id in lost:
+        run, row = agenda.queued(flow_run_id), store.find_flow_run(flow_run_id)
+        if run is None or run.phase != "taken":
+            continue
         if row.state_type in ENDS:
             settled += agenda.end(run.flow_run_id, run.worker)
             continue
-        if _driven(row, now_s):
-            continue
+        if row.owner is not None and owner_alive(row.owner):
+            continue  # of this host: the store keeps it from renewing its lease in time, perhaps
         why = f"Worker {run.worker} has not been heard of, nor has the run"
         worker = run.worker or ""
         if run.cancel:
-            settled += _end(agenda, run, row, why, worker, now_s, True)
+            settled += _end(agenda, run, row.owner, why, worker, now_s, True)
         else:
-            settled += _settle(agenda, run, row, why, worker, now_s, begun=_begun(row))
+            settled += _settle(agenda, run, row.owner, why, worker, now_s, begun=_begun(row))
     return settled
 
 
-def _settle(agenda: Agenda, run: QueuedRun, row: FlowRunRow, why: str, worker: str,
+def _settle(agenda: Agenda, run: QueuedRun, gone: str | None, why: str, worker: str,
             now_s: float, *, begun: bool = True) -> bool:
     if (run.on_crash == "resume" or not begun) and run.tries < TRIES:
         logger.warning("%s: it goes on in another process.", why)
-        return agenda.give_back(
-            run.flow_run_id, worker, now_s + PAUSE_S * run.tries, _gone(row))
-    return _end(agenda, run, row, why, worker, now_s, False)
+        return agenda.give_back(run.flow_run_id, worker, now_s + PAUSE_S * run.tries, gone)
+    return _end(agenda, run, gone, why, worker, now_s, False)
 
 
-def _end(agenda: Agenda, run: QueuedRun, row: FlowRunRow, why: str, worker: str, now_s: float,
+def _end(agenda: Agenda, run: QueuedRun, gone: str | None, why: str, worker: str, now_s: float,
          cancelled: bool) -> bool:
-    if not agenda.crash(run.flow_run_id, why, now_s, _gone(row), cancelled=cancelled):
+    if not agenda.crash(run.flow_run_id, why, now_s, gone, cancelled=cancelled):
         return False
-    logger.error("%s: flow run %r is %s.", why, row.name,
+    logger.error("%s: flow run %s is %s.", why, run.flow_run_id,
                  "Cancelled" if cancelled else "Crashed")
     return agenda.end(run.flow_run_id, worker)
 
@@ -104,18 +112,6 @@ def _gone(row: FlowRunRow) -> str | None:
 def _begun(row: FlowRunRow) -> bool:
     """Tell whether a process may have called the flow: it takes the lease before."""
     return row.owner is not None or row.state_type != "SCHEDULED" or row.run_count > 0
-
-
-def _driven(row: FlowRunRow, now_s: float) -> bool:
-    """Tell whether a process may still drive the run.
-
-    One of this host that lives does, also where the store or the clock kept it from
-    renewing its lease in time.
-    """
-    if row.owner is None or row.lease_until_s is None:
-        return False
-    alive = owner_alive(row.owner)
-    return bool(alive) or (alive is None and row.lease_until_s >= now_s)
 
 
 def _signal_name(number: int) -> str:

@@ -18,7 +18,9 @@ from functools import partial
 from dataflow.agenda import Decision, DeploymentRow, ScheduleRow
 from dataflow.exceptions import StoreError
 from dataflow.service.lost_runs import look_after
+from dataflow.service.silence import Silence
 from dataflow.service.slots import decide
+from dataflow.service.worker import CLAIM_S
 from dataflow.store import Store
 
 LATE_S = 15.0
@@ -46,16 +48,21 @@ class Scheduler:
         Where the agenda is.
     made
         Called with the ids of runs that were made, in the scheduler's thread.
-    clock
-        Gives epoch seconds.
+    clock, monotonic
+        Give epoch seconds, and seconds of a clock that nobody sets.
+    patience_s
+        A worker and a run that have not been heard of for so long are lost.
     """
 
     def __init__(self, store: Store, made: Callable[[list[str]], object] = lambda runs: None,
-                 clock: Callable[[], float] = time.time) -> None:
+                 clock: Callable[[], float] = time.time,
+                 monotonic: Callable[[], float] = time.monotonic,
+                 patience_s: float = CLAIM_S) -> None:
         self._store = store
         self._agenda = store.agenda()
         self._made = made
-        self._clock = clock
+        self._clock, self._monotonic = clock, monotonic
+        self._silence = Silence(patience_s)
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._care_at = 0.0
@@ -76,7 +83,8 @@ class Scheduler:
         if now_s >= self._care_at:
             self._care_at = now_s + _CARE_S
             self._agenda.mark_late(now_s, LATE_S)
-            if look_after(self._store, now_s):
+            lost = self._silence.lost(self._agenda.claims(), self._monotonic())
+            if lost and look_after(self._store, lost, now_s):
                 self._made([])
         return total
 
@@ -89,6 +97,7 @@ class Scheduler:
             except StoreError as error:
                 logger.warning("%s", error)
                 self._care_at = self._clock() + _RECOVERY_S
+                self._silence.forget()
                 next_s = None
             except Exception:  # whatever it is, it must not end the thread: nothing would be due
                 logger.exception("A turn of the scheduler failed; the next one follows")

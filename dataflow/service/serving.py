@@ -106,7 +106,7 @@ def work(store: Store, worker: Worker, *, schedule: bool = True) -> None:
     """
     loops: list[Loop] = []
     if schedule:
-        loops = [Scheduler(store, lambda runs: worker.poke()),
+        loops = [Scheduler(store, lambda runs: worker.poke(), patience_s=worker.claim_s),
                  *event_loops(store, worker.poke)]
     with _drained_by_signals(worker):
         for loop in loops:

@@ -71,6 +71,7 @@ class Worker:
         self._order_of = order_of
         self._queues = queues
         self._poll_s = poll_s
+        self.claim_s = CLAIM_S
         self._poked = threading.Event()
         self._processes = Processes()
         self._going: dict[str, _Going] = {}
@@ -127,7 +128,7 @@ class Worker:
     def _beat(self, now_s: float) -> None:
         """Say that this worker lives; hear which runs are to be cancelled, or are not its own."""
         held = self._agenda.hold(self.row.name, list(self._going), now_s=now_s,
-                                 until_s=now_s + CLAIM_S)
+                                 until_s=now_s + self.claim_s)
         for flow_run_id, going in list(self._going.items()):
             if flow_run_id not in held:
                 logger.warning("Run %s was given to another worker: its process here is ended.",
@@ -142,7 +143,7 @@ class Worker:
         limit = self.row.limit
         room = AT_ONCE if limit is None else min(AT_ONCE, limit - len(self._going))
         for run in self._agenda.take(self.row.pool, self.row.name, room, now_s=now_s,
-                                     until_s=now_s + CLAIM_S, queues=self._queues):
+                                     until_s=now_s + self.claim_s, queues=self._queues):
             logger.info("Run %s of %s begins, due %.3f s ago", run.flow_run_id, run.deployment,
                         now_s - run.due_s)
             try:

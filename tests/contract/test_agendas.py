@@ -17,6 +17,7 @@ from dataflow.agenda import (
     NewDeployment,
     NewRun,
     NewSchedule,
+    RunClaim,
     ScheduleRow,
     SlotRun,
     WorkerRow,
@@ -79,6 +80,12 @@ def take(agenda: Agenda, room: int = 100, worker: str = "w1", now_s: float = NOW
          **fields: Any) -> list[str]:
     taken = agenda.take("default", worker, room, now_s=now_s, until_s=now_s + 30, **fields)
     return [each.flow_run_id for each in taken]
+
+
+def claim(flow_run_id: str, **fields: Any) -> RunClaim:
+    fields = {"worker": "w1", "until_s": NOW + 30, "tries": 1, "owner": None,
+              "lease_until_s": None, **fields}
+    return RunClaim(flow_run_id=flow_run_id, **fields)
 
 
 # deployments
@@ -385,7 +392,8 @@ def test_holding_a_run_moves_its_end_and_hears_of_cancels(agenda: Agenda) -> Non
     assert take(agenda, 1) == [mine]
     assert take(agenda, 1, "w2", NOW + 1) == [other]
     assert agenda.hold("w1", [mine, other], now_s=NOW + 20, until_s=NOW + 50) == {mine: False}
-    assert [each.flow_run_id for each in agenda.overdue(NOW + 40)] == [other]
+    assert agenda.claims() == [claim(mine, until_s=NOW + 50),
+                               claim(other, worker="w2", until_s=NOW + 31)]
     assert agenda.ask_to_cancel(mine, NOW + 40)
     assert agenda.hold("w1", [mine], now_s=NOW + 40, until_s=NOW + 70) == {mine: True}
 
@@ -582,6 +590,16 @@ def test_the_runs_of_a_schedule_that_is_gone_are_not_those_of_the_next_one(
 
     assert len(agenda.turn(NOW, decide)) == 1
     assert heard == [0]
+
+
+def test_claims_tell_the_last_words_of_worker_and_process(store: Store, agenda: Agenda) -> None:
+    agenda.put(deployment(), NOW)
+    mine, ended, waiting = (agenda.queue(run(due_s=NOW + at), NOW) for at in range(3))
+    assert take(agenda, now_s=NOW + 1) == [mine, ended] and agenda.end(ended, "w1")
+    store.lease(mine, "there:1:2", now_s=NOW, until_s=NOW + 300)
+    assert agenda.claims() == [
+        claim(mine, until_s=NOW + 31, owner="there:1:2", lease_until_s=NOW + 300)]
+    assert agenda.queued(waiting) is not None
 
 
 # slots

@@ -66,7 +66,7 @@ PROCESS = """
                 state_name="Completed", created_s=row.created.timestamp())))
         agenda.end(run.flow_run_id, name)
 
-    scheduler, name = Scheduler(store, clock=clock), f"w{os.getpid()}"
+    scheduler, name = Scheduler(store, clock=clock, patience_s=2.0), f"w{os.getpid()}"
     held = []
     while True:
         try:

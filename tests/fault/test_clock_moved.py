@@ -141,6 +141,23 @@ def test_lease_that_is_over_since_the_clock_was_set_is_left_to_a_process_that_re
     assert run_lease.take(store, run_id) == 2
 
 
+def test_lease_of_another_host_whose_clock_is_minutes_behind_is_left_to_who_renews_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(run_lease, "RENEW_S", 1.0)
+    store, run_id, behind_s = MemoryStore(), new_run_id(), time.time() - 600
+    store.write(run_id, Gulp(flow_run=FlowRunRecord(
+        id=run_id, name="r", flow_name="f", epoch=1, owner="there:1:2",
+        lease_until_s=behind_s + 30)))
+    renewal = threading.Timer(0.3, lambda: store.renew(run_id, 1, behind_s + 60))
+    renewal.start()
+    with pytest.raises(RunOwned):
+        run_lease.take(store, run_id)
+    renewal.join()
+    assert store.find_flow_run(run_id).epoch == 1
+    assert run_lease.take(store, run_id) == 2  # it says nothing any more
+
+
 @ways
 def test_run_of_a_process_that_died_is_free_at_once_when_the_clock_was_set(
     tmp_path: Path, nursery: Nursery, moved: float

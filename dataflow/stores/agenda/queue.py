@@ -1,6 +1,6 @@
 """Statements on the queue of runs: waiting, taken, ended.
 
-Lives here: adding, holding, ending, cancelling, what is overdue. Does not live
+Lives here: adding, holding, ending, cancelling, who has what. Does not live
 here: which run is taken next (``taking.py``).
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, func, insert, or_, select, update
 
-from dataflow.agenda import DeploymentRow, NewRun, Phase, QueuedRun
+from dataflow.agenda import DeploymentRow, NewRun, Phase, QueuedRun, RunClaim
 from dataflow.stores.agenda.schema import (
     ENDED,
     PHASES,
@@ -176,10 +176,16 @@ def end_undriven(connection: Connection, runs: Sequence[str], state_type: str, s
              owner=None, lease_until_s=None, epoch=_F.epoch + 1)).rowcount)
 
 
-def overdue(connection: Connection, now_s: float) -> list[QueuedRun]:
-    """Return runs whose worker has not said for too long that it has them still."""
-    return [row_of(row) for row in connection.execute(
-        selected().where(_Q.phase == TAKEN, _Q.taken_until_s < now_s).order_by(_Q.key))]
+def claims(connection: Connection) -> list[RunClaim]:
+    """Return who has the runs that were taken."""
+    return [
+        RunClaim(flow_run_id=row.flow_run_id, worker=row.worker, until_s=row.taken_until_s,
+                 tries=row.tries, owner=row.owner, lease_until_s=row.lease_until_s)
+        for row in connection.execute(
+            select(_Q.flow_run_id, _Q.worker, _Q.taken_until_s, _Q.tries, _F.owner,
+                   _F.lease_until_s)
+            .join(flow_runs, _F.id == _Q.flow_run_id)
+            .where(_Q.phase == TAKEN).order_by(_Q.key))]
 
 
 def any_late(connection: Connection, before_s: float) -> bool:

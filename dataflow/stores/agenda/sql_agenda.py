@@ -21,6 +21,7 @@ from dataflow.agenda import (
     Phase,
     PoolRow,
     QueuedRun,
+    RunClaim,
     ScheduleRow,
     SlotRun,
     VersionRow,
@@ -212,9 +213,9 @@ class SqlAgenda(Agenda):
         return bool(self._change(lambda connection: queue.ask_to_cancel(
             connection, flow_run_id, now_s, only_waiting=only_waiting)))
 
-    def overdue(self, now_s: float) -> list[QueuedRun]:
+    def claims(self) -> list[RunClaim]:
         with self._reading() as connection:
-            return queue.overdue(connection, now_s)
+            return queue.claims(connection)
 
     def crash(self, flow_run_id: str, message: str, now_s: float,
               gone: str | None = None, *, cancelled: bool = False) -> bool:

@@ -51,19 +51,19 @@ def test_a_run_that_no_process_had_begun_waits_again_a_few_times(
     run, now_s = taken(agenda), NOW
     for _ in range(TRIES - 1):
         now_s += 60
-        assert look_after(store, now_s) == 1
+        assert look_after(store, [run.flow_run_id], now_s) == 1
         now = agenda.queued(run.flow_run_id)
         assert now is not None and now.phase == "waiting"
         take(agenda, now_s + 30)
         now_s += 30
-    assert look_after(store, now_s + 60) == 1
+    assert look_after(store, [run.flow_run_id], now_s + 60) == 1
     assert store.find_flow_run(run.flow_run_id).state_name == "Crashed"
 
 
 def test_a_run_that_a_process_had_begun_is_crashed(store: Store, agenda: Agenda) -> None:
     run = taken(agenda)
     store.lease(run.flow_run_id, "there:1:2", now_s=NOW, until_s=NOW + 30)
-    assert look_after(store, LATER) == 1
+    assert look_after(store, [run.flow_run_id], LATER) == 1
     assert store.find_flow_run(run.flow_run_id).state_name == "Crashed"
 
 
@@ -71,7 +71,7 @@ def test_a_run_whose_process_lives_here_is_left_alone_though_its_lease_is_over(
         store: Store, agenda: Agenda) -> None:
     run = taken(agenda)
     store.lease(run.flow_run_id, owner_of_this_process(), now_s=NOW, until_s=NOW + 30)
-    assert look_after(store, LATER) == 0
+    assert look_after(store, [run.flow_run_id], LATER) == 0
     assert store.find_flow_run(run.flow_run_id).owner == owner_of_this_process()
 
 
@@ -80,7 +80,7 @@ def test_a_run_that_was_to_be_cancelled_is_cancelled_when_its_worker_is_lost(
         store: Store, agenda: Agenda, on_crash: str) -> None:
     run = taken(agenda, on_crash=on_crash)
     agenda.ask_to_cancel(run.flow_run_id, NOW)
-    assert look_after(store, LATER) == 1
+    assert look_after(store, [run.flow_run_id], LATER) == 1
     assert store.find_flow_run(run.flow_run_id).state_name == "Cancelled"
 
 
@@ -103,3 +103,14 @@ def test_a_run_that_waits_to_go_on_can_be_cancelled(store: Store, agenda: Agenda
     process_gone(store, run, -9, 4194304, "w", NOW)
     assert agenda.ask_to_cancel(run.flow_run_id, NOW + 1)
     assert store.find_flow_run(run.flow_run_id).state_name == "Cancelled"
+
+
+def test_a_run_that_ended_or_was_given_away_meanwhile_is_no_lost_one(
+        store: Store, agenda: Agenda) -> None:
+    run = taken(agenda)
+    assert agenda.give_back(run.flow_run_id, "w", NOW + 90)
+    assert look_after(store, [run.flow_run_id], LATER) == 0
+    take(agenda, NOW + 90)
+    assert agenda.end(run.flow_run_id, "w")
+    assert look_after(store, [run.flow_run_id], LATER) == 0
+    assert store.find_flow_run(run.flow_run_id).state_name == "Scheduled"
