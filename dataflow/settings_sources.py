@@ -27,6 +27,7 @@ from pydantic_settings import (
 
 from dataflow.exceptions import SettingsError
 from dataflow.settings_files import flat, line_of
+from dataflow.settings_plain import absolute
 from dataflow.settings_tables import is_whole, project_file
 from dataflow.settings_value import NAMES, Settings, named, variable
 
@@ -152,7 +153,7 @@ def load(temporary: Mapping[str, Any]) -> Settings:
     merged.take("temporary_settings", temporary)
     for source, read in _sources():
         merged.take(source, _read(source, read))
-    home = _absolute(merged.model().home)
+    home = absolute(merged.model().home)
     own = home / "dataflow.toml"
     project = project_file()
     if own.is_file() and (project is None or own != project.absolute()):
@@ -227,16 +228,6 @@ def _read(source: str, read: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
         raise SettingsError(f"{source} is no valid TOML: {error}", source=source) from error
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{source} cannot be read: {error}", source=source) from error
-
-
-def _absolute(path: Path) -> Path:
-    try:
-        return path.expanduser().absolute()
-    except RuntimeError as error:  # no home directory can be found
-        raise SettingsError(
-            f"DATAFLOW_HOME = {str(path)!r} cannot be used: {error}. Give an absolute path.",
-            variable="DATAFLOW_HOME", source="default", value=str(path),
-        ) from error
 
 
 def _shown(name: str) -> str:

@@ -68,8 +68,10 @@ def _transactions(connection: Connection) -> None:
 
 def _agenda(connection: Connection) -> None:
     """To version 5: deployments, schedules, the queue of runs."""
-    from dataflow.stores.agenda.schema import TABLES
+    from dataflow.stores.agenda.schema import TABLES, for_postgresql
 
+    if connection.dialect.name == "postgresql":
+        for_postgresql()
     metadata.create_all(connection, tables=list(TABLES), checkfirst=False)
 
 
@@ -165,12 +167,13 @@ def bring_up(connection: Connection, path: str) -> None:
 
 def _create(connection: Connection) -> None:
     """Make all tables of a fresh store; those beside the runs join the metadata by import."""
-    from dataflow.stores.agenda import schema as _  # noqa: F401
+    from dataflow.stores.agenda import schema as agenda_schema
+    from dataflow.stores.events import schema as events_schema
     from dataflow.stores.events import state_triggers
-    from dataflow.stores.events.schema import for_postgresql
 
     if connection.dialect.name == "postgresql":
-        for_postgresql()
+        agenda_schema.for_postgresql()
+        events_schema.for_postgresql()
     metadata.create_all(connection, checkfirst=False)
     state_triggers.make(connection)
 

@@ -12,6 +12,8 @@ import pytest
 from dataflow.exceptions import SettingsError
 from dataflow.settings import NAMES, get_settings, temporary_settings, variable
 from dataflow.settings_files import write
+from dataflow.settings_plain import plain
+from dataflow.settings_sources import load
 
 
 @pytest.fixture(autouse=True)
@@ -50,6 +52,41 @@ def test_environment_wins_over_dotenv_over_toml_over_pyproject(
     assert settings.sources["tasks_default_retries"] == str(folder / "dataflow.toml")
     assert settings.log_prints is True
     assert settings.sources["log_prints"] == f"{folder / 'pyproject.toml'} [tool.dataflow]"
+
+
+@pytest.mark.parametrize("given", [
+    {}, {"DATAFLOW_HOME": "~/data"}, {"DATAFLOW_HOME": "here", "DATAFLOW_STORE": "sqlite:///x.db"},
+    {"DATAFLOW_HOME": "", "DATAFLOW_STORE": ""}, {"DATAFLOW_STORE": " "},
+    {"DATAFLOW_HOME": "/a/../b", "DATAFLOW_OTHER": "1"},
+])
+@pytest.mark.parametrize("project", [None, "[project]\nname = 'theirs'\n"])
+def test_settings_where_next_to_nothing_is_set_are_the_same_without_the_checks(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, given: dict[str, str], project: str | None
+) -> None:
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    if project is not None:
+        (folder / "pyproject.toml").write_text(project)
+    found = plain()
+    assert found == load({}) and found is not None
+    assert found.sources == load({}).sources
+
+
+@pytest.mark.parametrize("variable", ["DATAFLOW_LOG_LEVEL", "dataflow_home"])
+@pytest.mark.parametrize("value", ["bad", "DEBUG"])
+def test_any_other_variable_is_checked(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    assert plain() is None
+
+
+@pytest.mark.parametrize("file", [
+    ".env", "dataflow.toml", "pyproject.toml", "user/.dataflow/dataflow.toml"])
+def test_any_file_that_may_say_something_is_read(folder: Path, file: str) -> None:
+    (folder / file).parent.mkdir(parents=True, exist_ok=True)
+    (folder / file).write_text("[tool.dataflow]\n")
+    assert plain() is None
 
 
 def test_a_change_of_the_environment_or_a_file_is_seen_at_once(

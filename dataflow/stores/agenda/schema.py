@@ -77,6 +77,8 @@ schedules = Table(
     sqlite_autoincrement=True,  # queued runs keep the key of one that is gone: it is not used again
 )
 
+_IN_PLACE = "slot_of IS NOT NULL"
+
 queued_runs = Table(
     "queued_runs",
     metadata,
@@ -105,8 +107,7 @@ queued_runs = Table(
     UniqueConstraint("deployment", "idempotency_key"),
     Index("queued_runs_next", "phase", "pool", "due_s"),
     Index("queued_runs_deployment", "deployment", "phase", "due_s"),
-    Index("queued_runs_slot_of", "deployment", "slot_s", sqlite_where=text("slot_of IS NOT NULL"),
-          postgresql_where=text("slot_of IS NOT NULL")),
+    Index("queued_runs_slot_of", "deployment", "slot_s", sqlite_where=text(_IN_PLACE)),
 )
 
 workers = Table(
@@ -132,3 +133,9 @@ pools = Table(
 )
 
 TABLES = (deployments, versions, schedules, queued_runs, workers, pools)
+
+
+def for_postgresql() -> None:
+    """Say for PostgreSQL which rows the index of runs in another's place has: 20 ms of imports."""
+    (index,) = (each for each in queued_runs.indexes if each.name == "queued_runs_slot_of")
+    index.dialect_options["postgresql"]["where"] = text(_IN_PLACE)
