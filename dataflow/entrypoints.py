@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -122,9 +123,11 @@ def load_flow(entrypoint: str, folder: str | os.PathLike[str] | None = None) -> 
         what = str(file) if folder is not None else found.place
         load = partial(module_of_file, file, entrypoint)
     else:
-        where = "" if folder is None or Path(found.place).is_absolute() else f" in {root}"
-        raise ResumeError(f"The flow's file {found.place} is not there any more{where}.",
-                          entrypoint=entrypoint)
+        where = "" if Path(found.place).is_absolute() else f" in {root}"
+        raise ResumeError(
+            f"There is no file {found.place}{where}, in which flow {found.name!r} is looked for. "
+            "What to do: check the path (path/to/file.py:function), or put the file back.",
+            entrypoint=entrypoint)
     return _flow_in(_loaded(load, what, entrypoint), found.name, what, entrypoint)
 
 
@@ -135,7 +138,9 @@ def _loaded(load: Callable[[], Any], what: str, entrypoint: str) -> Any:
     except DataflowError:
         raise
     except (Exception, SystemExit) as error:  # user code: what the file does as it is imported
-        raise ResumeError(f"{what} cannot be imported: {type(error).__name__}: {error}",
+        hint = " What to do: install it where the flow is loaded." if isinstance(
+            error, ModuleNotFoundError) else ""
+        raise ResumeError(f"{what} cannot be imported: {type(error).__name__}: {error}.{hint}",
                           entrypoint=entrypoint) from error
 
 
@@ -143,9 +148,19 @@ def _flow_in(module: Any, name: str, what: str, entrypoint: str) -> Any:
     found = module
     for part in name.split("."):
         found = getattr(found, part, None)
-    if found is None or not hasattr(found, "resume"):
-        raise ResumeError(f"{what} has no flow {name!r} any more.", entrypoint=entrypoint)
-    return found
+    if found is not None and hasattr(found, "resume"):
+        return found
+    if found is not None:
+        raise ResumeError(
+            f"{name!r} in {what} is no flow, but of type {type(found).__name__}. What to do: put "
+            "@flow before the function.", entrypoint=entrypoint)
+    there = sorted(key for key, each in vars(module).items()
+                   if hasattr(each, "resume") and hasattr(each, "to_deployment"))
+    near = get_close_matches(name, there, 1)
+    hint = f"Is {near[0]!r} meant?" if near else (
+        f"It has: {', '.join(there)}." if there else "It has none: a flow is a function with @flow "
+        "before it.")
+    raise ResumeError(f"{what} has no flow {name!r}. {hint}", entrypoint=entrypoint)
 
 
 def refuse_while_loading(flow_name: str) -> None:

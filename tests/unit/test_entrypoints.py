@@ -97,10 +97,12 @@ def test_file_without_suffix_counts_before_a_module_of_its_name(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("entrypoint, said", [
-    ("gone.py:main", "The flow's file gone.py is not there any more in "),
+    ("gone.py:main", "There is no file gone.py in "),
     ("ep_gone.jobs:main", "There is no module ep_gone.jobs in "),
-    ("ep_here.py:other", "has no flow 'other' any more"),
-    ("ep_here:other", "module ep_here has no flow 'other' any more"),
+    ("ep_here.py:other", "has no flow 'other'. It has: main."),
+    ("ep_here:mian", "module ep_here has no flow 'mian'. Is 'main' meant?"),
+    ("ep_here:flow", "'flow' in module ep_here is no flow, but of type function"),
+    ("ep_empty.py:main", "has no flow 'main'. It has none"),
     ("ep_here.py:f.<locals>.g", "made inside of a function"),
     ("ep_needs:main", "cannot be imported: ModuleNotFoundError: No module named 'ep_missing"),
     ("ep_exits.py:main", "cannot be imported: SystemExit: 3"),
@@ -108,6 +110,7 @@ def test_file_without_suffix_counts_before_a_module_of_its_name(tmp_path: Path) 
 def test_what_cannot_be_loaded_is_named(tmp_path: Path, entrypoint: str, said: str) -> None:
     write(tmp_path / "ep_here.py")
     write(tmp_path / "ep_needs.py", "import ep_missing_thing")
+    write(tmp_path / "ep_empty.py", "x = 1")
     write(tmp_path / "ep_exits.py", "raise SystemExit(3)")
     with pytest.raises(ResumeError) as caught:
         load_flow(entrypoint, tmp_path)
