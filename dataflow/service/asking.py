@@ -130,9 +130,11 @@ def _check(name: Any, run_name: Any, idempotency_key: Any, priority: Any) -> Non
 
 
 def _text(value: Any, what: str) -> None:
-    """Raise DefinitionTypeError for what no store can hold as a text."""
+    """Raise DefinitionTypeError for what no store can hold as a text, and for an empty one."""
     if not isinstance(value, str):
         raise DefinitionTypeError(f"{what} is a text, not {value!r:.200}.")
+    if not value.strip():
+        raise DefinitionTypeError(f"{what} is empty: give a text, or leave it out.")
     try:
         checked_text(value, what)
     except ValueError as error:

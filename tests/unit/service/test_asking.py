@@ -43,9 +43,10 @@ def test_parameters_that_no_store_can_hold_are_refused(store: Store, parameters:
 @pytest.mark.parametrize("options", [
     {"priority": "x"}, {"priority": 1 << 70}, {"priority": True}, {"tags": [1]}, {"tags": "x"},
     {"flow_run_name": 3}, {"flow_run_name": "a\0b"}, {"idempotency_key": 5}, {"timeout": "a"},
-    {"poll_interval": "a"}, {"name": None},
+    {"poll_interval": "a"}, {"name": None}, {"name": ""}, {"flow_run_name": ""},
+    {"flow_run_name": "  "}, {"idempotency_key": ""}, {"tags": ["a", ""]},
 ])
-def test_options_of_another_kind_are_refused_before_a_run_is_made(
+def test_options_of_another_kind_and_empty_ones_are_refused_before_a_run_is_made(
     store: Store, options: dict[str, Any]
 ) -> None:
     with pytest.raises(DefinitionTypeError):
