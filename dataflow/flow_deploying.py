@@ -95,7 +95,8 @@ class FlowDeploying:
         paused
             The schedules rest.
         source, entrypoint
-            Where the code is, and the flow in it; by default this flow's file.
+            Where the code is, and the flow in it; by default this flow's file, as the source
+            has it.
         work_pool_name, work_queue_name
             Whose workers take the runs.
         triggers
@@ -148,21 +149,13 @@ class FlowDeploying:
         Without ``source`` the code is looked for in the current folder, which has to be
         where workers find it too.
         """
-        from dataflow.entrypoints import (
-            entrypoint_of,
-            entrypoint_within,
-            refuse_to_serve_while_loading,
-        )
+        from dataflow.entrypoints import refuse_to_serve_while_loading
         from dataflow.service.deploying import provenance_here, register
         from dataflow.stores import open_store
 
         refuse_to_serve_while_loading(f"{self.name}.deploy()")
-        folder = os.getcwd()
         if options.get("source") is None:
-            options["source"] = folder
-        if options.get("entrypoint") is None:
-            place = entrypoint_of(self.fn)  # type: ignore[attr-defined]  # every flow has one
-            options["entrypoint"] = None if place is None else entrypoint_within(place, folder)
+            options["source"] = os.getcwd()
         spec = self.to_deployment(name, **options)
         store = open_store(None)
         try:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dataflow.deployments.json_values import json_copy
+from dataflow.deployments.source_places import place_in_source
 from dataflow.deployments.spec import DeploymentSpec
 from dataflow.entrypoints import entrypoint_of, entrypoint_within
 from dataflow.exceptions import (
@@ -34,7 +35,8 @@ def spec_of(flow: Flow[Any, Any], name: str, *, entrypoint: str | None = None,
     name
         Of the deployment.
     entrypoint
-        Where other processes find the flow; by default the file that it is made in.
+        Where other processes find the flow; by default the file that it is made in, or where
+        the source has that file.
     folder
         The root of the source: the entry point is made relative to it.
     fields
@@ -46,7 +48,9 @@ def spec_of(flow: Flow[Any, Any], name: str, *, entrypoint: str | None = None,
         The flow cannot be found by another process, parameters do not fit it, or a field
         has a value that cannot be meant.
     """
-    place = entrypoint if entrypoint is not None else entrypoint_of(flow.fn)
+    place, source = entrypoint, fields.get("source")
+    if place is None and (place := entrypoint_of(flow.fn)) is not None and source is not None:
+        place = place_in_source(place, source)
     if place is None or "<locals>" in place:
         raise DeploymentDefinitionError(
             f"Deployment {name!r}: another process cannot find flow {flow.name!r}, which was "
