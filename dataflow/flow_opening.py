@@ -153,6 +153,15 @@ def _go_on(record: FlowRunRecord, point: ResumePoint) -> None:
     record.parameters, record.tags = row.parameters, row.tags
     record.run_count, record.first_call = row.run_count, row.first_call
     record.resumed = row.resumed + 1
+    record.cpu_s, record.peak_bytes = _used_before(point), row.peak_bytes
+
+
+def _used_before(point: ResumePoint) -> float | None:
+    """Return the processor time of a run so far; of a process that was killed, of its elements."""
+    row = point.row
+    used = [each.cpu_s for each in point.store.usage(row.id) if each.run_id == row.id]
+    known = [cpu_s for cpu_s in used if cpu_s is not None]
+    return max(row.cpu_s or 0.0, sum(known)) if known else row.cpu_s
 
 
 def _alerts(settings: FlowSettings) -> str | None:

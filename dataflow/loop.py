@@ -307,6 +307,8 @@ class Loop:
         if isinstance(event, BatchDone):
             if event.handle is not None:
                 self._handles[event.batch] = event.handle
+            if self.record.usage is not None:
+                self.record.usage.took(event.report, in_place=self.runner.synchronous)
             if event.report.nested and event.batch in self._engine.world.flights:
                 self.record.put_nested(event.report.nested)
             if event.report.remote:

@@ -13,7 +13,7 @@ position in the map (0 for a single call).
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, NamedTuple
@@ -169,6 +169,18 @@ class Detail:
     origin: str | None = None  # CACHED: id of the flow run that computed it
 
 
+SHARED_CPU = -1.0
+"""Stands for the processor time of an element that was not measured: it has a share of the rest."""
+
+UNKNOWN_CPU = -2.0
+"""Stands for that of one of which nothing can be said."""
+
+
+def share_of_cpu(rest_s: float, elapsed_s: float, total_s: float) -> float:
+    """Return an element's share of processor time, by how long it took of the total."""
+    return max(0.0, rest_s) * elapsed_s / total_s if total_s > 0 else 0.0
+
+
 @dataclass(slots=True)
 class Span:
     """Outcomes of elements of one call within one batch, column by column."""
@@ -181,6 +193,41 @@ class Span:
     details: dict[int, Detail] = field(default_factory=dict)  # by index
     keys: bytes | None = None  # cache keys, 16 bytes an element; of zeros where one has none
     origins: tuple[str, ...] = ()  # ids of the flow runs that its CACHED elements come from
+    cpu_s: float | None = None  # processor time of all of them; None: not known
+    own_cpu: array[float] | None = None
+    """'f', seconds of those that were measured each, SHARED_CPU for others, UNKNOWN_CPU; None:
+    none was measured."""
+    peak_bytes: int | None = None  # the most memory of the process that they ran in, by then
+
+    def measured_cpu_s(self) -> float:
+        """Return the processor time of those elements that were measured each."""
+        return 0.0 if self.own_cpu is None else sum(own for own in self.own_cpu if own >= 0)
+
+    def shared_elapsed_s(self) -> float:
+        """Return how long those elements took that share what is left of ``cpu_s``."""
+        if self.own_cpu is None:
+            return sum(self.elapsed)
+        return sum(elapsed for elapsed, own in zip(self.elapsed, self.own_cpu, strict=True)
+                   if own == SHARED_CPU)
+
+    def cpu_of(self, position: int) -> float | None:
+        """Return the processor time of one element, measured or its share; None: not known."""
+        return self.cpu_column()(position)[0]
+
+    def cpu_column(self) -> Callable[[int], tuple[float | None, bool]]:
+        """Return what gives the processor time at a position, and whether it is but a share."""
+        cpu_s, own_cpu, elapsed = self.cpu_s, self.own_cpu, self.elapsed
+        if cpu_s is None:
+            return lambda position: (None, False)
+        rest_s, total_s = cpu_s - self.measured_cpu_s(), self.shared_elapsed_s()
+
+        def at(position: int) -> tuple[float | None, bool]:
+            own = SHARED_CPU if own_cpu is None else own_cpu[position]
+            if own == SHARED_CPU:
+                return share_of_cpu(rest_s, elapsed[position], total_s), True
+            return (None if own == UNKNOWN_CPU else own), False
+
+        return at
 
 
 @dataclass(slots=True)
@@ -202,5 +249,7 @@ class Report:
     wall_s: float = 0.0  # of elements side by side: how long the batch took ...
     busy_s: float = 0.0  # ... and how long it computed, seconds
     keeping_s: float = 0.0  # spent on keys, look-ups and writing results
+    cpu_s: float = 0.0  # processor time of all its elements, seconds ...
+    children_cpu_s: float = 0.0  # ... and the part of child processes of the worker's
     nested: list[tuple[str, Any]] = field(default_factory=list)
     """Records of what task runs of the batch ran themselves: (run id, dataflow.store.Gulp)."""

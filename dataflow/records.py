@@ -15,6 +15,10 @@ from datetime import datetime
 
 from dataflow.outcomes import Attempt, Code, ErrorRecord, LogLine, Span
 
+OWN_CPU_FROM_S = 0.001
+"""An element that took less has a share of its batch's processor time, by how long it took; one
+that took longer has been measured, to within so many seconds."""
+
 PICKLED_BYTES = 16 * 1024
 """An element's exception is kept as an object up to this size, else only its texts are."""
 
@@ -61,8 +65,8 @@ class FlowRunRecord:
     result_key: bytes | None = None  # of the flow's own result
     result_place: str | None = None  # JSON: where that is kept
     alerts: str | None = None  # JSON: those that its flow brings
-    cpu_s: float | None = None
-    peak_bytes: int | None = None
+    cpu_s: float | None = None  # processor time of the run, seconds; see dataflow.run_usage
+    peak_bytes: int | None = None  # the most memory of its process
 
 
 @dataclass(slots=True, kw_only=True)
@@ -116,6 +120,8 @@ class ElementRecord:
     key: bytes | None = None  # cache key, 16 bytes
     origin: str | None = None  # CACHED: id of the flow run that computed the value
     due_s: float | None = None  # AWAITING_RETRY: not before, epoch seconds
+    cpu_s: float | None = None  # processor time, seconds; see OWN_CPU_FROM_S
+    peak_bytes: int | None = None  # the most memory of the process it ran in, by then
 
 
 RANGE_ERRORS = {int(Code.CRASHED): "dataflow.exceptions.SchedulerLost"}
@@ -215,6 +221,8 @@ class FlowRunRow:
     result_key: bytes | None = None
     alerts: str | None = None  # JSON list of those that the flow brought
     result_place: str | None = None
+    cpu_s: float | None = None
+    peak_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,6 +282,19 @@ class TaskRunRow:
     key: bytes | None = None  # cache key, 16 bytes
     origin: str | None = None  # CACHED: the flow run that computed it, where one alone can be meant
     due_s: float | None = None  # AWAITING_RETRY: not before, epoch seconds
+    cpu_s: float | None = None  # processor time, seconds; None: not known
+    cpu_estimated: bool = False  # it is the element's share of its batch
+    peak_bytes: int | None = None  # the most memory of the process it ran in, by then
+
+
+@dataclass(frozen=True, slots=True)
+class CallUsage:
+    """What the elements of a call used, those of all tries of the run together."""
+
+    run_id: str  # the flow run, or the inside of a task run, that made the call
+    call: int
+    cpu_s: float | None  # seconds; None: of none of them it is known
+    peak_bytes: int | None  # the most memory of a process that one of them ran in
 
 
 @dataclass(slots=True)

@@ -21,6 +21,7 @@ from dataflow.flow_moves import ENDS, check_flow_move
 from dataflow.outcomes import Attempt, Code, ErrorRecord, LogLine
 from dataflow.recorder import Gathered, Recorder, Sink, recorder_of
 from dataflow.run_lease import RunLease
+from dataflow.run_usage import RunUsage
 from dataflow.store import CallRecord, ElementRecord, FlowRunRecord, Gulp, Store
 from dataflow.worker.attempt import Outcome
 from dataflow.worker.logs import LogBound
@@ -56,7 +57,8 @@ class RunRecord(LogSink):
     """
 
     __slots__ = (
-        "_bound", "_closed", "_fence", "_lease", "_recorder", "_row", "_run", "_store", "fenced")
+        "_bound", "_closed", "_fence", "_lease", "_recorder", "_row", "_run", "_store", "fenced",
+        "usage")
 
     def __init__(self, row: FlowRunRecord, run: RunInfo, store: Store | Gathered | None) -> None:
         self._row = row
@@ -69,6 +71,7 @@ class RunRecord(LogSink):
         self._lease: RunLease | None = None
         self.fenced: Callable[[RunFenced], None] = lambda error: None
         """Called when another process has taken the run over."""
+        self.usage: RunUsage | None = None  # of a run that has begun and is recorded
 
     @classmethod
     def nowhere(cls, run: RunInfo) -> RunRecord:
@@ -87,6 +90,8 @@ class RunRecord(LogSink):
         store, run_id = self._store, self._run.flow_run_id
         if store is None:
             return
+        self.usage = RunUsage(run_id, self._row.parent_flow_run_id, self._row.cpu_s,
+                              in_task_run=isinstance(store, Gathered))
         owns = isinstance(store, Store) and self._row.parent_flow_run_id is None
         if owns:
             self._fence = self._run.fence = self._row.epoch or run_lease.begin(self._row)
@@ -134,6 +139,9 @@ class RunRecord(LogSink):
             times["run_count"] = self._run.run_count
         elif state_type in ENDS:
             times["end_time_s"] = now
+        if state_type != "RUNNING" and self.usage is not None:
+            times["cpu_s"], peak = self.usage.so_far()
+            times["peak_bytes"] = max(self._row.peak_bytes or 0, peak or 0) or None
         self.change(state_type=state_type, state_name=state_name, message=message, error=error,
                     **times)
 
@@ -157,12 +165,15 @@ class RunRecord(LogSink):
         """Record a direct call that has ended."""
         ended_s = call.began_s + (time.perf_counter() - call.clock_s)
         number = call.code.call
+        if self.usage is not None and call.parent is None:
+            self.usage.called(outcome.cpu_s)
         self.put(Gulp(
             calls=[self._direct_call(call)],
             elements=[ElementRecord(number, 0, outcome.code, call.began_s, ended_s,
                                     outcome.attempts, self._here, outcome.name, outcome.error,
                                     outcome.said.message if outcome.said else None,
-                                    key=outcome.key, origin=outcome.origin)],
+                                    key=outcome.key, origin=outcome.origin, cpu_s=outcome.cpu_s,
+                                    peak_bytes=outcome.peak_bytes)],
             attempts=call.history,
             counts={number: {int(outcome.code): 1}},
         ))
@@ -219,6 +230,8 @@ class RunRecord(LogSink):
     def close(self, last: Gulp) -> None:
         """Write what is left and stop. Raises StoreError when that cannot be done."""
         self._closed = True
+        if self.usage is not None:
+            self.usage.end()
         if self._recorder is None:
             return
         self.put(last)

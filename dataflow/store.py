@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING
 from dataflow.exceptions import StoreError
 from dataflow.outcomes import Attempt, LogLine
 from dataflow.records import (
+    OWN_CPU_FROM_S,
     PICKLED_BYTES,
     RANGE_ERRORS,
     CallRecord,
     CallRow,
+    CallUsage,
     ElementRecord,
     FlowRunRecord,
     FlowRunRow,
@@ -35,10 +37,12 @@ if TYPE_CHECKING:
     from dataflow.event_log import EventLog
 
 __all__ = [
+    "OWN_CPU_FROM_S",
     "PICKLED_BYTES",
     "RANGE_ERRORS",
     "CallRecord",
     "CallRow",
+    "CallUsage",
     "ElementRecord",
     "FlowRunRecord",
     "FlowRunRow",
@@ -136,6 +140,14 @@ class Store(abc.ABC):
     @abc.abstractmethod
     def find_task_run(self, ref: str, flow_run_id: str | None = None) -> TaskRunRow:
         """Find by id, unique id prefix, name, or ``"last"``. Raises RunNotFound."""
+
+    @abc.abstractmethod
+    def usage(self, flow_run_id: str) -> list[CallUsage]:
+        """Return what the calls of a run and of what its task runs ran used, of those that say so.
+
+        Elements that have not ended are not in it, nor what is not kept: an element of a map
+        that is to be retried, and what a call's earlier attempts used. Cost: a read of each span.
+        """
 
     @abc.abstractmethod
     def attempts(self, flow_run_id: str, call: int, index: int) -> Sequence[Attempt]:

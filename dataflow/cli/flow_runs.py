@@ -35,6 +35,7 @@ from dataflow.cli.rendering import (
     print_table,
     printable,
 )
+from dataflow.cli.usage_rows import Usages, cpu_text, memory_text, together, usages_of
 from dataflow.store import CallRow, FlowRunRow, Store
 
 _COUNTED_FAILURES = 50_000  # elements of a state read to group them: some 2 s
@@ -90,18 +91,19 @@ def inspect(ref: str, output: Output) -> None:
         run = store.find_flow_run(ref)
         calls = store.calls(run.id, nested=True)
         failures = _failures(store, run.id)
+        usages = usages_of(store, run.id)
         queued = store.agenda().queued(run.id)
     if output == "json":
         print_json({
             **flow_run_fields(run),
             "deployment": None if queued is None else queued_fields(queued, run),
             "traceback": run.traceback,
-            "calls": [_call_fields(call) for call in calls],
+            "calls": [_call_fields(call, usages) for call in calls],
             "failures": [failure._asdict() for failure in failures],
         })
         return
     _print_head(run, queued)
-    _print_calls(calls)
+    _print_calls(calls, usages)
     _print_faults(calls)
     _print_failures(failures)
     if run.traceback:
@@ -168,7 +170,8 @@ def _failures(store: Store, flow_run_id: str) -> list[_Failure]:
     ]
 
 
-def _call_fields(call: CallRow) -> dict[str, Any]:
+def _call_fields(call: CallRow, usages: Usages) -> dict[str, Any]:
+    cpu_s, peak_bytes = together(usages, [call])
     return {
         "call": call.call,
         "parent_task_run_id": call.parent_task_run_id,
@@ -181,6 +184,8 @@ def _call_fields(call: CallRow) -> dict[str, Any]:
         "upstream": list(call.upstream),
         "tags": list(call.tags),
         "created": call.created,
+        "cpu_seconds": cpu_s,
+        "peak_memory_bytes": peak_bytes,
     }
 
 
@@ -195,6 +200,8 @@ def _print_head(run: FlowRunRow, queued: QueuedRun | None) -> None:
         "started": local_time(run.start_time),
         "ended": local_time(run.end_time),
         "took": duration(run.start_time, run.end_time),
+        "CPU": cpu_text(run.cpu_s),
+        "peak memory": memory_text(run.peak_bytes),
         "run count": run.run_count if run.run_count > 1 else None,
         "resumed": f"{run.resumed} times" if run.resumed > 1 else "once" if run.resumed else None,
         "runner": run.runner,
@@ -229,30 +236,36 @@ def _owner(run: FlowRunRow) -> str | None:
     return f"{run.owner}{until}"
 
 
-def _print_calls(calls: Sequence[CallRow]) -> None:
+def _print_calls(calls: Sequence[CallRow], usages: Usages) -> None:
     """Print one row per map, and one per task for all its single calls; then what tasks ran."""
-    _print_tasks("Tasks", [call for call in calls if call.parent_task_run_id is None], True)
+    _print_tasks("Tasks", [call for call in calls if call.parent_task_run_id is None], True,
+                 usages)
     _print_tasks("Inside of task runs",
-                 [call for call in calls if call.parent_task_run_id is not None], False)
+                 [call for call in calls if call.parent_task_run_id is not None], False, usages)
 
 
-def _print_tasks(title: str, calls: Sequence[CallRow], each_map: bool) -> None:
-    rows: dict[tuple[str, str, int | None], tuple[int | None, Counter[str]]] = {}
+def _print_tasks(title: str, calls: Sequence[CallRow], each_map: bool, usages: Usages) -> None:
+    rows: dict[tuple[str, str, int | None], list[CallRow]] = {}
     for call in calls:
         number = call.call if each_map and call.kind == "map" else None
-        width, counts = rows.get((call.task_name, call.kind, number), (0, Counter()))
-        together = None if width is None or call.width is None else width + call.width
-        rows[call.task_name, call.kind, number] = together, counts + Counter(call.counts)
-    if not rows:
-        return
-    print_section(title)
-    print_table(
-        ("task", "kind", "elements", "states"),
-        [
-            (task, kind, "?" if width is None else f"{width:,}",
-             ", ".join(f"{name} {n:,}" for name, n in counts.items()))
-            for (task, kind, _), (width, counts) in rows.items()
-        ],
+        rows.setdefault((call.task_name, call.kind, number), []).append(call)
+    if rows:
+        print_section(title)
+        print_table(
+            ("task", "kind", "elements", "CPU", "peak memory", "states"),
+            [(task, kind, *_call_cells(calls, usages)) for (task, kind, _), calls in rows.items()],
+        )
+
+
+def _call_cells(calls: Sequence[CallRow], usages: Usages) -> tuple[str, ...]:
+    widths = [call.width for call in calls]
+    counts: Counter[str] = Counter()
+    for call in calls:
+        counts.update(call.counts)
+    cpu_s, peak_bytes = together(usages, calls)
+    return (
+        "?" if None in widths else f"{sum(width or 0 for width in widths):,}", cpu_text(cpu_s),
+        memory_text(peak_bytes), ", ".join(f"{name} {n:,}" for name, n in counts.items()),
     )
 
 

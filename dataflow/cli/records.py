@@ -62,6 +62,8 @@ def flow_run_fields(row: FlowRunRow) -> dict[str, Any]:
         "resumed": row.resumed,
         "owner": row.owner,
         "lease_until": _moment(row.lease_until_s),
+        "cpu_seconds": row.cpu_s,
+        "peak_memory_bytes": row.peak_bytes,
     }
 
 
@@ -88,6 +90,9 @@ def task_run_fields(row: TaskRunRow) -> dict[str, Any]:
         "key": None if row.key is None else row.key.hex(),
         "origin": row.origin,
         "due": _moment(row.due_s),
+        "cpu_seconds": row.cpu_s,
+        "cpu_is_estimate": row.cpu_estimated,
+        "peak_memory_bytes": row.peak_bytes,
     }
 
 

@@ -99,7 +99,11 @@ def duration(start: datetime | None, end: datetime | None) -> str:
     """Return how long something took, e.g. ``1.23 s`` or ``2 min 3 s``; empty while unknown."""
     if start is None or end is None:
         return ""
-    seconds = (end - start).total_seconds()
+    return seconds_text((end - start).total_seconds())
+
+
+def seconds_text(seconds: float) -> str:
+    """Return seconds as people read them, e.g. ``1.23 s`` or ``2 min 3 s``."""
     if seconds < 0.0995:
         return f"{seconds * 1e3:.3g} ms"
     if seconds < 59.995:

@@ -41,6 +41,7 @@ from dataflow.cli.rendering import (
     print_table,
     printable,
 )
+from dataflow.cli.usage_rows import cpu_text, host_of, memory_text
 from dataflow.cli.why import why
 from dataflow.exceptions import RunNotFound
 from dataflow.outcomes import STATE_OF, Attempt, Code
@@ -169,6 +170,7 @@ def _print_story_json(store: Store, story: _Story) -> None:
         **task_run_fields(story.row),
         "flow_run_name": story.run.name,
         "flow_name": story.run.flow_name,
+        "host": host_of(story.row, story.run.host),
         "traceback": story.row.traceback,
         "children": [task_run_fields(child) for child in story.children],
         "flow_runs": [flow_run_fields(run) for run in story.flows],
@@ -193,7 +195,11 @@ def _print_story(store: Store, story: _Story) -> None:
         "ended": local_time(row.end_time),
         "took": duration(row.start_time, row.end_time),
         "executions": row.run_count,
+        "CPU": cpu_text(row.cpu_s, estimated=row.cpu_estimated),
+        "peak memory": memory_text(row.peak_bytes)
+        + (" (of its process)" if row.peak_bytes is not None else ""),
         "worker": row.worker,
+        "host": host_of(row, run.host),
         "failed first": row.cause,
         "cache key": row.key.hex() if row.key is not None else None,
         "result of": row.origin,

@@ -209,6 +209,8 @@ class Recovery:
             key=node.view.key_of(index), origin=detail.origin,
             due_s=self.world.now_s + (detail.retry_in_s or 0.0)
             if code == Code.AWAITING_RETRY else None,
+            cpu_s=None if span is None or at is None else span.cpu_of(at),
+            peak_bytes=None if span is None else span.peak_bytes,
         ))
 
     # inputs that are not there

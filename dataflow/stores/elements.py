@@ -147,7 +147,7 @@ def _from_ranges(rows: Iterable[Any]) -> Iterator[Element]:
 def _packed(row: Any) -> PackedSpan:
     return PackedSpan(
         row.first, row.last, row.count_, row.code, row.index_size, row.started_s, row.packed,
-        row.keys_,
+        row.keys_, row.cpu_s, row.peak_bytes,
     )
 
 
@@ -155,7 +155,8 @@ def _unpacked(row: Any, packed: PackedElement) -> Element:
     origin = None if row.origins is None else origin_of(packed.code, json.loads(row.origins))
     return Element(
         row.call, packed.index, packed.code, packed.started_s, packed.ended_s, 1, row.worker_text,
-        key=packed.key, origin=origin,
+        key=packed.key, origin=origin, cpu_s=packed.cpu_s, cpu_estimated=packed.cpu_estimated,
+        peak_bytes=row.peak_bytes,
     )
 
 

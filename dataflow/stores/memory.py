@@ -16,6 +16,7 @@ from dataflow.exceptions import RunFenced, StoreError
 from dataflow.outcomes import Attempt, Code, LogLine
 from dataflow.store import (
     CallRow,
+    CallUsage,
     FlowRunRow,
     Gulp,
     RecordedCall,
@@ -32,6 +33,7 @@ from dataflow.stores.memory_run import (
     forget_ranges,
     key_of,
     recorded_call,
+    usage_of,
     with_lease_of,
     write_calls,
     write_elements,
@@ -171,6 +173,13 @@ class MemoryStore(Store):
                 rows = named or [r for r in rows if prefix and r.id.startswith(prefix)]
             chosen = refs.only("task run", ref, [(row.id, row.name) for row in rows])
             return next(row for row in rows if row.id == chosen)
+
+    def usage(self, flow_run_id: str) -> list[CallUsage]:
+        with self._turn:
+            return [
+                found for run in self._with_insides(flow_run_id) for call in sorted(run.calls)
+                if (found := usage_of(run, call)) is not None
+            ]
 
     def attempts(self, flow_run_id: str, call: int, index: int) -> Sequence[Attempt]:
         with self._turn:

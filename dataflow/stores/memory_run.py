@@ -23,6 +23,7 @@ from dataflow.store import (
     RANGE_ERRORS,
     CallRecord,
     CallRow,
+    CallUsage,
     ElementRecord,
     FlowRunRecord,
     FlowRunRow,
@@ -31,13 +32,14 @@ from dataflow.store import (
     RecordedCall,
     SpanRecord,
 )
-from dataflow.stores.packing import pack_span, pickle_local, pickled_of
+from dataflow.stores.packing import PackedSpan, pack_span, pickle_local, pickled_of
 from dataflow.stores.rows import (
     CallHead,
     Element,
     RunHead,
     counts_by_name,
     counts_with,
+    is_estimate,
     moment,
     origin_of,
     parent_of,
@@ -60,6 +62,8 @@ class MemoryRun:
     counts: dict[int, dict[int, int]] = field(default_factory=dict)
     rows: dict[Place, Element] = field(default_factory=dict)
     spans: dict[Place, Element] = field(default_factory=dict)
+    span_usage: dict[tuple[int, int, float], tuple[float | None, int | None]] = field(
+        default_factory=dict)  # by call, first element, start
     ranges: dict[Place, Element] = field(default_factory=dict)
     stretches: dict[Place, RangeRecord] = field(default_factory=dict)
     attempts: dict[tuple[int, int, int], Attempt] = field(default_factory=dict)
@@ -87,7 +91,12 @@ def write_calls(run: MemoryRun, gulp: Gulp) -> None:
 def write_elements(run: MemoryRun, gulp: Gulp) -> None:
     """Take what a gulp says of elements."""
     for span in gulp.spans:
-        for element in _unpacked(span):
+        packed = pack_span(span.span, span.started_s)
+        if packed is None:
+            continue
+        run.span_usage.setdefault((span.span.call, packed.first, packed.started_s),
+                                  (packed.cpu_s, packed.peak_bytes))
+        for element in _unpacked(span, packed):
             run.spans.setdefault((element.call, element.index), element)
     for stretch in gulp.ranges:
         run.stretches.setdefault((stretch.call, stretch.start), stretch)
@@ -139,6 +148,7 @@ def begin_anew(run: MemoryRun, call: int, indexes: Sequence[int] | None) -> None
     for kept in (run.rows, run.spans, run.ranges, run.stretches, run.pickles):
         for place in [place for place in kept if place[0] == call]:
             del kept[place]
+    run.span_usage = {at: used for at, used in run.span_usage.items() if at[0] != call}
     run.widths.pop(call, None)
     run.calls[call] = replace(run.calls[call], width=None)
 
@@ -153,12 +163,12 @@ def write_logs(run: MemoryRun, lines: Iterable[LogLine]) -> None:
         run.logs.setdefault((line, n), line)
 
 
-def _unpacked(record: SpanRecord) -> list[Element]:
-    packed = pack_span(record.span, record.started_s)
+def _unpacked(record: SpanRecord, packed: PackedSpan) -> list[Element]:
     call = record.span.call
-    return [] if packed is None else [
+    return [
         Element(call, e.index, e.code, e.started_s, e.ended_s, 1, record.worker,
-                key=e.key, origin=origin_of(e.code, record.span.origins))
+                key=e.key, origin=origin_of(e.code, record.span.origins), cpu_s=e.cpu_s,
+                cpu_estimated=e.cpu_estimated, peak_bytes=packed.peak_bytes)
         for e in packed.elements()
     ]
 
@@ -181,7 +191,8 @@ def _element(record: ElementRecord) -> Element:
         error.type_name if error else None,
         error.message if error else None,
         error.traceback if error else None,
-        record.message, record.cause, record.key, record.origin, record.due_s,
+        record.message, record.cause, record.key, record.origin, record.due_s, record.cpu_s,
+        is_estimate(record.cpu_s, record.started_s, record.ended_s), record.peak_bytes,
     )
 
 
@@ -296,6 +307,19 @@ def call_row(run: MemoryRun, call: int) -> CallRow:
     )
 
 
+def usage_of(run: MemoryRun, call: int) -> CallUsage | None:
+    """Return what a call used; elements of maps are in spans, others have rows."""
+    if run.calls[call].kind == "map":
+        used = [used for place, used in run.span_usage.items() if place[0] == call]
+    else:
+        used = [(row.cpu_s, row.peak_bytes) for place, row in run.rows.items() if place[0] == call]
+    cpu = [cpu_s for cpu_s, _ in used if cpu_s is not None]
+    peaks = [peak for _, peak in used if peak is not None]
+    if not cpu and not peaks:
+        return None
+    return CallUsage(run.record.id, call, sum(cpu) if cpu else None, max(peaks, default=None))
+
+
 def flow_run_row(record: FlowRunRecord) -> FlowRunRow:
     """Return a flow run as it is read back."""
     created = moment(record.created_s)
@@ -332,4 +356,6 @@ def flow_run_row(record: FlowRunRecord) -> FlowRunRow:
         result_key=record.result_key,
         alerts=record.alerts,
         result_place=record.result_place,
+        cpu_s=record.cpu_s,
+        peak_bytes=record.peak_bytes,
     )

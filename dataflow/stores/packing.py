@@ -10,6 +10,7 @@ A blob holds column after column, little-endian::
     elapsed  float32 × n   seconds
     codes    uint8 × n     only where the elements ended differently
     indexes  uint32|64 × n counted from the first; only where they are no neighbours
+    own_cpu  float32 × n   seconds; only where some were measured (outcomes.SHARED_CPU)
 
 which is 8 bytes for an element of a map that completed. Cache keys are a blob of
 their own, 16 bytes an element, so that who wants none reads none.
@@ -27,7 +28,7 @@ from itertools import islice, pairwise
 from typing import Any, NamedTuple
 
 from dataflow.failures import pickled_exception
-from dataflow.outcomes import FIRST_FINAL, STATE_OF, ErrorRecord, Span
+from dataflow.outcomes import FIRST_FINAL, STATE_OF, ErrorRecord, Span, share_of_cpu
 from dataflow.store import PICKLED_BYTES
 
 _MESSAGE_MARK = "\x1a"  # SUBSTITUTE: stands for the message in a stored traceback
@@ -45,6 +46,8 @@ class PackedElement(NamedTuple):
     started_s: float
     ended_s: float
     key: bytes | None = None
+    cpu_s: float | None = None
+    cpu_estimated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +62,16 @@ class PackedSpan:
     started_s: float
     packed: bytes
     keys: bytes | None = None
+    cpu_s: float | None = None
+    peak_bytes: int | None = None
 
     def indexes(self) -> Sequence[int]:
         """Return the elements' indexes, ascending."""
         if self.index_size == 0:
             return range(self.first, self.last + 1)
         kind = "I" if self.index_size == 4 else "Q"
-        offsets = _native(array(kind, self.packed[self.count * self._width() :]))
+        begin = self.count * self._width()
+        offsets = _native(array(kind, self.packed[begin : begin + self.count * self.index_size]))
         return [self.first + offset for offset in offsets]
 
     def codes(self) -> bytes:
@@ -103,10 +109,19 @@ class PackedSpan:
         started = _native(array("f", self.packed[: 4 * self.count]))
         elapsed = _native(array("f", self.packed[4 * self.count : 8 * self.count]))
         indexes, codes = self.indexes(), self.codes()
+        span = Span(0, indexes, bytearray(), started, elapsed, cpu_s=self.cpu_s,
+                    own_cpu=self._own_cpu())
+        cpu = span.cpu_column()
         for at in positions:
             begin_s = self.started_s + started[at]
+            cpu_s, estimated = cpu(at)
             yield PackedElement(indexes[at], codes[at], begin_s, begin_s + elapsed[at],
-                                self.key(at))
+                                self.key(at), cpu_s, estimated)
+
+    def _own_cpu(self) -> array[float] | None:
+        begin = self.count * (self._width() + self.index_size)
+        rest = self.packed[begin : begin + 4 * self.count]
+        return _native(array("f", rest)) if rest else None
 
     def _width(self) -> int:
         return 8 if self.code is not None else 9
@@ -120,11 +135,9 @@ def pack_span(span: Span, started_s: float) -> PackedSpan | None:
     if count and span.codes.count(span.codes[0]) == count:  # the rule: all of them completed
         if span.codes[0] < FIRST_FINAL:
             return None
-        return _pack(span.indexes, None, span.codes[0], span.started, span.elapsed, started_s,
-                     span.keys)
+        return _pack(span, span.indexes, None, span.codes[0], started_s)
     if count and len(span.codes.translate(None, _NOT_FINAL)) == count:
-        return _pack(span.indexes, span.codes, None, span.started, span.elapsed, started_s,
-                     span.keys)
+        return _pack(span, span.indexes, span.codes, None, started_s)
     return _pack_final(span, started_s)
 
 
@@ -135,30 +148,36 @@ def _pack_final(span: Span, started_s: float) -> PackedSpan | None:
         return None
     codes = bytearray(span.codes[at] for at in keep)
     uniform = codes.count(codes[0]) == len(codes)
-    return _pack(
-        [span.indexes[at] for at in keep],
-        None if uniform else codes,
-        codes[0] if uniform else None,
+    kept = _only(span, keep)
+    return _pack(kept, kept.indexes, None if uniform else codes, codes[0] if uniform else None,
+                 started_s)
+
+
+def _only(span: Span, keep: list[int]) -> Span:
+    """Return some positions of a span, with the part of the processor time that is theirs."""
+    keys, own = span.keys, span.own_cpu
+    kept = Span(
+        span.call, [span.indexes[at] for at in keep], bytearray(span.codes[at] for at in keep),
         array("f", [span.started[at] for at in keep]),
         array("f", [span.elapsed[at] for at in keep]),
-        started_s,
-        None if span.keys is None else b"".join(
-            span.keys[KEY_BYTES * at : KEY_BYTES * (at + 1)] for at in keep),
-    )
+        keys=None if keys is None else b"".join(
+            keys[KEY_BYTES * at : KEY_BYTES * (at + 1)] for at in keep),
+        own_cpu=None if own is None else array("f", [own[at] for at in keep]),
+        peak_bytes=span.peak_bytes)
+    if span.cpu_s is not None:
+        rest_s = span.cpu_s - span.measured_cpu_s()
+        kept.cpu_s = kept.measured_cpu_s() + share_of_cpu(
+            rest_s, kept.shared_elapsed_s(), span.shared_elapsed_s())
+    return kept
 
 
 def _pack(
-    indexes: Sequence[int],
-    codes: bytearray | None,
-    code: int | None,
-    started: array[float],
-    elapsed: array[float],
+    span: Span, indexes: Sequence[int], codes: bytearray | None, code: int | None,
     started_s: float,
-    keys: bytes | None,
 ) -> PackedSpan:
-    count = len(indexes)
+    count, keys = len(indexes), span.keys
     first, last = indexes[0], indexes[-1]
-    parts = [_little(started), _little(elapsed)]
+    parts = [_little(span.started), _little(span.elapsed)]
     if codes is not None:
         parts.append(bytes(codes))
     index_size = 0
@@ -166,8 +185,10 @@ def _pack(
         index_size = 4 if last - first < 1 << 32 else 8
         kind = "I" if index_size == 4 else "Q"
         parts.append(_little(array(kind, [index - first for index in indexes])))
+    if span.own_cpu is not None:
+        parts.append(_little(span.own_cpu))
     return PackedSpan(first, last, count, code, index_size, started_s, b"".join(parts),
-                      keys if keys and any(keys) else None)
+                      keys if keys and any(keys) else None, span.cpu_s, span.peak_bytes)
 
 
 def key_at(keys: bytes, position: int) -> bytes | None:

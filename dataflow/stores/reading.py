@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select, union_all
 
 from dataflow.outcomes import Attempt, LogLine
-from dataflow.store import CallRow, FlowRunRow, TaskRunRow
+from dataflow.store import CallRow, CallUsage, FlowRunRow, TaskRunRow
 from dataflow.stores import schema
 from dataflow.stores.elements import element_at, elements
 from dataflow.stores.packing import codes_of
@@ -191,6 +191,26 @@ def children(
                     return found
                 found.append(task_run_row(head, element))
     return found
+
+
+def usage(connection: Connection, flow_run_id: str) -> list[CallUsage]:
+    """Return what the calls of a run used; elements of maps are in spans, others have rows."""
+    spans, rows, table = schema.spans, schema.task_runs, schema.calls
+    of_maps = select(
+        spans.c.run.label("run"), spans.c.call.label("call"), spans.c.cpu_s, spans.c.peak_bytes)
+    of_others = select(rows.c.run, rows.c.call, rows.c.cpu_s, rows.c.peak_bytes).join(
+        table, and_(table.c.run == rows.c.run, table.c.call == rows.c.call, table.c.kind != "map"))
+    keys = select(_RUNS.c.key).where(of_flow_run(flow_run_id))
+    both = union_all(of_maps.where(spans.c.run.in_(keys)),
+                     of_others.where(rows.c.run.in_(keys))).subquery()
+    statement = (
+        select(_RUNS.c.id, both.c.call, func.sum(both.c.cpu_s), func.max(both.c.peak_bytes))
+        .join(_RUNS, _RUNS.c.key == both.c.run)
+        .group_by(_RUNS.c.id, _RUNS.c.kind, _RUNS.c.created_s, both.c.call)
+        .having(or_(func.count(both.c.cpu_s) > 0, func.count(both.c.peak_bytes) > 0))
+        .order_by(~IS_FLOW, _RUNS.c.created_s, _RUNS.c.id, both.c.call)
+    )
+    return [CallUsage(*row) for row in connection.execute(statement)]
 
 
 def attempts(connection: Connection, flow_run_id: str, call: int, index: int) -> list[Attempt]:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from dataflow.ids import task_run_id
 from dataflow.names import element_name
 from dataflow.outcomes import STATE_OF, Attempt, Code, ErrorRecord
-from dataflow.store import CallRow, FlowRunRow, TaskRunRow
+from dataflow.store import OWN_CPU_FROM_S, CallRow, FlowRunRow, TaskRunRow
 from dataflow.stores.packing import restore_traceback
 
 
@@ -75,6 +75,9 @@ class Element(NamedTuple):
     key: bytes | None = None
     origin: str | None = None
     due_s: float | None = None
+    cpu_s: float | None = None
+    cpu_estimated: bool = False
+    peak_bytes: int | None = None
 
 
 def moment(seconds: float | None) -> datetime | None:
@@ -116,6 +119,8 @@ def flow_run_row(row: Any) -> FlowRunRow:
         result_key=row.result_key,
         alerts=row.alerts,
         result_place=row.result_place,
+        cpu_s=row.cpu_s,
+        peak_bytes=row.peak_bytes,
     )
 
 
@@ -180,7 +185,17 @@ def element_of(row: Any) -> Element:
         key=row.key,
         origin=row.origin,
         due_s=row.due_s,
+        cpu_s=row.cpu_s,
+        cpu_estimated=is_estimate(row.cpu_s, row.started_s, row.ended_s),
+        peak_bytes=row.peak_bytes,
     )
+
+
+def is_estimate(cpu_s: float | None, started_s: float | None, ended_s: float | None) -> bool:
+    """Tell whether the processor time of an element with a row is but a share of its batch's."""
+    if cpu_s is None or started_s is None or ended_s is None:
+        return False
+    return ended_s - started_s <= OWN_CPU_FROM_S
 
 
 def error_of(row: Any) -> ErrorRecord | None:
@@ -240,4 +255,7 @@ def task_run_row(call: CallHead, element: Element) -> TaskRunRow:
         key=element.key,
         origin=element.origin,
         due_s=element.due_s if element.code == Code.AWAITING_RETRY else None,
+        cpu_s=element.cpu_s,
+        cpu_estimated=element.cpu_estimated and call.kind != "direct",
+        peak_bytes=element.peak_bytes,
     )

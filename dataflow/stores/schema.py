@@ -128,7 +128,7 @@ spans = Table(
     Column("packed", LargeBinary, nullable=False),  # late: its bytes lie on overflow pages
     Column("keys", LargeBinary),  # 16 bytes an element; NULL: none has a key
     Column("origins", Text),  # JSON: runs that CACHED elements come from
-    Column("cpu_s", Double),
+    Column("cpu_s", Double),  # of all its elements together
     Column("peak_bytes", BigInteger),
     UniqueConstraint("run", "call", "first", "started_s"),
 )

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Dialect, Engine, Table
 
 from dataflow.exceptions import RunFenced
 from dataflow.outcomes import Attempt, LogLine
-from dataflow.store import CallRow, FlowRunRow, Gulp, RecordedCall, Store, TaskRunRow
+from dataflow.store import CallRow, CallUsage, FlowRunRow, Gulp, RecordedCall, Store, TaskRunRow
 from dataflow.stores import finding, leases, reading, recorded, reopening, versions
 from dataflow.stores.errors import translated
 from dataflow.stores.writing import GulpWriter
@@ -122,6 +122,10 @@ class SqlStore(Store):
     def calls(self, flow_run_id: str, *, nested: bool = False) -> list[CallRow]:
         with self._reading() as connection:
             return reading.calls(connection, flow_run_id, nested)
+
+    def usage(self, flow_run_id: str) -> list[CallUsage]:
+        with self._reading() as connection:
+            return reading.usage(connection, flow_run_id)
 
     def task_runs(
         self,

@@ -46,7 +46,7 @@ def without_row(
     return [
         ElementRecord(call, each.index, int(Code.ROLLED_BACK), each.started_s, each.ended_s,
                       each.attempts, each.worker, message=ROLLED_BACK.message, key=each.key,
-                      origin=each.origin)
+                      origin=each.origin, cpu_s=each.cpu_s, peak_bytes=each.peak_bytes)
         for each in found if each is not None and each.code == Code.COMPLETED
     ]
 

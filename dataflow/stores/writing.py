@@ -339,7 +339,7 @@ def _span_rows(run: int, records: Iterable[SpanRecord], texts: _Texts) -> list[V
                 run, record.span.call, packed.first, packed.last, packed.count, packed.code,
                 packed.index_size, texts.ref(record.worker), packed.started_s, packed.packed,
                 packed.keys, _json(record.span.origins) if record.span.origins else None,
-                None, None,
+                packed.cpu_s, packed.peak_bytes,
             ))
     return rows
 
@@ -362,7 +362,8 @@ def _element_rows(run: int, records: Sequence[ElementRecord], texts: _Texts) -> 
             record.attempts, texts.ref(record.worker), _cleaned(record.name),
             *_error_values(record.error, texts), _cleaned(record.message),
             *(record.cause or (None, None)), record.key, record.origin, record.due_s,
-            None if record.error is None else pickled_of(record.error), None, None,
+            None if record.error is None else pickled_of(record.error),
+            record.cpu_s, record.peak_bytes,
         )
         for record in records
     ]

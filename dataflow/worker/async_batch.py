@@ -29,6 +29,7 @@ from dataflow.worker.control import Control, current_control
 from dataflow.worker.logs import BatchLog
 from dataflow.worker.splitting import with_size
 from dataflow.worker.step import settled
+from dataflow.worker.usage import CpuMeter, share_out_side_by_side
 from dataflow.worker.values import Values
 
 _clock = time.perf_counter
@@ -71,6 +72,7 @@ class AsyncWalk:
         self.ended = threading.Event()
         """Every element has ended or was not begun; the loop may still be closing."""
         self.fault: BaseException | None = None
+        self.meter = CpuMeter()
         self._groups = [[AsyncStep(self, part, group.indexes) for part in group.parts]
                         for group in batch.groups]
         self._marks = [bytearray(len(group.indexes)) for group in batch.groups]
@@ -80,7 +82,7 @@ class AsyncWalk:
         self._news = 0  # elements that ended and were not told
         self._border = threading.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._busy_s = 0.0
+        self._busy_s = self._told_cpu_s = 0.0
         self._looked = self.began
         self._has_timeouts = any(step.part.code.task.timeout_s is not None
                                  for steps in self._groups for step in steps)
@@ -232,6 +234,7 @@ class AsyncWalk:
             self._keep_results(report)
             for steps, marks in zip(self._groups, self._marks, strict=True):
                 self._tell(steps, marks, report, columns)
+            self._tell_cpu(report)
             self._news = 0
         over = self.ended.is_set()
         lines, attempts = self.logs.close() if over else self.logs.lines, self.attempts
@@ -243,6 +246,15 @@ class AsyncWalk:
         self._told_nested += len(report.nested)
         self._told = True
         return with_size(report, columns)
+
+    def _tell_cpu(self, report: Report) -> None:
+        """Say what was computed since the last part, where something has ended in this one."""
+        spans = [span for span in report.spans
+                 if any(code not in (Code.LEFT, Code.RUNNING) for code in span.codes)]
+        if spans:
+            report.cpu_s, self._told_cpu_s = self._busy_s - self._told_cpu_s, self._busy_s
+            share_out_side_by_side(
+                spans, report.cpu_s, sum(len(marks) for marks in self._marks))
 
     def _keep_results(self, report: Report) -> None:
         """Write what is to be reported; claim no more than what still runs."""

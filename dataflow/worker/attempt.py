@@ -28,6 +28,7 @@ from dataflow.exceptions import CancelledRun, TaskRunTimeoutError, WorkerLost
 from dataflow.failures import own_frames, record_of
 from dataflow.hooks import failed_state, may_retry, tell_completed, tell_failed, tell_running
 from dataflow.outcomes import Attempt, Code, ErrorRecord, Said
+from dataflow.process_memory import peak_memory
 from dataflow.retry import RetryPolicy
 from dataflow.run_names import run_name
 from dataflow.states import State
@@ -37,6 +38,7 @@ from dataflow.worker.deadline import call_with_deadline
 from dataflow.worker.isolate import IsolatedCrash, call_isolated
 from dataflow.worker.kinds import blocking
 from dataflow.worker.returned import ReturnedState, adopted
+from dataflow.worker.usage import CpuMeter, measured
 
 _clock = time.perf_counter
 _rng = random.Random()
@@ -48,8 +50,8 @@ MAY_BE_STATES = frozenset({State, list, tuple, set, frozenset})
 class Outcome:
     """What one element came to; ``value`` means something only when COMPLETED or CACHED."""
 
-    __slots__ = ("attempts", "code", "error", "key", "name", "origin", "retry_in_s", "said",
-                 "value")
+    __slots__ = ("attempts", "code", "cpu_s", "error", "key", "name", "origin", "peak_bytes",
+                 "retry_in_s", "said", "value")
 
     def __init__(self, code: int, value: Any = None, error: ErrorRecord | None = None,
                  attempts: int = 1, retry_in_s: float | None = None,
@@ -63,6 +65,8 @@ class Outcome:
         self.said = said  # by a state that the function returned
         self.key: bytes | None = None  # under which the value is kept
         self.origin: str | None = None  # CACHED: id of the flow run that computed it
+        self.cpu_s: float | None = None  # of a direct call: processor time, seconds
+        self.peak_bytes: int | None = None  # of a direct call: memory of its process, at most
 
 
 class Attempts:
@@ -88,6 +92,13 @@ class Attempts:
         Records of what the elements ran themselves are appended here.
     caller
         The run that makes a direct call.
+    meter
+        Told what elements use in other threads and processes.
+
+    Attributes
+    ----------
+    peak_bytes
+        The most memory of child processes that elements ran in; None: not known.
     """
 
     def __init__(self, code: CallCode, run: RunInfo | None, logs: LogSink | None,
@@ -95,7 +106,9 @@ class Attempts:
                  stopped: Callable[[], bool] = lambda: False,
                  interrupted: Callable[[BaseException], None] = lambda error: None,
                  nested: list[tuple[str, Any]] | None = None,
-                 caller: FlowRunContext | None = None) -> None:
+                 caller: FlowRunContext | None = None, meter: CpuMeter | None = None) -> None:
+        self.meter = meter
+        self.peak_bytes: int | None = None
         self.code = code
         self.task = code.task
         self.run = run
@@ -202,15 +215,32 @@ class Attempts:
         """Call the function with the options that cost something."""
         task = self.task
         if task.isolation == "process":
-            return call_isolated(context, task.timeout_s, self.nested)
+            return call_isolated(context, task.timeout_s, self.nested, self._used_by_child)
         fn = self.fn
         if task.log_prints:
             from dataflow.logging import prints_to_log
 
             fn = prints_to_log(fn)
         if task.timeout_s is not None:
-            return call_with_deadline(fn, args, kwargs, task.timeout_s)
+            return self._in_time(fn, args, kwargs, task.timeout_s)
         return fn(*args, **kwargs)
+
+    def _in_time(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any],
+                 timeout_s: float) -> Any:
+        """Call the function in another thread; what one that is left behind uses is unknown."""
+        used: list[float] = []
+        try:
+            return call_with_deadline(measured(fn, used.append), args, kwargs, timeout_s)
+        finally:
+            if self.meter is not None:
+                self.meter.add(used[0] if used else None)
+
+    def _used_by_child(self, cpu_s: float | None, peak_bytes: int | None) -> None:
+        """Take in what an element used in a child process."""
+        if peak_bytes is not None:
+            self.peak_bytes = max(self.peak_bytes or 0, peak_bytes)
+        if self.meter is not None:
+            self.meter.add_child(cpu_s)
 
     def _name(self, context: TaskRunContext) -> str | None:
         """Make the task run's name by the task's template or callable, once."""
@@ -263,8 +293,9 @@ def run_here(
     begins; ``before`` executions were recorded elsewhere, and the next is due in
     ``first_wait_s``. The caller's context is as it was when this returns.
     """
+    meter = CpuMeter()
     attempts = Attempts(code, run, logs, [] if history is None else history, remote=False,
-                        nested=nested, caller=caller)
+                        nested=nested, caller=caller, meter=meter)
     token = current_task.set(None)
     kept, outcome = None, None
     try:
@@ -283,6 +314,9 @@ def run_here(
             told(outcome)
             sleep(min(outcome.retry_in_s or 0.0, 1e9))  # a platform's own waits have a limit
             outcome = attempts.call(index, outcome.attempts, args, kwargs)
+        outcome.cpu_s = None if meter.unknown else meter.spent_s()
+        outcome.peak_bytes = (
+            attempts.peak_bytes if code.task.isolation == "process" else peak_memory())
         return outcome
     finally:
         if kept is not None:

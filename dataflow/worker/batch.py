@@ -35,6 +35,7 @@ from dataflow.worker.splitting import (
     with_size,
 )
 from dataflow.worker.step import Step, length_of, prepare_singles, settled
+from dataflow.worker.usage import CpuMeter, share_out
 from dataflow.worker.values import Absent, Values
 
 _clock = time.perf_counter
@@ -127,9 +128,11 @@ class _Walk:
         self._at: tuple[int, list[Step], int] | None = None  # group, steps, element at hand
         self._ended = False
         self._split = False
+        self.meter = CpuMeter()
 
     def go(self) -> tuple[Report, Block | None]:
         current_control.set(self.control)
+        self.meter.begin()  # in the thread that runs the elements
         for key in self.batch.lengths_of:
             self._length(*key)
         made = self._made = [[Step(self, part, group.indexes) for part in group.parts]
@@ -254,6 +257,9 @@ class _Walk:
         steps = [step for group in self.groups for step in group]
         report.keeping_s = settled(steps)
         report.spans = [step.span(slice(None)) for step in steps]
+        report.cpu_s = self.meter.spent_s()
+        share_out(report.spans, report.cpu_s)
+        report.children_cpu_s = self.meter.children_s
         report.attempts = self.attempts
         report.nested = self.nested
         report.missing = list(self.missing)

@@ -23,6 +23,7 @@ from dataflow.context import Inside, TaskRunContext, current_task
 from dataflow.exceptions import UnpicklableResult
 from dataflow.failures import record_of, text_of
 from dataflow.outcomes import Code
+from dataflow.process_memory import peak_memory
 from dataflow.worker.kinds import blocking
 from dataflow.worker.logs import BatchLog
 
@@ -39,7 +40,10 @@ def main(read_fd: int, write_fd: int) -> None:
     with os.fdopen(read_fd, "rb") as requests, os.fdopen(write_fd, "wb") as answers:
         while head := requests.read(_HEAD.size):
             (size,) = _HEAD.unpack(head)
-            answer = cloudpickle.dumps(_serve(requests.read(size), tasks))
+            began_s = time.process_time()
+            served = _serve(requests.read(size), tasks)
+            cpu_s = time.process_time()
+            answer = cloudpickle.dumps((*served, cpu_s - began_s, cpu_s, peak_memory()))
             answers.write(_HEAD.pack(len(answer)) + answer)
             answers.flush()
 

@@ -20,8 +20,10 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import cloudpickle
@@ -35,6 +37,7 @@ from dataflow.exceptions import (
 )
 from dataflow.failures import exception_of, text_of
 from dataflow.logging import relay
+from dataflow.memory_kills import MemoryKills, why_killed
 from dataflow.named_classes import dumps_naming
 from dataflow.outcomes import ErrorRecord, LogLine
 from dataflow.worker.control import current_control
@@ -44,6 +47,7 @@ CRASH_LIMIT = 2
 
 _HEAD = struct.Struct("<Q")
 _LONGEST_WAIT_S = 3600.0
+_UTIME = 11  # among the fields of /proc/<pid>/stat behind the name; stime follows
 _lock = threading.Lock()
 _idle: list[Child] = []
 _busy: dict[Child, str | None] = {}  # with the flow run that it works for
@@ -73,6 +77,8 @@ class Child:
             os.close(up_write)
         self.dismissed = False  # killed since nobody wants its answer any more
         self.known: set[str] = set()  # tokens of tasks that the child has
+        self.cpu_s = 0.0  # all that it has used by its last answer
+        self.kills = MemoryKills()
 
     def talk(self, message: bytes, timeout_s: float | None) -> bytes:
         """Send a message and wait for the answer. Raises _Died or TimeoutError."""
@@ -102,6 +108,15 @@ class Child:
             size -= len(part)
         return b"".join(parts)
 
+    def unanswered_s(self) -> float | None:
+        """Return the processor time since its last answer, before it is ended; None: not known."""
+        try:
+            fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+            ticks = int(fields[_UTIME]) + int(fields[_UTIME + 1])
+        except (OSError, ValueError, IndexError):  # no Linux, or somebody else has seen its end
+            return None
+        return max(0.0, ticks / os.sysconf("SC_CLK_TCK") - self.cpu_s)
+
     def end(self) -> int:
         """Kill the process and return its exit code (negative: by signal)."""
         for fd in (self._write_fd, self._read_fd):
@@ -115,10 +130,13 @@ class Child:
 
 
 def call_isolated(context: TaskRunContext, timeout_s: float | None,
-                  nested: list[tuple[str, Any]]) -> Any:
+                  nested: list[tuple[str, Any]],
+                  used: Callable[[float | None, int | None], None]) -> Any:
     """Run an element in a child process and return its value.
 
-    Records of what it ran itself are appended to ``nested``.
+    Records of what it ran itself are appended to ``nested``. ``used`` is told its processor
+    time in seconds and the peak memory of the child in bytes, of each child that it took; None
+    where that is not known.
 
     Raises
     ------
@@ -138,6 +156,7 @@ def call_isolated(context: TaskRunContext, timeout_s: float | None,
         try:
             answer = child.talk(_request(child, context), timeout_s)
         except TimeoutError:
+            used(child.unanswered_s(), None)
             child.process.kill()
             child.end()
             raise TaskRunTimeoutError(
@@ -145,9 +164,13 @@ def call_isolated(context: TaskRunContext, timeout_s: float | None,
                 timeout_seconds=timeout_s,
             ) from None
         except _Died:
-            how = _how_it_ended(child.end())
+            used(child.unanswered_s(), None)
+            code = child.end()
+            how = _how_it_ended(code)
             if child.dismissed:
                 raise IsolatedCrash("its process was ended with its run", exit=how) from None
+            if (why := why_killed(code, child.process.pid, child.kills)) is not None:
+                how += f" ({why})"
             if crash == CRASH_LIMIT:
                 raise IsolatedCrash(
                     f"the process of task {context.code.task.name!r} died {crash + 1} times, "
@@ -165,7 +188,13 @@ def call_isolated(context: TaskRunContext, timeout_s: float | None,
                 control.forget(dismiss)
         with _lock:
             _idle.append(child)
-        return _open(answer, context, nested)
+        kind, payload, lines, records, cpu_s, child.cpu_s, peak = cloudpickle.loads(answer)
+        used(cpu_s, peak)
+        for _, gulp in records:
+            if gulp.flow_run is not None:  # what it ran itself is in the child's own time
+                gulp.flow_run.cpu_s = None
+        nested += records
+        return _open(kind, payload, lines, context)
     raise AssertionError("unreachable")
 
 
@@ -174,6 +203,7 @@ def _take(flow_run_id: str | None) -> Child:
         while _idle:
             child = _idle.pop()
             if child.process.poll() is None:
+                child.kills.look()
                 _busy[child] = flow_run_id
                 return child
             child.end()
@@ -218,9 +248,7 @@ def _request(child: Child, context: TaskRunContext) -> bytes:
     return dumps_naming((head, body))
 
 
-def _open(answer: bytes, context: TaskRunContext, nested: list[tuple[str, Any]]) -> Any:
-    kind, payload, lines, records = cloudpickle.loads(answer)
-    nested += records
+def _open(kind: str, payload: Any, lines: list[LogLine], context: TaskRunContext) -> Any:
     if context.logs is not None:
         for line in lines:
             context.logs.add(*line)

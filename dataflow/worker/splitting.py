@@ -17,12 +17,13 @@ from functools import partial
 from typing import Protocol
 
 from dataflow.batch import Batch, Block, Column, RunInfo
-from dataflow.outcomes import Code, Report, Span
+from dataflow.outcomes import SHARED_CPU, Code, Report, Span
 from dataflow.worker.control import Control
 from dataflow.worker.sizes import column_bytes
 from dataflow.worker.spare_threads import Job, put_back, take
 from dataflow.worker.step import Step, settled
 from dataflow.worker.step import Walk as StepWalk
+from dataflow.worker.usage import share_out
 
 _POLL_S = 0.1  # how often a batch that waits for an element looks whether to stop
 _LOOK_AGAIN_S = 0.01  # how often a batch is looked at that has not begun its elements
@@ -126,6 +127,9 @@ def second_part(walk: Walk, steps: list[Step], position: int) -> _Result:
         report.spans.append(step.span(slice(position, position + 1)))
         if index in step.fresh:
             columns[step.call] = Column([index], [step.fresh[index]])
+    report.cpu_s = walk.meter.spent_s()
+    share_out(report.spans, report.cpu_s)
+    report.children_cpu_s = walk.meter.children_s
     return with_size(report, columns)
 
 
@@ -156,6 +160,8 @@ class FirstPart:
         for step in self.steps:
             report.spans.append(self._cut(step))
             step.keep_in(columns, {step.indexes[self.position]})
+        report.cpu_s = walk.meter.noted_s()
+        share_out(report.spans, report.cpu_s)
         later = walk.batch.groups[self.number + 1 :]
         report.spans += [_left(p.code.call, g.indexes) for g in later for p in g.parts]
         return with_size(report, columns)
@@ -168,6 +174,8 @@ class FirstPart:
         span.codes += bytes([Code.RUNNING]) + bytes([Code.LEFT]) * (rest - 1)
         span.started.extend([0.0] * rest)
         span.elapsed.extend([0.0] * rest)
+        if span.own_cpu is not None:
+            span.own_cpu.extend([SHARED_CPU] * rest)
         if span.keys is not None:
             span.keys += bytes(16 * rest)
         return span

@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 from dataflow.batch import Batch, Column, Const, Part, RunInfo
 from dataflow.context import TaskRunContext, current_task
 from dataflow.outcomes import SUCCEEDED, Attempt, Code, Detail, Said, Span
+from dataflow.process_memory import peak_memory
 from dataflow.unnesting import items_in
 from dataflow.worker.attempt import Attempts, Outcome
 from dataflow.worker.control import Control
 from dataflow.worker.logs import BatchLog
+from dataflow.worker.usage import CpuMeter, own_column
 from dataflow.worker.values import Absent, Values, getter, indexable
 
 if TYPE_CHECKING:
@@ -41,6 +43,7 @@ class Walk(Protocol):
     nested: list[tuple[str, Any]]
     missing: dict[tuple[int, int], None]
     began: float
+    meter: CpuMeter
 
 
 class Step:
@@ -60,8 +63,10 @@ class Step:
         self.attempts = kind(
             code, walk.run, walk.logs, walk.attempts, remote=walk.remote,
             stopped=lambda: walk.control.stopped, interrupted=walk.control.interrupted,
-            nested=walk.nested,
+            nested=walk.nested, meter=walk.meter,
         )
+        self.meter = walk.meter
+        self.own_cpu: dict[int, float] = {}  # by position; of elements that were measured each
         values = walk.values
         self.args = [getter(values, part, at, source) for at, source in enumerate(code.args)]
         self.kwargs = [(k, getter(values, part, k, source)) for k, source in code.kwargs.items()]
@@ -203,7 +208,12 @@ class Step:
     def _take(self, index: int, outcome: Outcome, started: float) -> None:
         self.codes.append(outcome.code)
         self.started.append(started - self.walk.began)
-        self.elapsed.append(_clock() - started)
+        now = _clock()
+        elapsed = now - started
+        self.elapsed.append(elapsed)
+        meter = self.meter
+        if now > meter.due and (cpu_s := meter.note(elapsed, now)) is not None:
+            self.own_cpu[len(self.codes) - 1] = cpu_s
         if outcome.code in SUCCEEDED:
             self.fresh[index] = outcome.value
             if (outcome.attempts < 2 and outcome.name is None and outcome.said is None
@@ -266,7 +276,16 @@ class Step:
         span = Span(self.call, indexes, self.codes[at], self.started[at], self.elapsed[at], details)
         if self.keeper is not None:
             span.keys, span.origins = self.keeper.keys_of(at), self.keeper.origins()
+        if self.own_cpu:
+            span.own_cpu = own_column(self.own_cpu, range(*at.indices(len(self.indexes))))
+        span.peak_bytes = self.peak_bytes()
         return span
+
+    def peak_bytes(self) -> int | None:
+        """Return the most memory that the processes had so far in which the elements run."""
+        if self.part.code.task.isolation == "process":
+            return self.attempts.peak_bytes
+        return peak_memory()
 
     def keep_in(self, columns: dict[int, Column], without: set[int]) -> None:
         """Put the values that are there into columns, all but some."""
