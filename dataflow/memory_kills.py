@@ -67,7 +67,7 @@ class MemoryKills:
 
 
 def own_counter() -> Path | None:
-    """Return the file that counts the kills in the control group of this process, if there is one."""
+    """Return the file that counts the kills in this process's control group, if there is one."""
     return _counter_of("/proc/self/cgroup", "/sys/fs/cgroup")
 
 

@@ -79,7 +79,9 @@ class RunUsage:
 
     def so_far(self) -> tuple[float, int | None]:
         """Return the processor time in seconds, and the peak memory of this process in bytes."""
-        own_s = self._here_s + self._direct_s if self._shared else time.process_time() - self._began_s
+        own_s = time.process_time() - self._began_s
+        if self._shared:
+            own_s = self._here_s + self._direct_s
         return self._before_s + own_s + self._elsewhere_s, peak_memory()
 
     def end(self) -> None:
