@@ -24,6 +24,7 @@ from typing import Any
 from dataflow.batch import Batch, Block, Column, RunInfo
 from dataflow.context import current_task
 from dataflow.outcomes import Attempt, Code, Report
+from dataflow.process_memory import peak_memory
 from dataflow.worker.async_step import AsyncStep
 from dataflow.worker.control import Control, current_control
 from dataflow.worker.logs import BatchLog
@@ -72,7 +73,8 @@ class AsyncWalk:
         self.ended = threading.Event()
         """Every element has ended or was not begun; the loop may still be closing."""
         self.fault: BaseException | None = None
-        self.meter = CpuMeter()
+        self.meter = CpuMeter()  # not begun: elements that share a thread are not measured each
+        self.peak_bytes: int | None = None
         self._groups = [[AsyncStep(self, part, group.indexes) for part in group.parts]
                         for group in batch.groups]
         self._marks = [bytearray(len(group.indexes)) for group in batch.groups]
@@ -232,6 +234,7 @@ class AsyncWalk:
                 list(self.missing), wall_s=_clock() - self.began, busy_s=self._busy_s)
             columns: dict[int, Column] = {}
             self._keep_results(report)
+            self.peak_bytes = peak_memory()
             for steps, marks in zip(self._groups, self._marks, strict=True):
                 self._tell(steps, marks, report, columns)
             self._tell_cpu(report)

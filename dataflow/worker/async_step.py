@@ -12,7 +12,6 @@ from collections.abc import Sequence
 
 from dataflow.batch import Column, Part
 from dataflow.outcomes import SUCCEEDED, Code, Detail, Span
-from dataflow.process_memory import peak_memory
 from dataflow.worker.async_attempt import AsyncAttempts
 from dataflow.worker.attempt import Outcome
 from dataflow.worker.step import Step, Walk
@@ -120,7 +119,7 @@ class AsyncStep(Step):
                     bytes(16) if at in under_way else keys[16 * at : 16 * at + 16]
                     for at in positions)
             span.origins = self.keeper.origins()
-        span.peak_bytes = peak_memory()
+        span.peak_bytes = self.walk.peak_bytes
         return span
 
     def hand_over(self, columns: dict[int, Column], positions: Sequence[int]) -> None:

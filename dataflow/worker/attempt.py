@@ -294,6 +294,7 @@ def run_here(
     ``first_wait_s``. The caller's context is as it was when this returns.
     """
     meter = CpuMeter()
+    meter.begin()
     attempts = Attempts(code, run, logs, [] if history is None else history, remote=False,
                         nested=nested, caller=caller, meter=meter)
     token = current_task.set(None)

@@ -24,6 +24,7 @@ from dataflow.batch import Batch, Block, Column, Group, RunInfo
 from dataflow.captured_logs import capture
 from dataflow.context import current_task
 from dataflow.outcomes import Attempt, Code, Report
+from dataflow.process_memory import peak_memory
 from dataflow.worker.claiming import looked_at
 from dataflow.worker.control import Control, current_control
 from dataflow.worker.logs import BatchLog
@@ -129,6 +130,7 @@ class _Walk:
         self._ended = False
         self._split = False
         self.meter = CpuMeter()
+        self.peak_bytes: int | None = None
 
     def go(self) -> tuple[Report, Block | None]:
         current_control.set(self.control)
@@ -256,6 +258,7 @@ class _Walk:
         report.logs = self.logs.close()
         steps = [step for group in self.groups for step in group]
         report.keeping_s = settled(steps)
+        self.peak_bytes = peak_memory()
         report.spans = [step.span(slice(None)) for step in steps]
         report.cpu_s = self.meter.spent_s()
         share_out(report.spans, report.cpu_s)

@@ -18,6 +18,7 @@ from typing import Protocol
 
 from dataflow.batch import Batch, Block, Column, RunInfo
 from dataflow.outcomes import SHARED_CPU, Code, Report, Span
+from dataflow.process_memory import peak_memory
 from dataflow.worker.control import Control
 from dataflow.worker.sizes import column_bytes
 from dataflow.worker.spare_threads import Job, put_back, take
@@ -122,6 +123,7 @@ def second_part(walk: Walk, steps: list[Step], position: int) -> _Result:
                      attempts=walk.attempts[history:], nested=walk.nested[nested:], missing=[])
     columns: dict[int, Column] = {}
     settled(steps)
+    walk.peak_bytes = peak_memory()
     for step in steps:
         index = step.indexes[position]
         report.spans.append(step.span(slice(position, position + 1)))
@@ -153,6 +155,7 @@ class FirstPart:
         )
         columns: dict[int, Column] = {}
         report.keeping_s = settled(self.before)
+        walk.peak_bytes = peak_memory()
         walk.release_rest(self.number, self.steps, self.position)
         for step in self.before:
             report.spans.append(step.span(slice(None)))

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 from dataflow.batch import Batch, Column, Const, Part, RunInfo
 from dataflow.context import TaskRunContext, current_task
 from dataflow.outcomes import SUCCEEDED, Attempt, Code, Detail, Said, Span
-from dataflow.process_memory import peak_memory
 from dataflow.unnesting import items_in
 from dataflow.worker.attempt import Attempts, Outcome
 from dataflow.worker.control import Control
@@ -44,6 +43,7 @@ class Walk(Protocol):
     missing: dict[tuple[int, int], None]
     began: float
     meter: CpuMeter
+    peak_bytes: int | None  # of this process, asked for before spans are made
 
 
 class Step:
@@ -278,14 +278,11 @@ class Step:
             span.keys, span.origins = self.keeper.keys_of(at), self.keeper.origins()
         if self.own_cpu:
             span.own_cpu = own_column(self.own_cpu, range(*at.indices(len(self.indexes))))
-        span.peak_bytes = self.peak_bytes()
-        return span
-
-    def peak_bytes(self) -> int | None:
-        """Return the most memory that the processes had so far in which the elements run."""
         if self.part.code.task.isolation == "process":
-            return self.attempts.peak_bytes
-        return peak_memory()
+            span.peak_bytes = self.attempts.peak_bytes
+        else:
+            span.peak_bytes = self.walk.peak_bytes
+        return span
 
     def keep_in(self, columns: dict[int, Column], without: set[int]) -> None:
         """Put the values that are there into columns, all but some."""

@@ -46,11 +46,8 @@ class CpuMeter:
     __slots__ = ("_at", "_began_s", "_elsewhere_s", "_last_s", "_noted_s", "_told_s",
                  "children_s", "due", "unknown")
 
-    def __init__(self) -> None:
-        self.begin()
-
     def begin(self) -> None:
-        """Begin anew, in the thread at hand."""
+        """Begin, in the thread that is measured; nothing else may be asked before."""
         self._began_s = self._last_s = _cpu()
         self._at = _clock()
         self.due = self._at + OWN_FROM_S
