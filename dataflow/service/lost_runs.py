@@ -20,6 +20,7 @@ from collections.abc import Iterable
 from dataflow.agenda import Agenda, QueuedRun
 from dataflow.claims import owner_alive
 from dataflow.flow_moves import ENDS
+from dataflow.memory_kills import MemoryKills, why_killed
 from dataflow.service.orders import NO_STORE
 from dataflow.store import FlowRunRow, Store
 
@@ -33,7 +34,8 @@ logger = logging.getLogger("dataflow.worker")
 
 
 def process_gone(store: Store, run: QueuedRun, code: int, pid: int, worker: str,
-                 now_s: float, *, cancelled: bool = False) -> None:
+                 now_s: float, *, cancelled: bool = False,
+                 kills: MemoryKills | None = None) -> None:
     """Settle a run whose process has ended, as its worker saw.
 
     Parameters
@@ -46,6 +48,8 @@ def process_gone(store: Store, run: QueuedRun, code: int, pid: int, worker: str,
         Name of the worker.
     cancelled
         The worker told it to end.
+    kills
+        Says whether the kernel killed the process for its memory; None: nobody asked it.
     """
     agenda, row = store.agenda(), store.find_flow_run(run.flow_run_id)
     if row.state_type in ENDS:
@@ -56,8 +60,10 @@ def process_gone(store: Store, run: QueuedRun, code: int, pid: int, worker: str,
     if cancelled or (now is not None and now.cancel):
         _end(agenda, run, _gone(row), f"Cancelled; its process {pid} {how}", worker, now_s, True)
     else:
-        _settle(agenda, run, _gone(row), f"The run's process {pid} {how}{_hint(code)}", worker,
-                now_s, begun=code != NO_STORE or _begun(row))
+        why = why_killed(code, pid, kills)
+        hint = "" if why is None else f" ({why})"
+        _settle(agenda, run, _gone(row), f"The run's process {pid} {how}{hint}", worker, now_s,
+                begun=code != NO_STORE or _begun(row))
 
 
 def look_after(store: Store, lost: Iterable[str], now_s: float) -> int:
@@ -119,7 +125,3 @@ def _signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
-
-
-def _hint(code: int) -> str:
-    return " (out of memory, perhaps)" if code == -signal.SIGKILL else ""

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import IO
 
+from dataflow.memory_kills import MemoryKills
 from dataflow.service.orders import Order
 
 REST_S = 5.0
@@ -35,11 +36,17 @@ class RunProcess:
     ----------
     process
         Started, waiting for its order.
+
+    Attributes
+    ----------
+    kills
+        Says whether the kernel killed it for its memory; looked at while it lives.
     """
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
         self._asked_s: float | None = None
+        self.kills = MemoryKills()
 
     @property
     def pid(self) -> int:

@@ -137,6 +137,8 @@ class Worker:
                 del self._going[flow_run_id]
             else:
                 going.cancelled |= held[flow_run_id]
+                if going.process.exit_code() is None:
+                    going.process.kills.look()
         self._beat_at = now_s + (min(BEAT_S, 1.0) if self._going else BEAT_S)
 
     def _take(self, now_s: float) -> None:
@@ -162,7 +164,7 @@ class Worker:
             going.process.end_children()
         if code != NOT_OURS:
             process_gone(self._store, going.run, code, going.process.pid, self.row.name, now_s,
-                         cancelled=going.process.told_to_end)
+                         cancelled=going.process.told_to_end, kills=going.process.kills)
         del self._going[flow_run_id]
 
     def _say(self, status: str) -> None:

@@ -259,6 +259,11 @@ class Link:
 
     def _count_workers(self) -> None:
         self.threads = dict(self.client.nthreads())
+        if not self.deaths.knows_limits_of(self.threads):
+            with suppress(Exception):  # a courtesy: an error of a worker's death names its limit
+                there = self.client.scheduler_info(n_workers=-1)["workers"]
+                self.deaths.limits({
+                    address: worker.get("memory_limit") for address, worker in there.items()})
         if self.owned:
             compat.quicken_scheduler(self.cluster)
 
