@@ -26,11 +26,12 @@ from dataflow.testing.store_contract.leasing import Leasing
 from dataflow.testing.store_contract.listing import Listing
 from dataflow.testing.store_contract.reading_back import ReadingBack
 from dataflow.testing.store_contract.resuming import Resuming
+from dataflow.testing.store_contract.using import Using
 
 __all__ = ["StoreContract"]
 
 
 class StoreContract(
-    ReadingBack, LastWords, Listing, Insides, Leasing, Resuming, Hostile, ByChance
+    ReadingBack, LastWords, Listing, Insides, Leasing, Resuming, Using, Hostile, ByChance
 ):
     """What every run store does. Needs a fixture ``store``: an empty one for each test."""

@@ -72,7 +72,7 @@ def test_worker_that_came_back_to_an_address_dies_a_death_of_its_own() -> None:
     session.fly(2, worker=None)
     session.link.deaths.memory_kill(ADDRESS, 17, 2**30)
     die(session, watch)
-    assert [(n, "1024 MB" in reason, blame) for n, reason, blame in session.lost] == [
+    assert [(n, "1024 MiB" in reason, blame) for n, reason, blame in session.lost] == [
         (1, True, True), (2, True, False)]
     watch.worker_came(ADDRESS)
     session.link.deaths.forget(ADDRESS)

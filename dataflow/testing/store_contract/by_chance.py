@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
+from array import array
 
 import pytest
 
 from dataflow.ids import new_run_id
-from dataflow.outcomes import Code
+from dataflow.outcomes import SHARED_CPU, UNKNOWN_CPU, Code
 from dataflow.store import Gulp, RangeRecord, Store
 from dataflow.stores.memory import MemoryStore
 from dataflow.testing.store_contract.records import T0, call, failed, flow_run, key, span
@@ -54,6 +55,11 @@ def _add_span(
     record = span(at, codes, call=of, at_s=T0 + len(ended) + number / 8)
     if chance.random() < 0.5:
         record.span.keys = b"".join(key(index % 7) for index in at)
+    if chance.random() < 0.5:
+        record.span.cpu_s, record.span.peak_bytes = 4.0 * len(at), chance.randint(1, 9)
+    if chance.random() < 0.5:
+        record.span.own_cpu = array(
+            "f", [chance.choice([0.5, 1.0, SHARED_CPU, UNKNOWN_CPU]) for _ in at])
     gulp.spans.append(record)
 
 
@@ -74,6 +80,10 @@ class ByChance:
         for index in (0, 7, 21):
             found = store.task_runs(run, map_index=index)
             assert found == model.task_runs(run, map_index=index)
+        assert [(each.call, each.peak_bytes) for each in store.usage(run)] == [
+            (each.call, each.peak_bytes) for each in model.usage(run)]
+        assert [each.cpu_s for each in store.usage(run)] == [
+            None if each.cpu_s is None else pytest.approx(each.cpu_s) for each in model.usage(run)]
         assert list(store.recorded(run)) == list(model.recorded(run))
         for number in (0, 1):
             assert store.keys(run, number, range(40)) == model.keys(run, number, range(40))

@@ -11,6 +11,7 @@ import pytest
 from dataflow.agenda import Agenda, NewDeployment, NewRun, QueuedRun
 from dataflow.claims import owner_of_this_process
 from dataflow.ids import new_run_id
+from dataflow.memory_kills import MemoryKills
 from dataflow.service.lost_runs import TRIES, look_after, process_gone
 from dataflow.store import Store
 from dataflow.stores import open_store
@@ -95,6 +96,25 @@ def test_a_process_that_was_told_to_end_before_it_began_leaves_its_run_cancelled
     assert store.find_flow_run(run.flow_run_id).state_name == "Cancelled"
     now = agenda.queued(run.flow_run_id)
     assert now is not None and now.phase == "ended"
+
+
+@pytest.mark.parametrize(("code", "kernel", "said"), [
+    (-9, True, "was killed by SIGKILL (killed by the kernel: out of memory)"),
+    (-9, False, "was killed by SIGKILL (out of memory, perhaps)"),
+    (-15, True, "was killed by SIGTERM"), (3, True, "ended with exit code 3"),
+])
+def test_a_run_whose_process_the_kernel_killed_for_its_memory_says_so(
+        store: Store, agenda: Agenda, tmp_path: Path, code: int, kernel: bool,
+        said: str) -> None:
+    counter = tmp_path / "memory.events"
+    counter.write_text("oom_kill 0\n")
+    kills = MemoryKills(counter, log=list)
+    counter.write_text(f"oom_kill {int(kernel)}\n")
+    run = taken(agenda)
+    process_gone(store, run, code, 4194304, "w", NOW, kills=kills)
+    row = store.find_flow_run(run.flow_run_id)
+    assert row.state_name == "Crashed"
+    assert row.message == f"The run's process 4194304 {said}"
 
 
 def test_a_run_that_waits_to_go_on_can_be_cancelled(store: Store, agenda: Agenda) -> None:
