@@ -34,6 +34,7 @@ FULL: dict[str, list[str]] = {
     "resume": [],
     "single_flight": [],
     "schedule_latency": [],
+    "event_latency": [],
 }
 QUICK: dict[str, list[str]] = {
     "hello": ["--repeats", "3"],
@@ -54,6 +55,7 @@ QUICK: dict[str, list[str]] = {
     "resume": ["--elements", "20000"],
     "single_flight": ["--repeats", "1"],
     "schedule_latency": ["--slots", "10", "--deployments", "2000"],
+    "event_latency": ["--events", "8"],
 }
 
 

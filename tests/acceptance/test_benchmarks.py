@@ -30,6 +30,7 @@ TINY = {
     "resume": ["--elements", "5000"],
     "single_flight": ["--processes", "3", "--repeats", "1"],
     "schedule_latency": ["--slots", "5", "--deployments", "50"],
+    "event_latency": ["--events", "2", "--handled", "300"],
 }
 
 
