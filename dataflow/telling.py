@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from dataflow.exceptions import StoreError
 from dataflow.settings import get_settings
-from dataflow.settings_tables import has_alerts
 from dataflow.store import Store
 
 if TYPE_CHECKING:
@@ -38,6 +37,8 @@ def tell_after(run: RunInfo, alerts: Any, store: object) -> None:
         settings = get_settings()
         if settings.alerts_send == "off":
             return
+        from dataflow.settings_tables import has_alerts  # with the settings' other files: tomllib
+
         if not alerts and run.deployed is None and not has_alerts(settings.file):
             return
         from dataflow.service.watch_alone import watch_if_needed

@@ -68,6 +68,8 @@ class Looks:
         run_id, flow = event.flow_run_id or "", event.flow_name or ""
         if event.state_type in ENDS:
             memory.watched.pop(run_id, None)
+            if not facts.alerts and not self._sources.files.alerts:
+                memory.told.pop(run_id, None)
         elif run_id not in memory.watched and any(map(by_time, alerts)) and (
                 len(memory.watched) < WATCHED):
             memory.watched[run_id] = event.occurred_s

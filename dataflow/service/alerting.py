@@ -88,6 +88,9 @@ class AlertJudge:
 
     def _of_change(self, row: EventRow, facts: RunFacts, memory: AlertMemory) -> list[Notice]:
         """Return the notices of one change of state."""
+        if not facts.alerts and not self._sources.files.alerts:
+            self._looks.learn(row, facts, (), memory)
+            return []
         event = bare_event(row, facts)
         alerts = tuple(each for each in self._sources.of_run(
             facts.alerts, row.deployment or f"flow {row.flow_name!r}")

@@ -18,7 +18,7 @@ from typing import IO
 from dataflow.alerts.alert import Alert
 from dataflow.alerts.events import RunEvent
 from dataflow.alerts.rules import concerns, judge
-from dataflow.event_log import EventLog
+from dataflow.event_log import STATE_EVENTS, EventLog
 from dataflow.ids import new_run_id
 from dataflow.service.alert_kinds import about_tasks
 from dataflow.service.alert_memory import NAME, memory_of
@@ -36,7 +36,8 @@ LOG = "alerts.log"
 """In ``DATAFLOW_HOME``: what such processes say."""
 
 _LOG_BYTES = 1 << 20
-_LOOKED_AT = 500
+_LOOKED_AT = 200
+_EARLIER_S = 1.0  # a run is made a little before it begins
 _begun: list[subprocess.Popen[bytes]] = []
 
 
@@ -54,7 +55,7 @@ def watch_if_needed(store: Store, flow_run_id: str, since_s: float) -> bool:
     """
     log, now_s = store.events(), time.time()
     _begun[:] = [each for each in _begun if each.poll() is None]
-    if log.leader(LOOP, now_s) is not None or not _may_tell(log, flow_run_id, now_s):
+    if log.leader(LOOP, now_s) is not None or not _may_tell(log, since_s, now_s):
         return False
     owner = f"after run {flow_run_id} {new_run_id()}"
     if not log.lead(LOOP, owner, now_s, now_s + HANDED_OVER_S):
@@ -63,24 +64,20 @@ def watch_if_needed(store: Store, flow_run_id: str, since_s: float) -> bool:
     return True
 
 
-def _may_tell(log: EventLog, flow_run_id: str, now_s: float) -> bool:
-    """Tell whether an event of the run, or one that waits, may concern an alert."""
-    pending = log.pending(_LOOKED_AT)
-    memory = memory_of(pending.memory.get(NAME))
+def _may_tell(log: EventLog, since_s: float, now_s: float) -> bool:
+    """Tell whether something that happened since a moment may concern an alert."""
+    memory = memory_of(log.pending(1).memory.get(NAME))
     if memory.groups.next_s is not None:
         return True
-    own = log.events(flow_run_id=flow_run_id, limit=20)
-    events = [each for each in (*own, *pending.events) if is_news(each, now_s)]
+    events = [each for each in log.events(name=f"{STATE_EVENTS}*", since_s=since_s - _EARLIER_S,
+                                          limit=_LOOKED_AT) if is_news(each, now_s)]
     facts = log.facts(list({each.flow_run_id or "" for each in events}))
     sources = AlertSources()
     sources.refresh(now_s)
-    for each in events:
-        known = facts.get(each.flow_run_id or "")
-        if known is not None and concerned(
-                sources.of_run(known.alerts, f"flow {each.flow_name!r}"),
-                bare_event(each, known), open_groups=bool(memory.groups.by_key)):
-            return True
-    return False
+    return any(
+        concerned(sources.of_run(known.alerts, f"flow {each.flow_name!r}"),
+                  bare_event(each, known), open_groups=bool(memory.groups.by_key))
+        for each in events if (known := facts.get(each.flow_run_id or "")) is not None)
 
 
 def concerned(alerts: Iterable[Alert], event: RunEvent, *, open_groups: bool) -> bool:
