@@ -19,7 +19,7 @@ from dataflow.state import StateType
 
 RUNS = 20
 """So many runs are named in a message; the others are counted."""
-SEEN = 200
+SEEN = 500
 """So many notices are known again when they come twice."""
 ERRORS = 50
 """So many kinds of errors are told apart; others are left out."""

@@ -93,8 +93,9 @@ class Looks:
         if _is_time(self._look_at, now_s, LOOK_S):
             self._look_at = now_s
             self._seed(memory, now_s)
+            all_facts = self._log.facts(list(memory.watched))
             for run_id in list(memory.watched):
-                found += self._of_run(run_id, memory, now_s)
+                found += self._of_run(run_id, all_facts.get(run_id), memory, now_s)
         if _is_time(self._deadlines_at, now_s, DEADLINES_S):
             self._deadlines_at = now_s
             found += self._of_deadlines(memory, now_s)
@@ -117,20 +118,17 @@ class Looks:
 
     # runs that go on
 
-    def _of_run(self, run_id: str, memory: AlertMemory, now_s: float) -> Iterator[Notice]:
+    def _of_run(self, run_id: str, facts: RunFacts | None, memory: AlertMemory,
+                now_s: float) -> Iterator[Notice]:
         try:
             row = self._store.find_flow_run(run_id)
         except RunNotFound:
+            facts = None
+        if facts is None or now_s - memory.watched[run_id] > _GIVEN_UP_S:
             _forget(memory, run_id)
             return
         if row.state_type in ENDS:
             return  # its event tells, and ends this
-        if now_s - memory.watched[run_id] > _GIVEN_UP_S:
-            _forget(memory, run_id)
-            return
-        facts = self._log.facts([run_id]).get(run_id)
-        if facts is None:
-            return
         event = look_at(row, facts, now_s)
         whose = facts.deployment or f"flow {row.flow_name!r}"
         alerts = [each for each in self._sources.of_run(facts.alerts, whose)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -137,6 +138,15 @@ def test_alerts_of_files_flow_and_deployment_hold_and_each_is_told_once(store: S
                             ("flow", "nightly")]
 
 
+def test_alerts_of_a_deployment_are_those_that_it_has_now(store: Store) -> None:
+    scene = Scene(store)
+    name = scene.deploy("etl", "nightly", alert(on="failed", channels=["before"]))
+    run_id = scene.begin(NOW, scene.queue(name))
+    scene.deploy("etl", "nightly", alert(on="failed", channels=["now"]))  # of the same version
+    scene.end(run_id, "FAILED", NOW + 1)
+    assert [each.channel for each in scene.turn(NOW + 2)] == ["now"]
+
+
 def test_broken_alerts_are_said_once_and_keep_nobody_from_the_others(
         local: Store, caplog: pytest.LogCaptureFixture) -> None:
     scene = Scene(local, alert(on="failed"), problems=["dataflow.toml, [[alerts]] number 2: no"])
@@ -205,19 +215,20 @@ def test_new_alert_is_about_runs_that_went_on_before(store: Store) -> None:
 
 def test_late_run_is_told_of_while_it_waits_and_resolved_when_one_begins_in_time(
         store: Store) -> None:
+    now_s = time.time()  # the database says when it became Late
     scene = Scene(store)
     name = scene.deploy("etl", "nightly", alert(late_by_seconds=30))
-    run_id = scene.queue(name, NOW - 100)
+    run_id = scene.queue(name, now_s - 100)
     scene.state(run_id, "SCHEDULED", "Late")
-    (parcel,) = scene.turn(NOW + 20)
+    (parcel,) = scene.turn(now_s + 20)
     assert re.search(r"has not begun 1\d\d s after its time", parcel.text.body)
     assert "What is done" not in parcel.text.body
-    scene.begin(NOW + 21, run_id)
-    assert scene.turn(NOW + 25) == []
-    in_time = scene.begin(NOW + 41, scene.queue(name, NOW + 40))
-    (over,) = scene.turn(NOW + 42)
+    scene.begin(now_s + 21, run_id)
+    assert scene.turn(now_s + 25) == []
+    in_time = scene.begin(now_s + 41, scene.queue(name, now_s + 40))
+    (over,) = scene.turn(now_s + 42)
     assert over.text.title == "[resolved] etl/nightly"
-    scene.end(in_time, "COMPLETED", NOW + 50)
+    scene.end(in_time, "COMPLETED", now_s + 50)
 
 
 def test_elements_that_fail_are_told_of_while_the_run_goes_on_each_once(store: Store) -> None:

@@ -13,25 +13,26 @@ from sqlalchemy import Connection, select
 
 from dataflow.event_log import Past, RunFacts
 from dataflow.flow_moves import ENDS
-from dataflow.stores.agenda.schema import deployments, queued_runs, versions
+from dataflow.stores.agenda.schema import deployments, queued_runs
 from dataflow.stores.schema import flow_runs
 
-_F, _Q, _D, _V = flow_runs.c, queued_runs.c, deployments.c, versions.c
+_F, _Q, _D = flow_runs.c, queued_runs.c, deployments.c
 _ENDS = tuple(sorted(ENDS))
 _MOST_ABOVE = 20  # flow runs around each other that are looked at
 
 
 def facts(connection: Connection, flow_run_ids: Sequence[str]) -> dict[str, RunFacts]:
-    """Return what is known of runs, of those that are there."""
+    """Return what is known of runs, of those that are there.
+
+    The deployment's spec is as it was put last: other alerts make no other version.
+    """
     found: dict[str, RunFacts] = {}
     deep = depths(connection, flow_run_ids)
     for at in range(0, len(flow_run_ids), 500):
         query = select(
-            _F.id, _F.alerts, _Q.due_s, _D.name.label("deployment"), _V.spec,
+            _F.id, _F.alerts, _Q.due_s, _D.name.label("deployment"), _D.spec,
         ).outerjoin(queued_runs, _Q.flow_run_id == _F.id).outerjoin(
             deployments, _D.key == _Q.deployment
-        ).outerjoin(
-            versions, (_V.deployment == _Q.deployment) & (_V.number == _Q.version)
         ).where(_F.id.in_(list(flow_run_ids[at:at + 500])))
         for row in connection.execute(query):
             spec: dict[str, Any] = json.loads(row.spec) if row.spec else {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -53,8 +54,9 @@ def test_rest_of_a_task_counts_as_what_was_read_where_that_was_all_alike() -> No
 
 
 def test_element_without_an_exception_is_told_by_its_state() -> None:
-    (one,) = grouped([row(3, error_type=None, error_message=None, state_name="TimedOut",
-                          message="took too long")], Counter(load=1))
+    late = replace(row(3, error_type=None, error_message=None, state_name="TimedOut"),
+                   message="took too long")
+    (one,) = grouped([late], Counter(load=1))
     assert (one.error_type, one.message) == ("TimedOut", "took too long")
 
 
