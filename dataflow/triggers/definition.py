@@ -60,7 +60,9 @@ def checked_word(field: str, value: object, allowed: tuple[str, ...]) -> str:
     """Return one of the allowed words."""
     if isinstance(value, str) and value in allowed:
         return value
-    refuse(field, value, f"is not one of {', '.join(map(repr, allowed))}{near(value, allowed)}")
+    found = get_close_matches(str(value), allowed, 1)
+    hint = f"; did you mean {found[0]!r}?" if found else ""
+    refuse(field, value, f"is not one of {', '.join(map(repr, allowed))}{hint}")
 
 
 def checked_name(field: str, value: object) -> str:

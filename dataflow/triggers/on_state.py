@@ -61,6 +61,6 @@ def _states(value: object) -> tuple[str, ...]:
         refuse("states", value, f"names none{near('', STATES)}")
     for one in named:
         if one not in STATES:
-            refuse("states", one, f"is no state{near(one, STATES)}. One with a name of its own is "
-                                  "an event: OnEvent('dataflow.flow-run.<name>')")
+            refuse("states", one, "is no state (one with a name of its own is an event: "
+                                  f"OnEvent('dataflow.flow-run.<name>')){near(one, STATES)}")
     return named

@@ -57,8 +57,8 @@ def _check_comparisons(path: str, wanted: Mapping[str, Any]) -> None:
     for sign, limit in wanted.items():
         if sign not in COMPARISONS:
             refuse(f"payload[{path!r}]", wanted,
-                   f"has {sign!r}, which is no comparison{near(sign, COMPARISONS)}. What lies "
-                   f"deeper is named by its path: {path + '.' + sign!r}")
+                   f"has {sign!r}, which is no comparison (what lies deeper is named by its "
+                   f"path: {path + '.' + sign!r}){near(sign, COMPARISONS)}")
         plain = isinstance(limit, int | float | str) and not isinstance(limit, bool)
         if sign in _COMPARE and not plain:
             refuse(f"payload[{path!r}]", wanted, f"compares with {limit!r}, which is neither a "
