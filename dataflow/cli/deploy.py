@@ -70,7 +70,7 @@ def deploy(
             raise click.UsageError("Give names of deployments, or --all.")
         specs = _of_project(file, None if every else names)
     with opened_store() as store:
-        changes = [_registered(store, spec, dry_run) for spec in specs]
+        changes = [_registered(store, spec, dry_run, specs) for spec in specs]
     if output == "json":
         print_json([{"name": name, "result": result,
                      "differences": [{"field": each.field, "old": each.old, "new": each.new}
@@ -86,12 +86,12 @@ def deploy(
         click.echo("Nothing was registered (--dry-run).")
 
 
-def _registered(store: Store, spec: DeploymentSpec,
-                dry_run: bool) -> tuple[str, str, Sequence[Difference]]:
+def _registered(store: Store, spec: DeploymentSpec, dry_run: bool,
+                beside: Sequence[DeploymentSpec]) -> tuple[str, str, Sequence[Difference]]:
     """Register a deployment; return its name, what became of it, what is another now."""
     from dataflow.service.deploying import provenance_here, register
 
-    done = register(store.agenda(), spec, time.time(), dry_run=dry_run,
+    done = register(store.agenda(), spec, time.time(), dry_run=dry_run, beside=beside,
                     provenance=provenance_here(spec))
     return spec.full_name, done.said(dry_run), done.differences
 

@@ -97,6 +97,7 @@ def inspect(name: str, limit: int, output: Output) -> None:
     if schedules:
         print_section("Schedules")
         print_schedules(schedules, with_deployment=False)
+    _print_triggers(row)
     print_section("Versions")
     print_table(("number", "label", "made", "commit"), [
         (str(each.number), each.label or "", local_time(moment_of(each.created_s)),
@@ -109,6 +110,18 @@ def inspect(name: str, limit: int, output: Output) -> None:
               states[run.flow_run_id].state_name, local_time(moment_of(run.due_s)),
               run.cause or "") for run in runs],
             states=[states[run.flow_run_id].state_type for run in runs])
+
+
+def _print_triggers(row: DeploymentRow) -> None:
+    from dataflow.triggers.carried import carried
+
+    found = carried([row])
+    if found:
+        print_section("Triggers")
+        print_table(("name", "upon", "does"), [
+            (each.slug, each.trigger.describe(), " ".join(filter(None, (
+                each.trigger.action, each.trigger.deployment,
+                "" if each.trigger.active else "(rests)")))) for each in found])
 
 
 def _print_head(row: DeploymentRow) -> None:

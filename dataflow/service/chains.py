@@ -6,15 +6,21 @@ file (``deployments/project_links.py``), the runs that follow (``triggers/``).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from dataflow.agenda import Agenda
 from dataflow.deployments import DeploymentSpec
 from dataflow.exceptions import DeploymentDefinitionError
 
 
-def refuse_circles(agenda: Agenda, spec: DeploymentSpec) -> None:
+def refuse_circles(agenda: Agenda, spec: DeploymentSpec,
+                   beside: Iterable[DeploymentSpec] = ()) -> None:
     """Refuse a deployment that would run after itself, by those that are registered.
+
+    Parameters
+    ----------
+    beside
+        Those that are registered with it, which may be otherwise so far.
 
     Raises
     ------
@@ -25,7 +31,10 @@ def refuse_circles(agenda: Agenda, spec: DeploymentSpec) -> None:
         return
     after: dict[str, str] = {
         row.name: row.spec["after"] for row in agenda.with_triggers() if row.spec.get("after")}
-    after[spec.full_name] = spec.after
+    for each in (*beside, spec):
+        after.pop(each.full_name, None)
+        if each.after is not None:
+            after[each.full_name] = each.after
     for way in _ways(spec.full_name, after):
         if way[-1] == spec.full_name:
             text = f"goes in a circle: {' after '.join(way)}"

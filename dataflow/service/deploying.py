@@ -8,7 +8,7 @@ the agenda, methods of flows (``flow_deploying.py``).
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,20 +68,23 @@ class Registered:
 
 
 def register(agenda: Agenda, spec: DeploymentSpec, now_s: float, *,
-             provenance: Mapping[str, Any] | None = None, dry_run: bool = False) -> Registered:
+             provenance: Mapping[str, Any] | None = None, dry_run: bool = False,
+             beside: Iterable[DeploymentSpec] = ()) -> Registered:
     """Put a deployment; the same one again changes nothing. With ``dry_run`` nothing is put.
 
     Parameters
     ----------
     provenance
         What is known of its code; other code makes another version.
+    beside
+        Those that are registered with it: what they say counts, not what they said before.
 
     Raises
     ------
     DeploymentDefinitionError
         With ``after`` it goes in a circle of deployments; nothing was registered.
     """
-    refuse_circles(agenda, spec)
+    refuse_circles(agenda, spec, beside)
     before = _known(agenda, spec.full_name)
     changes = list(differences(
         None if before is None else DeploymentSpec.from_json(before.spec), spec))

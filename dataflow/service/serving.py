@@ -77,7 +77,7 @@ def serve(*deployments: DeploymentSpec, limit: int | None = None,
     try:
         agenda = store.agenda()
         for spec in specs:
-            register(agenda, spec, time.time())
+            register(agenda, spec, time.time(), beside=specs)
             if pause_on_shutdown:  # the pause of the last time
                 agenda.pause(spec.full_name, spec.paused, time.time())
         settings = get_settings()

@@ -139,6 +139,7 @@ def test_start_times_are_those_of_the_flow_run(play: Play) -> None:
     ("flow_run.name", "mocked", "mocked"), ("flow_run.id", "7", "7"),
     ("flow_run.run_count", "3", 3), ("flow_run.tags", '["a"]', ["a"]),
     ("flow_run.parameters", '{"x": 1}', {"x": 1}),
+    ("flow_run.trigger", '{"payload": {"path": "/x"}}', {"payload": {"path": "/x"}}),
     ("flow_run.scheduled_start_time", "2026-01-02T03:04:05", datetime(2026, 1, 2, 3, 4, 5,
                                                                        tzinfo=UTC)),
     ("task_run.name", "t", "t"), ("task_run.run_count", "2", 2), ("deployment.name", "d", "d"),

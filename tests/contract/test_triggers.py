@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -187,3 +188,27 @@ def test_a_circle_is_refused_when_its_last_part_is_registered(store: Store) -> N
     with pytest.raises(DeploymentDefinitionError, match="c/c after a/d after b/e after c/c"):
         put(store, "c/c", after="a/d")
     assert store.agenda().deployment("c/c").spec["after"] == "elsewhere"
+
+
+def test_what_is_registered_together_is_no_circle_by_what_was_before(store: Store) -> None:
+    put(store, "a/d", after="b/d")
+    put(store, "b/d")
+    a, b = (DeploymentSpec(name="d", flow_name=name, entrypoint="f.py:f", after=after)
+            for name, after in (("a", None), ("b", "a/d")))
+    for each in (b, a):
+        register(store.agenda(), each, time.time(), beside=[b, a])
+    assert store.agenda().deployment("b/d").spec["after"] == "a/d"
+
+
+def test_inspect_shows_upon_what_a_deployment_runs(
+        store: Store, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    from dataflow.cli import main
+
+    put(store, "etl/d", OnState("failed", match="tag:prod", count=3, within="1h"),
+        OnEvent("x", action="pause", deployment="load/d", active=False), after="load/d")
+    monkeypatch.setattr("dataflow.cli.deployments.opened_store", lambda: nullcontext(store))
+    assert main(["deployment", "inspect", "etl/d"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "state 3 × tag:prod is failed within 3600 s run" in said
+    assert "event event x pause load/d (rests)" in said
+    assert "after deployment:load/d is completed run" in said

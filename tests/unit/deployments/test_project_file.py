@@ -10,12 +10,17 @@ import jsonschema
 import pytest
 
 from dataflow import flow
-from dataflow.deployments import DeploymentSpec, Project, load_project, project_schema
+from dataflow.deployments import DeploymentSpec, Project, fitted, load_project, project_schema
 from dataflow.deployments.project_file import parse_project
 from dataflow.deployments.project_flows import with_flows
 from dataflow.deployments.project_yaml import read_yaml
 from dataflow.deployments.published_schema import SCHEMA_FILE, project_schema_text
-from dataflow.exceptions import DefinitionError, ProjectFileError, ResumeError
+from dataflow.exceptions import (
+    DefinitionError,
+    DeploymentDefinitionError,
+    ProjectFileError,
+    ResumeError,
+)
 
 FILE = Path("/srv/shop/dataflow.yaml")
 WHOLE = """\
@@ -148,6 +153,12 @@ def test_a_schedule_may_stand_at_the_deployment_itself(keys: str, schedules: lis
        "schedules[0] must have one of cron, interval, rrule, at, got cron and interval")]),
     ("environment: {1A: x}",
      [(4, "deployments[0].environment", "'1A' is no name of an environment variable")]),
+    ("triggers: [{kind: state, states: fialed}]",
+     [(4, "deployments[0].triggers",
+       ("triggers[0]: states 'fialed' is no state (one with a name of its own is an event: "
+        "OnEvent('dataflow.flow-run.<name>')); did you mean 'failed'?"))]),
+    ("triggers: [{kind: event, name: a, slug: x}, {kind: event, name: b, slug: x}]",
+     [(4, "deployments[0].triggers", "several have the slug 'x'")]),
     ("after: a", [(4, "deployments[0].after", "'a' is the deployment itself")]),
     ("flow: a/b", [(4, "deployments[0].flow", "'a/b' must be free of /")]),
     ("retries: 1\nretries: 2", [(5, "deployments[0].retries",
@@ -339,6 +350,37 @@ def test_flows_fill_in_names_and_schemas_and_links_follow() -> None:
     assert project.specs[2].after == "loading/hourly"
     assert project.specs[1].parameter_schema == load_all.parameter_schema
     assert project.specs[2].description == "Make the report."
+
+
+def test_triggers_stand_in_a_project_file_in_one_form() -> None:
+    spec = parsed(of_one("triggers:\n  - {kind: state, states: failed, match: 'tag:prod'}\n"
+                         "  - kind: file\n    url: /in/*.csv\n"
+                         "    parameters: {path: '{{ event.payload.path }}'}")).specs[0]
+    assert list(spec.triggers) == [
+        {"kind": "state", "states": ["failed"], "match": ["tag:prod"]},
+        {"kind": "file", "url": "/in/*.csv",
+         "parameters": {"path": "{{ event.payload.path }}"}}]
+
+
+def test_parameters_that_a_trigger_leaves_out_or_makes_up_are_told_of() -> None:
+    def problems(*triggers: dict[str, Any], after: str | None = None) -> list[tuple[str, str]]:
+        with pytest.raises(DeploymentDefinitionError) as caught:
+            fitted(DeploymentSpec(name="d", flow_name="loading", entrypoint="a.py:load_all",
+                                  parameters={"limit": 1}, triggers=triggers, after=after),
+                   load_all)
+        return list(caught.value.problems)
+
+    (missing,) = problems({"kind": "event", "name": "x"})
+    assert missing[0] == "triggers[0].parameters"
+    assert "needs region, and nobody gives it to a triggered run" in missing[1]
+    (unknown,) = problems({"kind": "event", "name": "x", "parameters": {
+        "region": "{{ event.resource }}", "regoin": 1}})
+    assert "regoin" in unknown[1]
+    assert [field for field, _ in problems(after="a/b")] == ["after"]
+    fitted(DeploymentSpec(name="d", flow_name="loading", entrypoint="a.py:load_all", triggers=[
+        {"kind": "event", "name": "x", "action": "pause"},
+        {"kind": "event", "name": "x", "parameters": {
+            "region": "{{ event.resource }}", "limit": "{{ event.payload.n }}"}}]), load_all)
 
 
 def test_all_flows_that_do_not_fit_are_listed() -> None:

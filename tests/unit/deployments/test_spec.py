@@ -233,3 +233,19 @@ def test_flow_that_another_process_cannot_find_is_refused() -> None:
 
     with pytest.raises(DeploymentDefinitionError, match="made inside of a function"):
         spec_of(inner, "nightly")
+
+
+def test_triggers_may_be_objects_one_or_several_and_change_no_version() -> None:
+    from dataflow.triggers import OnEvent, OnState
+
+    @flow
+    def load(n: int = 1) -> None: ...
+
+    one = load.to_deployment("d", entrypoint="a.py:load", triggers=OnState("failed", match="x"))
+    assert one.triggers == ({"kind": "state", "states": ["failed"], "match": ["x"]},)
+    several = load.to_deployment("d", entrypoint="a.py:load", after="etl/d", triggers=[
+        OnEvent("a", parameters={"n": "{{ event.payload.n }}"}), {"kind": "event", "name": "b"}])
+    assert [each["name"] for each in several.triggers] == [["a"], ["b"]]
+    assert several.digest() == one.digest()
+    assert [each.field for each in differences(one, several)] == ["after", "triggers"]
+    assert DeploymentSpec.from_json(json.loads(json.dumps(several.to_json()))) == several
