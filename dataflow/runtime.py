@@ -232,7 +232,8 @@ class _FlowRun(_Facts):
     @property
     def trigger(self) -> dict[str, Any]:
         """The event that made the flow run: ``name``, ``id``, ``resource``, ``payload``,
-        ``flow_run_id``, ``occurred`` and more; empty where none did."""
+        ``flow_run_id``, ``occurred`` and more; empty where none did. A payload above 64 KiB is
+        left out: the event has it."""
         made = _deployed()
         return dict(made.trigger) if made is not None and made.trigger else {}
 

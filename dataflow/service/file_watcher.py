@@ -228,6 +228,7 @@ class FileWatcher:
     def _pause_s(self) -> float:
         """Return how long to wait for the next place, or the next glance."""
         now_s = self._clock()
-        waiting = [place.due_s for place in self._places.values() if not place.busy] if (
-            now_s < self._lead_until_s) else []
+        waiting = [place.due_s for place in self._places.values() if not place.busy]
+        if len(self._places) - len(waiting) >= AT_ONCE or now_s >= self._lead_until_s:
+            waiting = []  # a look that ends, or the next glance, comes first
         return min(max(min([self._glance_at_s, *waiting]) - now_s, 0.02), GLANCE_S)

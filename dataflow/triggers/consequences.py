@@ -17,12 +17,16 @@ from dataflow.agenda import DeploymentRow, NewRun
 from dataflow.event_log import EventRow, NewEvent
 from dataflow.exceptions import ParameterTypeError
 from dataflow.names import flow_run_name
+from dataflow.triggers.definition import compact
 from dataflow.triggers.filling import NotFilled, filled_in
 from dataflow.triggers.fires import Fire
 from dataflow.triggers.remembering import TRIGGER_FAILED
 
 DEEPEST = 25
 """So many runs may follow from each other by triggers; then somebody has made a circle."""
+
+LONGEST_PAYLOAD = 64 << 10
+"""A payload with more characters is left with its event: it is not kept with the run too."""
 
 _SHOWN = 2000  # characters of a reason
 _CAUSE = 200
@@ -94,7 +98,7 @@ class Consequences:
             flow_run_id=self.new_id(), name=flow_run_name(_chance), deployment=owner.name,
             parameters=parameters, due_s=self.now_s + trigger.delay, cause=_cause(fire),
             idempotency_key=f"trigger:{fire.carried.slug}:{fire.key}",
-            trigger={"slug": fire.carried.slug, "depth": depth, **fire.facts}))
+            trigger={"slug": fire.carried.slug, "depth": depth, **_kept(fire.facts)}))
 
     def _fail(self, fire: Fire, reason: str, depth: int) -> None:
         """Note a failure; those of one trigger are told of together."""
@@ -122,6 +126,17 @@ def failures_said(events: Sequence[NewEvent | EventRow]) -> list[str]:
         + (f" and {each.payload['count'] - 1} more" if each.payload["count"] > 1 else "")
         + f": {each.payload['reason']}"
         for each in events if each.name == TRIGGER_FAILED]
+
+
+def _kept(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the facts that stay with the run: a payload that is large is left out.
+
+    Templates have seen it, and the event has it.
+    """
+    size = len(compact(facts["payload"]))
+    if size <= LONGEST_PAYLOAD:
+        return dict(facts)
+    return {**facts, "payload": {}, "payload_left_out": size}
 
 
 def _cause(fire: Fire) -> str:

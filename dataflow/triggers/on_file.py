@@ -42,7 +42,8 @@ class OnFile(Reactive):
     ----------
     url
         A folder or prefix (all that lies beneath it), a glob (``/data/in/*.csv``,
-        ``s3://bucket/in/**/*.parquet``) or one file: a path, ``s3://`` or another URL of fsspec.
+        ``s3://bucket/in/**/*.parquet``) or one file: a whole path, ``s3://`` or another URL of
+        fsspec.
     every : seconds or ``"1m"``, default 10
         How often to look.
     settle : seconds, optional
@@ -109,6 +110,9 @@ def _checked_url(value: object) -> str:
     _, mark, rest = value.partition("://")
     if mark and not rest.strip("/"):
         refuse("url", value, "names no place after its protocol")
+    if not mark and not value.startswith(("/", "~")):
+        refuse("url", value, "is relative, and the process that looks may stand in another "
+                             "folder: give the whole path")
     if mark and "@" in rest.partition("/")[0]:
         refuse("url", value.rpartition("@")[2], "had a user or password before it, which everybody "
                "could read who sees the deployment: give it in options, as ${VARIABLE}")

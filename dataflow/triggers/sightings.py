@@ -19,6 +19,9 @@ from dataflow.triggers.on_file import OnFile
 FILE_WATCHED = "dataflow.file.Watched"
 """Event of the first look at a place."""
 
+_COARSE_S = 0.01
+"""So much may the time of a file be behind the clock; what came just then is not passed over."""
+
 _THERE = ""  # the thing under which it is kept what was there at the first look
 _NAME, _MARK = 12, 8  # hex digits in it, of a file's name and of its mark
 
@@ -88,8 +91,9 @@ class Watching:
 
     def _first(self, found: Mapping[str, Sight], now_s: float) -> NewEvent:
         """Return the event of the first look, and take what was there already for seen."""
+        until_s = self._since_s - _COARSE_S
         there = [sight for sight in found.values()
-                 if self._trigger.existing == "skip" and sight.arrived_s <= self._since_s]
+                 if self._trigger.existing == "skip" and sight.arrived_s <= until_s]
         packed = "".join(_short(each.url, _NAME) + _short(each.mark, _MARK) for each in there)
         self._there = dict(_unpacked(packed))
         return NewEvent(

@@ -87,7 +87,7 @@ def folder(tmp_path: Path) -> Path:
 def test_files_of_a_folder_are_events_once_also_after_a_restart(
         store: Store, looks: Looks, folder: Path) -> None:
     (folder / "old.csv").write_text("x")
-    time.sleep(0.02)  # the clock of files is coarser than ours
+    time.sleep(0.05)  # the clock of files is coarser than ours
     deploy(store, OnFile(f"{folder}/*.csv"))
     looks()
     (folder / "new.csv").write_text("x")
@@ -137,9 +137,9 @@ def test_a_file_moved_in_before_the_first_look_is_not_taken_for_an_old_one(
     (tmp_path / "moved").write_text("x")
     os.utime(tmp_path / "moved", (1e9, 1e9))
     (folder / "there").write_text("x")
-    time.sleep(0.02)
+    time.sleep(0.05)
     deploy(store, OnFile(str(folder)))
-    time.sleep(0.02)
+    time.sleep(0.05)
     (tmp_path / "moved").rename(folder / "moved")
     looks()
     assert looks() == [("Appeared", "moved")]

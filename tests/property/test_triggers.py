@@ -1,4 +1,4 @@
-"""Counting and silences held against naive models, however the events come in turns."""
+"""Counting, silences and files held against naive models, however events come in turns."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from dataflow.agenda import DeploymentRow
 from dataflow.event_log import EventRow
-from dataflow.triggers import Absence, OnEvent
+from dataflow.triggers import Absence, OnEvent, OnFile
+from dataflow.triggers.looking import Sight
+from dataflow.triggers.sightings import Watching
 from tests.unit.triggers.trigger_support import MADE_S, Turns, deployment, event
 
 GAPS = st.lists(st.integers(0, 12), max_size=40)
@@ -96,3 +98,47 @@ def test_what_does_not_follow_within_its_time_is_told_of(
             open_at = moment
     trigger = Absence("b", within=within, after="a")
     assert in_turns(deployment(trigger), events, cuts, 500.0) == expected
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 3), st.integers(0, 4)),
+                max_size=40), st.integers(0, 3), st.sets(st.integers(0, 40), max_size=4))
+def test_each_state_of_a_file_that_stays_is_one_event(
+        steps: list[tuple[str, int, int]], settle: int, restarts: set[int]) -> None:
+    """Files are written in steps, size 0 takes one away; the one who looks may be begun anew."""
+    sizes: dict[str, int] = {}
+    kept: dict[str, str] = {}
+    since: dict[str, float] = {}
+    made: list[tuple[str, int]] = []
+    expected: list[tuple[str, int]] = []
+    told: dict[str, int] = {}
+    now = 2000.0
+
+    def begun() -> Watching:
+        return Watching("w", OnFile("/in", settle=settle), 1000.0, kept)
+
+    mine = begun()
+    for number, (name, size, pause) in enumerate(steps):
+        if number in restarts:
+            mine = begun()
+            since = {}  # what has been settling settles anew
+        now += pause
+        if size:
+            if sizes.get(name) != size:
+                since.pop(name, None)
+            sizes[name] = size
+        else:
+            sizes.pop(name, None)
+            since.pop(name, None)
+        for each, there in sizes.items():
+            if told.get(each) != there and now - since.setdefault(each, now) >= settle:
+                expected.append((each, there))
+                told[each] = there
+        events = mine.looked({each: Sight(url=each, size=there, mtime_s=1.0, arrived_s=1500.0)
+                              for each, there in sizes.items()}, now)
+        for one in events:
+            assert one.sighting is not None
+            kept[one.sighting[1]] = one.sighting[2]
+            if not one.name.endswith("Watched"):
+                made.append((str(one.resource), one.payload["size"]))
+        mine.note(events)
+    assert made == expected

@@ -107,6 +107,7 @@ def test_the_digest_tells_upon_what_it_acts_and_not_what_is_done() -> None:
     (lambda: Absence("x", within=3, after="y", armed="first"), "armed", "beside `after`"),
     (lambda: Absence("x", within=3, action="cancel"), "action", "no run to cancel"),
     (lambda: OnFile(""), "url", "no place"), (lambda: OnFile("s3://"), "url", "names no place"),
+    (lambda: OnFile("in/*.csv"), "url", "is relative"),
     (lambda: OnFile("ftp://me:hush@host/x"), "url", "user or password"),
     (lambda: OnFile("/x", every=0), "every", "at least 0.1"),
     (lambda: OnFile("/x", existing="all"), "existing", "'skip', 'run'"),

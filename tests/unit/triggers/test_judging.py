@@ -12,7 +12,7 @@ from dataflow.agenda import DeploymentRow
 from dataflow.event_log import EventRow
 from dataflow.exceptions import ParameterTypeError
 from dataflow.triggers import OnEvent, OnState, OnWebhook, Trigger
-from dataflow.triggers.consequences import DEEPEST, failures_said
+from dataflow.triggers.consequences import DEEPEST, LONGEST_PAYLOAD, failures_said
 from dataflow.triggers.judging import NothingKnown
 from dataflow.triggers.remembering import TRIGGER_FAILED
 from tests.unit.triggers.trigger_support import MADE_S, Turns, deployment, event, runs, state
@@ -41,6 +41,15 @@ def test_an_event_makes_one_run_that_knows_it() -> None:
         "slug": "event", "depth": 1, "name": "orders.loaded", "id": came.id,
         "resource": "shop.eu", "payload": {"path": "/x", "rows": 3}, "flow_run_id": "r9"}
     assert turns.turn().runs == []  # and no other one later
+
+
+def test_a_large_payload_is_seen_by_templates_and_not_kept_with_the_run() -> None:
+    came = event(payload={"text": "x" * LONGEST_PAYLOAD, "n": 3})
+    (run,) = Turns([deployment(OnEvent("*", parameters={"n": "{{ event.payload.n }}"}))]).turn(
+        came).runs
+    assert run.parameters == {"n": 3}
+    assert run.trigger is not None
+    assert run.trigger["payload"] == {} and run.trigger["payload_left_out"] > LONGEST_PAYLOAD
 
 
 def test_events_from_before_the_trigger_was_registered_do_not_count() -> None:

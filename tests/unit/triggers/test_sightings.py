@@ -65,7 +65,7 @@ def test_a_file_is_one_event_and_another_one_when_it_changes() -> None:
 
 def test_what_was_there_is_skipped_until_it_changes() -> None:
     log = Log()
-    there = of(sight("old", at=500.0), sight("kept", at=SINCE))
+    there = of(sight("old", at=500.0), sight("kept", at=SINCE - 0.01))
     mine = watch(log)
     assert looked(log, mine, there) == []
     for again in (mine, watch(log)):
