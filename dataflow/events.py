@@ -18,7 +18,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dataflow.context import TaskRunContext, current_flow, current_task
 from dataflow.deployments.json_values import checked_text, json_copy
@@ -27,7 +27,10 @@ from dataflow.exceptions import DefinitionTypeError
 from dataflow.ids import new_run_id
 from dataflow.outcomes import EVENTS
 
-__all__ = ["emit_event"]
+if TYPE_CHECKING:
+    from dataflow.triggers.prefect_triggers import DeploymentEventTrigger
+
+__all__ = ["DeploymentEventTrigger", "emit_event"]
 
 NAME_LIMIT = 1024
 """Characters in the name, the resource or the id of an event."""
@@ -180,3 +183,11 @@ def _text(value: Any, what: str) -> str:
         return checked_text(value, what)
     except ValueError as wrong:
         raise DefinitionTypeError(f"An event cannot be put down: {wrong}.") from None
+
+
+def __getattr__(name: str) -> Any:
+    if name == "DeploymentEventTrigger":  # where Prefect's users import it from
+        from dataflow.triggers.prefect_triggers import DeploymentEventTrigger
+
+        return DeploymentEventTrigger
+    raise AttributeError(f"module 'dataflow.events' has no attribute {name!r}")
