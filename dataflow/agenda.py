@@ -159,6 +159,7 @@ class QueuedRun:
     on_crash: OnCrash
     cause: str | None
     trigger: dict[str, Any] | None = None  # the event that made it
+    retry: bool = False  # what failed in it is to run again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -362,6 +363,14 @@ class Agenda(abc.ABC):
 
         ``gone`` is the owner who is known to be dead: its lease is over then. False, and
         nothing changed: it is not this worker's, or somebody asked to cancel it.
+        """
+
+    @abc.abstractmethod
+    def again(self, flow_run_id: str, now_s: float, *, retry: bool) -> bool:
+        """Let a run that has ended wait once more, with its parameters and its version.
+
+        It goes on under its id; with ``retry`` what failed in it runs again. False, and nothing
+        changed: it is not in the queue, or has not ended.
         """
 
     @abc.abstractmethod

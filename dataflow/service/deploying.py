@@ -151,7 +151,7 @@ def order_of(run: QueuedRun) -> Order:
     return Order(
         flow_run_id=run.flow_run_id, entrypoint=spec["entrypoint"], source=spec.get("source"),
         parameters=run.parameters, environment=spec.get("environment") or {}, options=options,
-        task_runner=spec.get("task_runner"), flow_name=spec.get("flow_name"),
+        task_runner=spec.get("task_runner"), flow_name=spec.get("flow_name"), retry=run.retry,
         deployment={
             "id": run.deployment_id, "name": run.deployment.partition("/")[2],
             "version": spec.get("version") or str(run.version),

@@ -43,6 +43,8 @@ class Order:
     deployment
         What ``runtime.deployment`` tells: ``id``, ``name``, ``version``, ``parameters``, ``due_s``,
         and ``trigger``: the event that made the run.
+    retry
+        What failed in the run is to run again.
     """
 
     flow_run_id: str
@@ -54,6 +56,7 @@ class Order:
     options: Mapping[str, Any] = field(default_factory=dict)
     task_runner: Mapping[str, Any] | None = None
     deployment: Mapping[str, Any] = field(default_factory=dict)
+    retry: bool = False
 
     def line(self) -> str:
         """Return the order as one line."""

@@ -57,8 +57,8 @@ def perform(order: Order) -> int:
         print(error, file=sys.stderr)  # noqa: T201 - the worker's log takes it
         return _not_begun(order, error)
     try:
-        state = flow.resume(order.flow_run_id, parameters=dict(order.parameters),
-                            return_state=True)
+        go_on = flow.retry if order.retry else flow.resume
+        state = go_on(order.flow_run_id, parameters=dict(order.parameters), return_state=True)
         if inspect.isawaitable(state):
             state = asyncio.run(_awaited(state))
     except (RunOwned, RunFenced) as error:

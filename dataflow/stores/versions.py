@@ -86,7 +86,7 @@ def _unattended(connection: Connection) -> None:
                        "result_place TEXT")),
         ("spans", (f"cpu_s {double}", "peak_bytes BIGINT")),
         ("task_runs", (f"cpu_s {double}", "peak_bytes BIGINT")),
-        ("queued_runs", ('"trigger" TEXT', "slot_of TEXT")),
+        ("queued_runs", ('"trigger" TEXT', "slot_of TEXT", "retry SMALLINT")),
     ):
         _add_columns(connection, table, columns)
     connection.execute(text(

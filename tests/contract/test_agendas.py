@@ -602,6 +602,44 @@ def test_claims_tell_the_last_words_of_worker_and_process(store: Store, agenda: 
     assert agenda.queued(waiting) is not None
 
 
+def test_a_run_that_has_ended_waits_once_more_as_it_was_made(
+        store: Store, agenda: Agenda) -> None:
+    agenda.put(deployment(), NOW)
+    flow_run_id = agenda.queue(run(parameters={"x": 1}), NOW)
+    assert not agenda.again(flow_run_id, NOW, retry=True)  # it waits
+    assert take(agenda) == [flow_run_id]
+    assert not agenda.again(flow_run_id, NOW, retry=True)  # it goes on
+    epoch = begun(store, flow_run_id, NOW + 30)
+    assert agenda.crash(flow_run_id, "it died", NOW + 1, "far:1:2")
+    agenda.ask_to_cancel(flow_run_id, NOW + 1)
+    agenda.put(deployment(digest="d2", spec={"entrypoint": "other.py:etl"}), NOW + 2)
+    assert agenda.again(flow_run_id, NOW + 3, retry=True)
+    assert not agenda.again(flow_run_id, NOW + 3, retry=False)
+    assert not agenda.end(flow_run_id, "w1")  # its worker comes late
+    row = store.find_flow_run(flow_run_id)
+    assert (row.state_name, row.message, row.end_time, row.owner, row.epoch > epoch) == (
+        "Scheduled", "To be retried", None, None, True)
+    (taken,) = agenda.take("default", "w2", 1, now_s=NOW + 3, until_s=NOW + 33)
+    assert (taken.flow_run_id, taken.parameters, taken.version, taken.tries, taken.cancel,
+            taken.retry) == (flow_run_id, {"x": 1}, 1, 1, False, True)
+    assert agenda.give_back(flow_run_id, "w2", NOW + 4)  # it had not begun
+    assert agenda.queued(flow_run_id) == replace(
+        taken, phase="waiting", worker=None, taken_until_s=None, due_s=NOW + 4)
+    assert not agenda.again("nobody", NOW, retry=True)
+
+
+def test_a_retried_run_whose_process_died_goes_on_without_running_failures_once_more(
+        store: Store, agenda: Agenda) -> None:
+    agenda.put(deployment(), NOW)
+    flow_run_id = agenda.queue(run(), NOW)
+    assert take(agenda) == [flow_run_id] and agenda.crash(flow_run_id, "it died", NOW)
+    assert agenda.again(flow_run_id, NOW, retry=True) and take(agenda) == [flow_run_id]
+    begun(store, flow_run_id, NOW + 30)
+    assert agenda.give_back(flow_run_id, "w1", NOW + 2, "far:1:2")
+    now = agenda.queued(flow_run_id)
+    assert now is not None and (now.phase, now.retry) == ("waiting", False)
+
+
 # slots
 
 

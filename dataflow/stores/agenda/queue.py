@@ -90,7 +90,7 @@ def row_of(row: Any) -> QueuedRun:
         queue=row.queue, priority=row.priority, due_s=row.due_s, slot_s=row.slot_s,
         schedule=row.schedule_slug or row.slot_of, phase=PHASES[row.phase], worker=row.worker,
         taken_until_s=row.taken_until_s, tries=row.tries, cancel=bool(row.cancel),
-        on_crash=row.on_crash, cause=row.cause,
+        on_crash=row.on_crash, cause=row.cause, retry=bool(row.retry),
         trigger=None if row.trigger is None else json.loads(row.trigger))
 
 
@@ -139,10 +139,32 @@ def give_back(connection: Connection, flow_run_id: str, worker: str, due_s: floa
         _Q.flow_run_id == flow_run_id, _Q.phase == TAKEN, _Q.worker == worker, _Q.cancel == 0,
     ).values(phase=WAITING, worker=None, taken_until_s=None, due_s=due_s)).rowcount)
     if given and gone is not None:
+        connection.execute(update(queued_runs).where(
+            _Q.flow_run_id == flow_run_id).values(retry=0))  # that has begun: now it goes on
         connection.execute(update(flow_runs).where(
             _F.id == flow_run_id, _F.owner == gone,
         ).values(owner=None, lease_until_s=None, epoch=_F.epoch + 1))
     return given
+
+
+def again(connection: Connection, flow_run_id: str, now_s: float, retry: bool) -> bool:
+    """Let a run wait once more that has ended, also among the flow runs.
+
+    Its worker may not have seen that yet, and finds that it is not its any more.
+    """
+    has_ended = select(_F.key).where(
+        _F.id == _Q.flow_run_id, _F.state_type.in_(_ENDS)).exists()
+    waits = connection.execute(update(queued_runs).where(
+        _Q.flow_run_id == flow_run_id, or_(_Q.phase == ENDED, _Q.phase == TAKEN), has_ended,
+    ).values(phase=WAITING, worker=None, taken_until_s=None, tries=0, cancel=0, due_s=now_s,
+             retry=int(retry))).rowcount
+    if waits:
+        connection.execute(update(flow_runs).where(_F.id == flow_run_id).values(
+            state_type="SCHEDULED", state_name="Scheduled",
+            message="To be retried" if retry else "To be resumed", end_time_s=None,
+            error_type=None, error_message=None, traceback=None,
+            owner=None, lease_until_s=None, epoch=_F.epoch + 1))
+    return bool(waits)
 
 
 def ask_to_cancel(connection: Connection, flow_run_id: str, now_s: float,

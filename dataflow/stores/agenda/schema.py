@@ -103,6 +103,7 @@ queued_runs = Table(
     Column("cancel", SmallInteger, nullable=False),
     Column("cause", Text),
     Column("trigger", Text),  # JSON: the event that made it
+    Column("retry", SmallInteger),  # 1: what failed in it runs again
     UniqueConstraint("schedule", "slot_s"),  # a slot makes one run
     UniqueConstraint("deployment", "idempotency_key"),
     Index("queued_runs_next", "phase", "pool", "due_s"),

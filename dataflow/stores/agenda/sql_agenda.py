@@ -209,6 +209,10 @@ class SqlAgenda(Agenda):
         return bool(self._change(lambda connection: queue.give_back(
             connection, flow_run_id, worker, due_s, gone)))
 
+    def again(self, flow_run_id: str, now_s: float, *, retry: bool) -> bool:
+        return bool(self._change(lambda connection: queue.again(
+            connection, flow_run_id, now_s, retry)))
+
     def ask_to_cancel(self, flow_run_id: str, now_s: float, *, only_waiting: bool = False) -> bool:
         return bool(self._change(lambda connection: queue.ask_to_cancel(
             connection, flow_run_id, now_s, only_waiting=only_waiting)))
