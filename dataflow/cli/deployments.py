@@ -193,33 +193,42 @@ def _moment(text: str | None) -> datetime | None:
 
 @deployment.command()
 @click.argument("name")
-def pause(name: str) -> None:
+@output_option
+def pause(name: str, output: Output) -> None:
     """Let the schedules of a deployment rest; what they would have made is not missed."""
-    _pause(name, True)
+    _pause(name, True, output)
 
 
 @deployment.command()
 @click.argument("name")
-def resume(name: str) -> None:
+@output_option
+def resume(name: str, output: Output) -> None:
     """Let the schedules of a deployment go on."""
-    _pause(name, False)
+    _pause(name, False, output)
 
 
-def _pause(name: str, paused: bool) -> None:
+def _pause(name: str, paused: bool, output: Output) -> None:
     with opened_store() as store:
         agenda = store.agenda()
+        agenda.pause(name, paused, time.time())
         row = agenda.deployment(name)
-        agenda.pause(row.name, paused, time.time())
+    if output == "json":
+        print_json(deployment_fields(row))
+        return
     click.echo(printable(f"{row.name} is {'paused' if paused else 'active'}."))
 
 
 @deployment.command()
 @click.argument("name")
-def delete(name: str) -> None:
+@output_option
+def delete(name: str, output: Output) -> None:
     """Take a deployment away; runs that wait are cancelled, those that ended stay on record."""
     with opened_store() as store:
         agenda = store.agenda()
         row = agenda.deployment(name)
         cancelled = agenda.delete(row.name, time.time())
+    if output == "json":
+        print_json({"name": row.name, "id": row.id, "deleted": True, "cancelled": cancelled})
+        return
     waiting = f", {cancelled} waiting run(s) cancelled" if cancelled else ""
     click.echo(printable(f"{row.name} is deleted{waiting}."))

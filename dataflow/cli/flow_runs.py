@@ -133,7 +133,8 @@ def logs(ref: str, limit: int | None, tail: bool, level: str | None, output: Out
 @flow_run.command()
 @click.argument("ref", default="last")
 @click.option("--mermaid", is_flag=True, help="As a Mermaid flowchart.")
-def graph(ref: str, mermaid: bool) -> None:
+@output_option
+def graph(ref: str, mermaid: bool, output: Output) -> None:
     """Show what the calls of a flow run take from each other; a map is one line.
 
     REF is an id, the front of one, a name, or `last` (the default).
@@ -142,6 +143,13 @@ def graph(ref: str, mermaid: bool) -> None:
 
     with opened_store() as store:
         drawn = recorded_graph(store, store.find_flow_run(ref))
+    if output == "json":
+        print_json({
+            "title": drawn.title,
+            "nodes": [{"name": node.name, "kind": node.kind, "elements": node.elements,
+                       "counts": dict(node.counts)} for node in drawn.nodes],
+            "edges": [list(edge) for edge in drawn.edges]})
+        return
     click.echo(printable(drawn.mermaid() if mermaid else drawn.text()))
 
 

@@ -87,22 +87,29 @@ def _next(row: ScheduleRow) -> str:
 @schedule.command()
 @click.argument("deployment")
 @click.argument("slug")
-def pause(deployment: str, slug: str) -> None:
+@output_option
+def pause(deployment: str, slug: str, output: Output) -> None:
     """Let one schedule of a deployment rest; what it would have made is not missed."""
-    _pause(deployment, slug, True)
+    _pause(deployment, slug, True, output)
 
 
 @schedule.command()
 @click.argument("deployment")
 @click.argument("slug")
-def resume(deployment: str, slug: str) -> None:
+@output_option
+def resume(deployment: str, slug: str, output: Output) -> None:
     """Let one schedule of a deployment go on."""
-    _pause(deployment, slug, False)
+    _pause(deployment, slug, False, output)
 
 
-def _pause(deployment: str, slug: str, paused: bool) -> None:
+def _pause(deployment: str, slug: str, paused: bool, output: Output) -> None:
     with opened_store() as store:
-        store.agenda().pause_schedule(deployment, slug, paused, time.time())
+        agenda = store.agenda()
+        agenda.pause_schedule(deployment, slug, paused, time.time())
+        (row,) = (each for each in agenda.schedules(deployment) if each.slug == slug)
+    if output == "json":
+        print_json(schedule_fields(row))
+        return
     click.echo(printable(
         f"Schedule {slug} of {deployment} is {'paused' if paused else 'active'}."))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -195,6 +196,11 @@ def test_recorded_run_is_drawn_with_counts_by_state(capsys: pytest.CaptureFixtur
     assert capsys.readouterr().out == f"{graph}\n"
     assert main(["flow-run", "graph", "--mermaid"]) == 0
     assert capsys.readouterr().out == f"{graph.mermaid()}\n"
+    assert main(["flow-run", "graph", "--output", "json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["title"], facts["edges"]) == (graph.title, [[0, 1]])
+    assert facts["nodes"][0] == {"name": "add", "kind": "map", "elements": 3,
+                                 "counts": {"Completed": 2, "Failed": 1}}
 
 
 def test_flow_without_a_run_has_no_graph_of_one() -> None:
