@@ -21,6 +21,7 @@ from typing import Any
 from dataflow.exceptions import DataflowError, ResumeError
 from dataflow.flow_modules import module_named, module_of_file
 
+_OWN = f"{__name__.partition('.')[0]}."
 _loading: ContextVar[str | None] = ContextVar("dataflow_loading", default=None)
 
 
@@ -66,12 +67,17 @@ class Entrypoint:
 
 
 def entrypoint_of(fn: Callable[..., Any]) -> str | None:
-    """Return ``"/path/file.py:qualified.name"``, None for what stands in no file."""
+    """Return ``"/path/file.py:qualified.name"``, None for what stands in no file.
+
+    Of a flow of this package the module: another host has it elsewhere.
+    """
     plain = inspect.unwrap(getattr(fn, "__func__", fn))
     name = getattr(plain, "__qualname__", None)
     code = getattr(plain, "__code__", None)
     if name is None or code is None or code.co_filename.startswith("<"):
         return None
+    if plain.__module__.startswith(_OWN):
+        return f"{plain.__module__}:{name}"
     return f"{Path(code.co_filename).resolve()}:{name}"
 
 

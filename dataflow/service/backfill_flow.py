@@ -80,6 +80,7 @@ def backfill_flow(deployment: str, start: str, end: str, reprocess: str,
         except BaseException:
             _tell_stopped(runs.stop())
             raise
+        futures.handle.consume(None)  # the message tells what failed, and so does each element
         counts = futures.counts()
     said = f"{len(slots)} slots: " + ", ".join(
         f"{many} {name}" for name, many in sorted(counts.items()))
