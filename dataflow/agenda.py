@@ -214,6 +214,17 @@ class PoolRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class QueueLength:
+    """How many runs wait in a queue of a pool, and how many were taken."""
+
+    pool: str
+    queue: str
+    waiting: int
+    due: int  # of those that wait
+    taken: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """What becomes of the slots of a schedule that have come.
 
@@ -258,8 +269,9 @@ class Agenda(abc.ABC):
         """
 
     @abc.abstractmethod
-    def deployments(self) -> list[DeploymentRow]:
-        """Return them all, by name."""
+    def deployments(self, *, limit: int | None = None,
+                    after: str | None = None) -> list[DeploymentRow]:
+        """Return them by name; ``after``: name of the last of the page before."""
 
     @abc.abstractmethod
     def with_triggers(self) -> list[DeploymentRow]:
@@ -293,8 +305,12 @@ class Agenda(abc.ABC):
     # schedules
 
     @abc.abstractmethod
-    def schedules(self, deployment: str | None = None) -> list[ScheduleRow]:
-        """Return schedules in the order of their deployments' names."""
+    def schedules(self, deployment: str | None = None, *, limit: int | None = None,
+                  after: tuple[str, str] | None = None) -> list[ScheduleRow]:
+        """Return schedules in the order of their deployments' names, and of their own.
+
+        ``after``: deployment and slug of the last of the page before.
+        """
 
     @abc.abstractmethod
     def pause_schedule(self, deployment: str, slug: str, paused: bool, now_s: float) -> None:
@@ -324,8 +340,23 @@ class Agenda(abc.ABC):
 
     @abc.abstractmethod
     def queue_of(self, deployment: str, phase: Phase | None = None,
-                 limit: int = 50) -> list[QueuedRun]:
-        """Return runs of a deployment, the latest due first."""
+                 limit: int = 50, before: str | None = None) -> list[QueuedRun]:
+        """Return runs of a deployment, the latest due first.
+
+        ``before``: id of the last of the page before, of this deployment.
+        """
+
+    @abc.abstractmethod
+    def in_queue(self, *, pool: str | None = None, phase: Phase | None = None, limit: int = 50,
+                 after: tuple[float, str] | None = None) -> list[QueuedRun]:
+        """Return runs that wait or were taken, the first due first.
+
+        ``after``: due time and id of the last of the page before.
+        """
+
+    @abc.abstractmethod
+    def queue_lengths(self, now_s: float) -> list[QueueLength]:
+        """Count what waits and what was taken, by pool and queue; cost grows with it."""
 
     @abc.abstractmethod
     def slots(self, deployment: str, from_s: float, to_s: float) -> list[SlotRun]:

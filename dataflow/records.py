@@ -226,6 +226,15 @@ class FlowRunRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FlowRow:
+    """A flow that has runs."""
+
+    name: str
+    counts: dict[str, int]  # state type → runs
+    last_created: datetime  # of its newest run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CallRow:
     """A call as it is read back, with its counts by state name."""
 

@@ -22,6 +22,7 @@ from dataflow.records import (
     CallRow,
     CallUsage,
     ElementRecord,
+    FlowRow,
     FlowRunRecord,
     FlowRunRow,
     Gulp,
@@ -44,6 +45,7 @@ __all__ = [
     "CallRow",
     "CallUsage",
     "ElementRecord",
+    "FlowRow",
     "FlowRunRecord",
     "FlowRunRow",
     "Gulp",
@@ -94,10 +96,36 @@ class Store(abc.ABC):
     @abc.abstractmethod
     def flow_runs(
         self, *, limit: int | None = 50, state: str | None = None, flow: str | None = None,
-        parent: str | None = None,
+        parent: str | None = None, deployment: str | None = None, tag: str | None = None,
+        since_s: float | None = None, before: str | None = None,
     ) -> list[FlowRunRow]:
-        """Newest first. ``state`` is a state type or name, in any case; ``parent`` the id of the
-        task run that called them. The insides of task runs are no flow runs."""
+        """Newest first. The insides of task runs are no flow runs.
+
+        Parameters
+        ----------
+        state
+            A state type or name, in any case.
+        parent
+            Id of the task run that called them.
+        deployment
+            Full name of the one whose runs they are.
+        since_s
+            Made at this moment or later, epoch seconds.
+        before
+            Id of the last run of the page before; this one costs what that one did.
+
+        Raises
+        ------
+        RunNotFound
+            There is no run ``before``.
+        """
+
+    @abc.abstractmethod
+    def flows(self, *, limit: int | None = 50, after: str | None = None) -> list[FlowRow]:
+        """Return the flows that have runs, by name; ``after``: the last of the page before.
+
+        Cost grows with the number of their runs, some 0.1 µs each.
+        """
 
     @abc.abstractmethod
     def find_flow_run(self, ref: str) -> FlowRunRow:
@@ -125,12 +153,15 @@ class Store(abc.ABC):
         call: int | None = None,
         map_index: int | None = None,
         limit: int | None = 50,
+        after: tuple[str, int, int] | None = None,
     ) -> list[TaskRunRow]:
         """Elements of a run (of all runs when None) in call and index order; cost grows with
         ``limit``, not with the width of the maps, unless ``state`` is rare in packed spans.
 
         What task runs ran themselves, at every depth, comes after the run's own. ``call`` is a
         call of ``flow_run_id``, which may be a ``run_id``: then only that one's own are given.
+        ``after`` is (run id, call, index) of the last element of the page before, of this
+        ``flow_run_id``.
         """
 
     @abc.abstractmethod
@@ -162,9 +193,12 @@ class Store(abc.ABC):
 
     @abc.abstractmethod
     def nested_logs(
-        self, flow_run_id: str, *, limit: int | None = None
+        self, flow_run_id: str, *, limit: int | None = None, since_s: float | None = None,
     ) -> Iterable[tuple[str, LogLine]]:
-        """Log lines of a run and of what its task runs ran, in time order: (run id, line)."""
+        """Log lines of a run and of what its task runs ran, in time order: (run id, line).
+
+        ``since_s``: only those of this moment or later, epoch seconds.
+        """
 
     @abc.abstractmethod
     def lease(

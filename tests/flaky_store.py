@@ -18,7 +18,7 @@ import dataflow.stores
 from dataflow.claim import Claims
 from dataflow.exceptions import StoreError
 from dataflow.outcomes import Attempt, LogLine
-from dataflow.store import CallRow, FlowRunRow, Gulp, RecordedCall, Store, TaskRunRow
+from dataflow.store import CallRow, FlowRow, FlowRunRow, Gulp, RecordedCall, Store, TaskRunRow
 
 _Answer = TypeVar("_Answer")
 
@@ -65,6 +65,9 @@ class FlakyStore(Store):
     def flow_runs(self, **asked: Any) -> list[FlowRunRow]:
         return self._told("flow_runs", self._store.flow_runs(**asked))
 
+    def flows(self, **asked: Any) -> list[FlowRow]:
+        return self._told("flows", self._store.flows(**asked))
+
     def find_flow_run(self, ref: str) -> FlowRunRow:
         return self._told("find_flow_run", self._store.find_flow_run(ref))
 
@@ -86,10 +89,8 @@ class FlakyStore(Store):
     def logs(self, flow_run_id: str, **asked: Any) -> Iterable[LogLine]:
         return self._told("logs", self._store.logs(flow_run_id, **asked))
 
-    def nested_logs(
-        self, flow_run_id: str, *, limit: int | None = None
-    ) -> Iterable[tuple[str, LogLine]]:
-        return self._told("nested_logs", self._store.nested_logs(flow_run_id, limit=limit))
+    def nested_logs(self, flow_run_id: str, **asked: Any) -> Iterable[tuple[str, LogLine]]:
+        return self._told("nested_logs", self._store.nested_logs(flow_run_id, **asked))
 
     def lease(self, flow_run_id: str, owner: str, **asked: Any) -> int:
         return self._told("lease", self._store.lease(flow_run_id, owner, **asked))

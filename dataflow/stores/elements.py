@@ -15,12 +15,15 @@ import json
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, or_, select
+from sqlalchemy import Connection, Select, and_, or_, select, tuple_
 
 from dataflow.store import RANGE_ERRORS
 from dataflow.stores import schema
 from dataflow.stores.packing import PackedElement, PackedSpan
 from dataflow.stores.rows import Element, element_of, origin_of
+
+Place = tuple[int, int]
+"""Call and index."""
 
 _CHUNK = 200  # rows fetched at once: a short listing reads no more than it shows
 
@@ -31,6 +34,7 @@ def elements(
     *,
     call: int | None = None,
     codes: Collection[int] | None = None,
+    after: Place | None = None,
 ) -> Iterator[Element]:
     """Yield a run's elements by call and index; cost grows with what is taken.
 
@@ -40,20 +44,25 @@ def elements(
         Key of the flow run.
     codes
         Only elements in one of these states.
+    after
+        Only elements behind this one; what comes before it is not unpacked but for the span that
+        it is in.
     """
     # spans of other codes are passed over, unless they may hide what a range says
     ranged = connection.execute(_ranges(run, call, codes).limit(1)).first() is not None
     spanned = None if ranged else codes
     streams = (
-        (element_of(row) for row in _stream(connection, _task_runs(run, call))),
-        _from_spans(_stream(connection, _spans(run, call, spanned)), spanned),
-        _from_ranges(_stream(connection, _ranges(run, call, codes))),
+        (element_of(row) for row in _stream(connection, _task_runs(run, call, after))),
+        _from_spans(_stream(connection, _spans(run, call, spanned, after)), spanned),
+        _from_ranges(_stream(connection, _ranges(run, call, codes, after)), after),
     )
     shown: tuple[int, int] | None = None
     for element in heapq.merge(*streams, key=_place):  # stable: rows come before spans
         place = _place(element)
         if place != shown:
             shown = place
+            if after is not None and place <= after:
+                continue
             if codes is None or element.code in codes:
                 yield element
 
@@ -107,7 +116,7 @@ def places(connection: Connection, run: int) -> Iterator[tuple[int, Iterable[int
         yield row.call, range(row.start, row.stop)
 
 
-def _place(element: Element) -> tuple[int, int]:
+def _place(element: Element) -> Place:
     return element.call, element.index
 
 
@@ -135,10 +144,12 @@ def _from_spans(rows: Iterable[Any], codes: Collection[int] | None) -> Iterator[
         yield advance()
 
 
-def _from_ranges(rows: Iterable[Any]) -> Iterator[Element]:
+def _from_ranges(rows: Iterable[Any], after: Place | None = None) -> Iterator[Element]:
     call = reached = -1
     for row in rows:
         reached = reached if row.call == call else -1
+        if after is not None and row.call == after[0]:
+            reached = max(reached, after[1] + 1)
         for index in range(max(row.start, reached), row.stop):
             yield _of_range(row, index)
         call, reached = row.call, max(reached, row.stop)
@@ -172,7 +183,7 @@ def _stream(connection: Connection, statement: Select[Any]) -> Iterable[Any]:
     return connection.execute(statement.execution_options(yield_per=_CHUNK))
 
 
-def _task_runs(run: int, call: int | None) -> Select[Any]:
+def _task_runs(run: int, call: int | None, after: Place | None = None) -> Select[Any]:
     rows = schema.task_runs
     worker, traceback = schema.texts.alias("worker_texts"), schema.texts.alias("tracebacks")
     columns = [c for c in rows.columns if c.name not in ("index", "run", "pickled")]
@@ -191,10 +202,13 @@ def _task_runs(run: int, call: int | None) -> Select[Any]:
         .where(rows.c.run == run)
         .order_by(rows.c.call, rows.c.index)
     )
+    if after is not None:
+        statement = statement.where(tuple_(rows.c.call, rows.c.index) > after)
     return statement if call is None else statement.where(rows.c.call == call)
 
 
-def _spans(run: int, call: int | None, codes: Collection[int] | None) -> Select[Any]:
+def _spans(run: int, call: int | None, codes: Collection[int] | None,
+           after: Place | None = None) -> Select[Any]:
     spans, worker = schema.spans, schema.texts
     columns = [  # a row is a tuple, which has a count; and a mapping of a kind, which has keys
         column.label(f"{column.name}_") if column.name in ("count", "keys") else column
@@ -210,14 +224,21 @@ def _spans(run: int, call: int | None, codes: Collection[int] | None) -> Select[
         statement = statement.where(spans.c.call == call)
     if codes is not None:
         statement = statement.where(or_(spans.c.code.is_(None), spans.c.code.in_(sorted(codes))))
+    if after is not None:
+        statement = statement.where(tuple_(spans.c.call, spans.c.last) > after,
+                                    spans.c.call >= after[0])
     return statement
 
 
-def _ranges(run: int, call: int | None, codes: Collection[int] | None) -> Select[Any]:
+def _ranges(run: int, call: int | None, codes: Collection[int] | None,
+            after: Place | None = None) -> Select[Any]:
     ranges = schema.ranges
     statement = select(ranges).where(ranges.c.run == run).order_by(ranges.c.call, ranges.c.start)
     if call is not None:
         statement = statement.where(ranges.c.call == call)
     if codes is not None:
         statement = statement.where(ranges.c.code.in_(sorted(codes)))
+    if after is not None:
+        statement = statement.where(tuple_(ranges.c.call, ranges.c.stop - 1) > after,
+                                    ranges.c.call >= after[0])
     return statement

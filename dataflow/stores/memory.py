@@ -7,6 +7,7 @@ entry in a dict. Does not live here: anything that has to be fast.
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -17,6 +18,7 @@ from dataflow.outcomes import Attempt, Code, LogLine
 from dataflow.store import (
     CallRow,
     CallUsage,
+    FlowRow,
     FlowRunRow,
     Gulp,
     RecordedCall,
@@ -102,12 +104,19 @@ class MemoryStore(Store):
 
     def flow_runs(
         self, *, limit: int | None = 50, state: str | None = None, flow: str | None = None,
-        parent: str | None = None,
+        parent: str | None = None, deployment: str | None = None, tag: str | None = None,
+        since_s: float | None = None, before: str | None = None,
     ) -> list[FlowRunRow]:
         with self._turn:
+            runs = self._newest_first()
+            if before is not None:
+                runs = runs[runs.index(self._known(before)) + 1:]
             found = [
                 flow_run_row(run.record)
-                for run in self._newest_first()
+                for run in runs
+                if deployment is None  # this store has none
+                if tag is None or tag in run.record.tags
+                if since_s is None or run.record.created_s >= since_s
                 if parent is None or run.record.parent_task_run_id == parent
                 if flow is None or run.record.flow_name == flow
                 if state is None or state.casefold() in (
@@ -115,6 +124,15 @@ class MemoryStore(Store):
                 )
             ]
             return found[:limit]
+
+    def flows(self, *, limit: int | None = 50, after: str | None = None) -> list[FlowRow]:
+        runs: dict[str, list[FlowRunRow]] = {}
+        for row in self.flow_runs(limit=None):
+            runs.setdefault(row.flow_name, []).append(row)
+        return [
+            FlowRow(name=name, counts=dict(Counter(row.state_type for row in runs[name])),
+                    last_created=runs[name][0].created)
+            for name in sorted(runs) if after is None or name > after][:limit]
 
     def find_flow_run(self, ref: str) -> FlowRunRow:
         with self._turn:
@@ -143,12 +161,17 @@ class MemoryStore(Store):
         call: int | None = None,
         map_index: int | None = None,
         limit: int | None = 50,
+        after: tuple[str, int, int] | None = None,
     ) -> list[TaskRunRow]:
         codes = None if state is None else codes_of(state)
         with self._turn:
+            runs = self._with_insides(flow_run_id, nested=call is None)
+            place = {run.record.id: number for number, run in enumerate(runs)}
             found = [
                 row
                 for element, row in self._elements(flow_run_id, nested=call is None)
+                if after is None or (place[row.run_id], row.call, row.map_index or 0) > (
+                    place.get(after[0], len(runs)), *after[1:])
                 if codes is None or element.code in codes
                 if call is None or row.call == call
                 if map_index is None or row.map_index == map_index
@@ -206,13 +229,14 @@ class MemoryStore(Store):
         return sorted(lines, key=lambda line: line.time_s)[:limit]
 
     def nested_logs(
-        self, flow_run_id: str, *, limit: int | None = None
+        self, flow_run_id: str, *, limit: int | None = None, since_s: float | None = None,
     ) -> Iterable[tuple[str, LogLine]]:
         with self._turn:
             lines = [
                 (run.record.id, line)
                 for run in self._with_insides(flow_run_id)
                 for line in run.logs.values()
+                if since_s is None or line.time_s >= since_s
             ]
         return sorted(lines, key=lambda line: line[1].time_s)[:limit]
 

@@ -1,7 +1,8 @@
-"""Queries on flow runs, calls, attempts and logs.
+"""Queries on calls, elements, attempts and logs of runs.
 
 Lives here: selects that give back the values of the port. Does not live here:
-elements (``elements.py``), what a user's reference means (``finding.py``),
+lists of flow runs (``listing.py``), how
+elements are kept (``elements.py``), what a user's reference means (``finding.py``),
 connections and errors (``sql.py``).
 """
 
@@ -10,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select, union_all
+from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select, tuple_, union_all
 
 from dataflow.outcomes import Attempt, LogLine
-from dataflow.store import CallRow, CallUsage, FlowRunRow, TaskRunRow
+from dataflow.store import CallRow, CallUsage, TaskRunRow
 from dataflow.stores import schema
 from dataflow.stores.elements import element_at, elements
 from dataflow.stores.packing import codes_of
@@ -22,7 +23,6 @@ from dataflow.stores.rows import (
     RunHead,
     attempt_of,
     call_row,
-    flow_run_row,
     run_head,
     task_run_row,
 )
@@ -32,24 +32,6 @@ HEAD = (_RUNS.c.key, _RUNS.c.kind, _RUNS.c.id, _RUNS.c.parent_flow_run_id,
          _RUNS.c.parent_task_run_id)
 IS_FLOW = _RUNS.c.kind == "flow"
 NEWEST_FIRST = (_RUNS.c.created_s.desc(), _RUNS.c.key.desc())
-
-
-def flow_runs(
-    connection: Connection, limit: int | None, state: str | None, flow: str | None,
-    parent: str | None,
-) -> list[FlowRunRow]:
-    """Return flow runs, newest first."""
-    statement = select(_RUNS).where(IS_FLOW).order_by(*NEWEST_FIRST).limit(limit)
-    if state is not None:
-        wanted = state.casefold()
-        statement = statement.where(
-            or_(func.lower(_RUNS.c.state_type) == wanted, func.lower(_RUNS.c.state_name) == wanted)
-        )
-    if flow is not None:
-        statement = statement.where(_RUNS.c.flow_name == flow)
-    if parent is not None:
-        statement = statement.where(_RUNS.c.parent_task_run_id == parent)
-    return [flow_run_row(row) for row in connection.execute(statement)]
 
 
 def calls(connection: Connection, flow_run_id: str, nested: bool) -> list[CallRow]:
@@ -68,9 +50,9 @@ def calls(connection: Connection, flow_run_id: str, nested: bool) -> list[CallRo
 
 
 def heads(
-    connection: Connection, run: RunHead, call: int | None = None
+    connection: Connection, run: RunHead, call: int | None = None, first: int = 0
 ) -> dict[int, CallHead]:
-    """Return what elements need of their calls, by call."""
+    """Return what elements need of their calls, by call, from ``first`` on."""
     table = schema.calls
     statement = (
         select(table.c.call, table.c.task_name, table.c.task_key, table.c.kind, table.c.parent)
@@ -79,12 +61,14 @@ def heads(
     )
     if call is not None:
         statement = statement.where(table.c.call == call)
+    if first:
+        statement = statement.where(table.c.call >= first)
     return {row.call: CallHead(run, *row) for row in connection.execute(statement)}
 
 
 def run_heads(
     connection: Connection, flow_run_id: str | None, limit: int | None = None, *,
-    nested: bool = True, codes: Collection[int] | None = None,
+    nested: bool = True, codes: Collection[int] | None = None, since: str | None = None,
 ) -> Iterator[RunHead]:
     """Yield one run, or all flow runs, newest first, each with its insides after it.
 
@@ -96,11 +80,14 @@ def run_heads(
         False: no insides.
     codes
         Only insides that may have elements in one of these states.
+    since
+        Id of the run or inside with which to begin, where ``flow_run_id`` is given.
     """
     first = select(*HEAD).order_by(*NEWEST_FIRST)
     first = first.where(IS_FLOW if flow_run_id is None else _RUNS.c.id == flow_run_id)
     for row in connection.execute(first.limit(limit)).all():
-        yield head_of(row)
+        if since is None or since == row.id:
+            yield head_of(row)
         if not nested:
             continue
         insides = (
@@ -110,8 +97,16 @@ def run_heads(
         )
         if codes is not None:
             insides = insides.where(_may_have(codes))
+        if since is not None and since != row.id:
+            insides = insides.where(_from(since))
         for inside in connection.execute(insides.limit(limit and limit * limit)).all():
             yield head_of(inside)
+
+
+def _from(run_id: str) -> ColumnElement[bool]:
+    """Return the condition that an inside comes not before another; of no run, none does."""
+    first = select(_RUNS.c.created_s, _RUNS.c.key).where(_RUNS.c.id == run_id)
+    return tuple_(_RUNS.c.created_s, _RUNS.c.key) >= first.scalar_subquery()
 
 
 def head_of(row: Any) -> RunHead:
@@ -145,21 +140,25 @@ def task_runs(
     call: int | None,
     map_index: int | None,
     limit: int | None,
+    after: tuple[str, int, int] | None = None,
 ) -> list[TaskRunRow]:
     """Return elements in call and index order, of the newest run first."""
     codes = None if state is None else codes_of(state)
     found: list[TaskRunRow] = []
     if codes is not None and not codes:
         return found
-    for run in run_heads(connection, flow_run_id, nested=call is None, codes=codes):
-        known = heads(connection, run, call)
+    since = None if after is None else after[0]
+    for run in run_heads(connection, flow_run_id, nested=call is None, codes=codes, since=since):
+        last = after[1:] if after is not None and after[0] == run.id else None
+        known = heads(connection, run, call, 0 if last is None else last[0])
         if map_index is None:
-            stream = elements(connection, run.key, call=call, codes=codes)
+            stream = elements(connection, run.key, call=call, codes=codes, after=last)
         else:
             stream = (
                 element
                 for head in known.values()
                 if head.kind == "map"
+                if last is None or (head.call, map_index) > last
                 if (element := element_at(connection, run.key, head.call, map_index)) is not None
                 if codes is None or element.code in codes
             )
@@ -254,7 +253,7 @@ def logs(
 
 
 def nested_logs(
-    connection: Connection, flow_run_id: str, limit: int | None
+    connection: Connection, flow_run_id: str, limit: int | None, since_s: float | None = None
 ) -> list[tuple[str, LogLine]]:
     """Return log lines of a run and its insides in time order, each with the id of its run."""
     table = schema.logs
@@ -268,6 +267,8 @@ def nested_logs(
         .order_by(table.c.time_s, table.c.position, table.c.run, table.c.call, table.c.index)
         .limit(limit)
     )
+    if since_s is not None:
+        statement = statement.where(table.c.time_s >= since_s)
     return [(row[0], LogLine(*row[1:])) for row in connection.execute(statement)]
 
 

@@ -16,8 +16,17 @@ from sqlalchemy import Connection, Dialect, Engine, Table
 
 from dataflow.exceptions import RunFenced
 from dataflow.outcomes import Attempt, LogLine
-from dataflow.store import CallRow, CallUsage, FlowRunRow, Gulp, RecordedCall, Store, TaskRunRow
-from dataflow.stores import finding, leases, reading, recorded, reopening, versions
+from dataflow.store import (
+    CallRow,
+    CallUsage,
+    FlowRow,
+    FlowRunRow,
+    Gulp,
+    RecordedCall,
+    Store,
+    TaskRunRow,
+)
+from dataflow.stores import finding, leases, listing, reading, recorded, reopening, versions
 from dataflow.stores.errors import translated
 from dataflow.stores.writing import GulpWriter
 
@@ -110,10 +119,17 @@ class SqlStore(Store):
 
     def flow_runs(
         self, *, limit: int | None = 50, state: str | None = None, flow: str | None = None,
-        parent: str | None = None,
+        parent: str | None = None, deployment: str | None = None, tag: str | None = None,
+        since_s: float | None = None, before: str | None = None,
     ) -> list[FlowRunRow]:
+        wanted = listing.Wanted(state=state, flow=flow, parent=parent, deployment=deployment,
+                                tag=tag, since_s=since_s, before=before)
         with self._reading() as connection:
-            return reading.flow_runs(connection, limit, state, flow, parent)
+            return listing.flow_runs(connection, wanted, limit)
+
+    def flows(self, *, limit: int | None = 50, after: str | None = None) -> list[FlowRow]:
+        with self._reading() as connection:
+            return listing.flows(connection, limit, after)
 
     def find_flow_run(self, ref: str) -> FlowRunRow:
         with self._reading() as connection:
@@ -135,10 +151,12 @@ class SqlStore(Store):
         call: int | None = None,
         map_index: int | None = None,
         limit: int | None = 50,
+        after: tuple[str, int, int] | None = None,
     ) -> list[TaskRunRow]:
         with self._reading() as connection:
             return reading.task_runs(
-                connection, flow_run_id, state=state, call=call, map_index=map_index, limit=limit
+                connection, flow_run_id, state=state, call=call, map_index=map_index,
+                limit=limit, after=after,
             )
 
     def children(self, task_run: TaskRunRow, *, limit: int | None = 50) -> list[TaskRunRow]:
@@ -165,10 +183,10 @@ class SqlStore(Store):
             return reading.logs(connection, flow_run_id, call, index, limit)
 
     def nested_logs(
-        self, flow_run_id: str, *, limit: int | None = None
+        self, flow_run_id: str, *, limit: int | None = None, since_s: float | None = None,
     ) -> Iterable[tuple[str, LogLine]]:
         with self._reading() as connection:
-            return reading.nested_logs(connection, flow_run_id, limit)
+            return reading.nested_logs(connection, flow_run_id, limit, since_s)
 
     def lease(
         self, flow_run_id: str, owner: str, *, now_s: float, until_s: float,

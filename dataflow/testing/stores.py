@@ -24,6 +24,7 @@ from dataflow.testing.store_contract.insides import Insides
 from dataflow.testing.store_contract.last_words import LastWords
 from dataflow.testing.store_contract.leasing import Leasing
 from dataflow.testing.store_contract.listing import Listing
+from dataflow.testing.store_contract.paging import Paging
 from dataflow.testing.store_contract.reading_back import ReadingBack
 from dataflow.testing.store_contract.resuming import Resuming
 from dataflow.testing.store_contract.using import Using
@@ -32,6 +33,6 @@ __all__ = ["StoreContract"]
 
 
 class StoreContract(
-    ReadingBack, LastWords, Listing, Insides, Leasing, Resuming, Using, Hostile, ByChance
+    ReadingBack, LastWords, Listing, Paging, Insides, Leasing, Resuming, Using, Hostile, ByChance
 ):
     """What every run store does. Needs a fixture ``store``: an empty one for each test."""

@@ -17,6 +17,7 @@ from dataflow.agenda import (
     NewDeployment,
     NewRun,
     NewSchedule,
+    QueueLength,
     RunClaim,
     ScheduleRow,
     SlotRun,
@@ -707,3 +708,58 @@ def test_only_runs_that_wait_are_cancelled_where_that_is_asked(
         taken.flow_run_id: False}
     assert agenda.ask_to_cancel(waiting.flow_run_id, NOW, only_waiting=True)
     assert store.find_flow_run(waiting.flow_run_id).state_name == "Cancelled"
+
+
+# pages
+
+
+def test_pages_of_deployments_and_schedules_are_the_lists(agenda: Agenda) -> None:
+    for name in ("a/x", "b/y", "c/z"):
+        agenda.put(deployment(name, schedules=[
+            NewSchedule(slug=slug, spec={}, next_s=NOW) for slug in ("s1", "s2")]), NOW)
+    assert [row.name for row in agenda.deployments(limit=2)] == ["a/x", "b/y"]
+    assert [row.name for row in agenda.deployments(limit=2, after="b/y")] == ["c/z"]
+    every = [(row.deployment, row.slug) for row in agenda.schedules()]
+    assert len(every) == 6
+    for at, last in enumerate(every):
+        assert [(row.deployment, row.slug) for row in agenda.schedules(
+            limit=2, after=last)] == every[at + 1:at + 3]
+    assert [row.slug for row in agenda.schedules("b/y", after=("b/y", "s1"))] == ["s2"]
+
+
+def test_pages_of_runs_of_a_deployment_are_the_list(store: Store, agenda: Agenda) -> None:
+    for name in ("etl/nightly", "etl/other"):
+        agenda.put(deployment(name), NOW)
+        for number in range(5):
+            agenda.queue(run(name, due_s=NOW + number // 2), NOW + number // 3)
+    every = agenda.queue_of("etl/nightly")
+    assert len(every) == 5
+    for at, last in enumerate(every):
+        assert agenda.queue_of("etl/nightly", limit=2, before=last.flow_run_id) == (
+            every[at + 1:at + 3])
+    rows = store.flow_runs(deployment="etl/nightly")
+    assert {row.id for row in rows} == {each.flow_run_id for each in every}
+    assert store.flow_runs(deployment="etl/nightly", before=rows[2].id) == rows[3:]
+    assert store.flow_runs(deployment="etl/nobody") == []
+
+
+def test_the_queue_is_read_by_pages_and_counted_by_pool(agenda: Agenda) -> None:
+    agenda.put(deployment("etl/a", queue="fast"), NOW)
+    agenda.put(deployment("etl/b", pool="big"), NOW)
+    for number in range(4):
+        agenda.queue(run("etl/a", due_s=NOW + 60 * (number // 2)), NOW)
+    agenda.queue(run("etl/b", due_s=NOW - 5), NOW)
+    first = take(agenda, room=1)
+    every = agenda.in_queue()
+    assert [(each.deployment, each.due_s - NOW) for each in every] == [
+        ("etl/b", -5), *[("etl/a", due) for due in (0, 0, 60, 60)]]
+    for at, last in enumerate(every):
+        assert agenda.in_queue(limit=2, after=(last.due_s, last.flow_run_id)) == (
+            every[at + 1:at + 3])
+    assert [each.flow_run_id for each in agenda.in_queue(phase="taken")] == first
+    assert [each.pool for each in agenda.in_queue(pool="big")] == ["big"]
+    assert agenda.queue_lengths(NOW) == [
+        QueueLength(pool="big", queue="default", waiting=1, due=1, taken=0),
+        QueueLength(pool="default", queue="fast", waiting=3, due=1, taken=1)]
+    assert agenda.end(first[0]) and first[0] not in {
+        each.flow_run_id for each in agenda.in_queue()}

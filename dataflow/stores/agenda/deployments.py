@@ -111,10 +111,13 @@ def by_key(connection: Connection, keys: Sequence[int]) -> dict[int, DeploymentR
     return {row.key: _row(row) for row in rows}
 
 
-def every(connection: Connection) -> list[DeploymentRow]:
-    """Return all of them, by name."""
-    return [_row(row) for row in connection.execute(
-        _selected().where(_THERE).order_by(_D.name))]
+def every(connection: Connection, limit: int | None = None,
+          after: str | None = None) -> list[DeploymentRow]:
+    """Return them by name."""
+    query = _selected().where(_THERE).order_by(_D.name).limit(limit)
+    if after is not None:
+        query = query.where(_D.name > after)
+    return [_row(row) for row in connection.execute(query)]
 
 
 def with_triggers(connection: Connection) -> list[DeploymentRow]:

@@ -11,9 +11,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, insert, or_, select, update
+from sqlalchemy import Connection, and_, case, func, insert, or_, select, tuple_, update
 
-from dataflow.agenda import DeploymentRow, NewRun, Phase, QueuedRun, RunClaim
+from dataflow.agenda import DeploymentRow, NewRun, Phase, QueuedRun, QueueLength, RunClaim
 from dataflow.stores.agenda.schema import (
     ENDED,
     PHASES,
@@ -101,14 +101,48 @@ def one(connection: Connection, flow_run_id: str) -> QueuedRun | None:
 
 
 def of_deployment(
-    connection: Connection, deployment: int, phase: Phase | None, limit: int
+    connection: Connection, deployment: int, phase: Phase | None, limit: int,
+    before: str | None = None,
 ) -> list[QueuedRun]:
     """Return runs of a deployment, the latest due first."""
     query = selected().where(_Q.deployment == deployment).order_by(
         _Q.due_s.desc(), _Q.key.desc()).limit(limit)
     if phase is not None:
         query = query.where(_Q.phase == PHASES.index(phase))
+    if before is not None:
+        last = queued_runs.alias("last")
+        query = query.where(tuple_(_Q.due_s, _Q.key) < select(last.c.due_s, last.c.key).where(
+            last.c.flow_run_id == before).scalar_subquery())
     return [row_of(row) for row in connection.execute(query)]
+
+
+def in_queue(connection: Connection, pool: str | None, phase: Phase | None, limit: int,
+             after: tuple[float, str] | None) -> list[QueuedRun]:
+    """Return runs that wait or were taken, the first due first."""
+    query = selected().order_by(_Q.due_s, _Q.flow_run_id).limit(limit)
+    query = query.where(_Q.phase != ENDED if phase is None else _Q.phase == PHASES.index(phase))
+    if pool is not None:
+        query = query.where(_Q.pool == pool)
+    if after is not None:
+        query = query.where(tuple_(_Q.due_s, _Q.flow_run_id) > after)
+    return [row_of(row) for row in connection.execute(query)]
+
+
+def lengths(connection: Connection, now_s: float) -> list[QueueLength]:
+    """Count what waits and what was taken, by pool and queue."""
+    def counted(condition: Any) -> Any:
+        return func.count(case((condition, 1)))
+
+    waits = _Q.phase == WAITING
+    return [
+        QueueLength(pool=row.pool, queue=row.queue, waiting=row.waiting, due=row.due,
+                    taken=row.taken)
+        for row in connection.execute(
+            select(_Q.pool, _Q.queue, counted(waits).label("waiting"),
+                   counted(and_(waits, _Q.due_s <= now_s)).label("due"),
+                   counted(_Q.phase == TAKEN).label("taken"))
+            .where(_Q.phase.in_((WAITING, TAKEN)))
+            .group_by(_Q.pool, _Q.queue).order_by(_Q.pool, _Q.queue))]
 
 
 def hold(

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import Connection, bindparam, func, select, tuple_, update
 
 from dataflow.agenda import Decide, ScheduleRow
 from dataflow.exceptions import DeploymentNotFound
@@ -34,9 +34,12 @@ def _row(row: Any) -> ScheduleRow:
         handled_s=row.handled_s, next_s=row.next_s)
 
 
-def every(connection: Connection, deployment: int | None) -> list[ScheduleRow]:
+def every(connection: Connection, deployment: int | None, limit: int | None = None,
+          after: tuple[str, str] | None = None) -> list[ScheduleRow]:
     """Return schedules by deployment and slug."""
-    query = _selected().order_by(_D.name, _S.slug)
+    query = _selected().order_by(_D.name, _S.slug).limit(limit)
+    if after is not None:
+        query = query.where(tuple_(_D.name, _S.slug) > after)
     if deployment is not None:
         query = query.where(_S.deployment == deployment)
     return [_row(row) for row in connection.execute(query)]

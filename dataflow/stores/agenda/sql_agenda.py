@@ -21,6 +21,7 @@ from dataflow.agenda import (
     Phase,
     PoolRow,
     QueuedRun,
+    QueueLength,
     RunClaim,
     ScheduleRow,
     SlotRun,
@@ -67,9 +68,10 @@ class SqlAgenda(Agenda):
         answer: tuple[DeploymentRow, bool] = self._change(put)
         return answer
 
-    def deployments(self) -> list[DeploymentRow]:
+    def deployments(self, *, limit: int | None = None,
+                    after: str | None = None) -> list[DeploymentRow]:
         with self._reading() as connection:
-            return deployments.every(connection)
+            return deployments.every(connection, limit, after)
 
     def with_triggers(self) -> list[DeploymentRow]:
         with self._reading() as connection:
@@ -102,10 +104,11 @@ class SqlAgenda(Agenda):
 
     # schedules
 
-    def schedules(self, deployment: str | None = None) -> list[ScheduleRow]:
+    def schedules(self, deployment: str | None = None, *, limit: int | None = None,
+                  after: tuple[str, str] | None = None) -> list[ScheduleRow]:
         with self._reading() as connection:
             key = None if deployment is None else deployments.key_of(connection, deployment)
-            return schedules.every(connection, key)
+            return schedules.every(connection, key, limit, after)
 
     def pause_schedule(self, deployment: str, slug: str, paused: bool,
                        now_s: float) -> None:
@@ -171,10 +174,19 @@ class SqlAgenda(Agenda):
             return queue.one(connection, flow_run_id)
 
     def queue_of(self, deployment: str, phase: Phase | None = None,
-                 limit: int = 50) -> list[QueuedRun]:
+                 limit: int = 50, before: str | None = None) -> list[QueuedRun]:
         with self._reading() as connection:
             key = deployments.key_of(connection, deployment)
-            return queue.of_deployment(connection, key, phase, limit)
+            return queue.of_deployment(connection, key, phase, limit, before)
+
+    def in_queue(self, *, pool: str | None = None, phase: Phase | None = None, limit: int = 50,
+                 after: tuple[float, str] | None = None) -> list[QueuedRun]:
+        with self._reading() as connection:
+            return queue.in_queue(connection, pool, phase, limit, after)
+
+    def queue_lengths(self, now_s: float) -> list[QueueLength]:
+        with self._reading() as connection:
+            return queue.lengths(connection, now_s)
 
     def slots(self, deployment: str, from_s: float, to_s: float) -> list[SlotRun]:
         with self._reading() as connection:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import pytest
 
-_PARTS = ("by_chance", "hostile", "insides", "last_words", "leasing", "listing", "reading_back",
-          "resuming", "using")
+_PARTS = ("by_chance", "hostile", "insides", "last_words", "leasing", "listing", "paging",
+          "reading_back", "resuming", "using")
 
 # before they are imported: a failed assert is to show its values, as in any test
 pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in _PARTS))
