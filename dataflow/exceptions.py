@@ -55,6 +55,8 @@
     │   └── ChannelRefused (ValueError)      the channel cannot be used as it is; nothing was sent
     ├── RunNotFound (LookupError)
     ├── DeploymentNotFound (LookupError)     no deployment or schedule answers to that name
+    ├── ServerError (OSError)                the service cannot be started, or does not answer
+    ├── RequestRefused (ValueError)          a request to the service is wrong; nothing was done
     └── SettingsError (ValueError)
 
 Each carries its fields as attributes and survives pickle and cloudpickle.
@@ -359,6 +361,21 @@ class RunNotFound(DataflowError, LookupError):
 
 class DeploymentNotFound(DataflowError, LookupError):
     """No deployment or schedule answers to that name, or several do."""
+
+
+class ServerError(DataflowError, OSError):
+    """The service cannot be started as it is asked to, or does not answer.
+
+    Fields: ``address``, ``reason`` (a word or two, e.g. ``"in use"``).
+    """
+
+
+class RequestRefused(DataflowError, ValueError):
+    """A request to the service is wrong; nothing was done.
+
+    Fields: ``status`` (of the answer), ``what_to_do``, ``headers`` (of the answer),
+    ``problems`` (where and what, of each part that is wrong).
+    """
 
 
 class SettingsError(DataflowError, ValueError):

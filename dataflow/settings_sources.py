@@ -8,6 +8,7 @@ file a setting stands (``settings_files.py``).
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from ipaddress import ip_network
@@ -26,10 +27,11 @@ from pydantic_settings import (
 )
 
 from dataflow.exceptions import SettingsError
+from dataflow.masking import HIDDEN
 from dataflow.settings_files import flat, line_of
 from dataflow.settings_plain import absolute
 from dataflow.settings_tables import is_whole, project_file
-from dataflow.settings_value import NAMES, Settings, named, variable
+from dataflow.settings_value import NAMES, SECRETS, Settings, named, variable
 
 PROJECT_TABLE = "[tool.dataflow]"
 
@@ -77,10 +79,18 @@ _SWITCHES = {"true": True, "1": True, "yes": True, "on": True,
 Hosts = Annotated[bool | tuple[str, ...], NoDecode, BeforeValidator(_hosts)]
 
 
+def _token(value: Any) -> Any:
+    """Refuse a token that can be guessed, or that no header can carry."""
+    if isinstance(value, str) and not re.fullmatch(r"[!-~]{16,512}", value):
+        raise ValueError("a token has 16 to 512 visible characters of ASCII, none of them a space")
+    return value
+
+
 class _Model(BaseSettings):
     """The types of the settings; it is given the merged values and reads no source itself."""
 
-    model_config = SettingsConfigDict(env_prefix="DATAFLOW_", env_ignore_empty=True)
+    model_config = SettingsConfigDict(env_prefix="DATAFLOW_", env_ignore_empty=True,
+                                      hide_input_in_errors=True)
 
     home: Path = Field(default_factory=lambda: Path("~/.dataflow"))
     store: str | None = Field(default=None, min_length=1)
@@ -103,6 +113,10 @@ class _Model(BaseSettings):
     alerts_allow_private: Hosts = False
     alerts_timeout_seconds: float = Field(default=15.0, gt=0, allow_inf_nan=False)
     alerts_send: Literal["auto", "off"] = "auto"
+    api_token: Annotated[str | None, BeforeValidator(_token)] = None
+    api_host: str = Field(default="127.0.0.1", min_length=1)
+    api_port: int = Field(default=4207, ge=0, le=65535)
+    api_allowed_hosts: Names = ()
 
     @classmethod
     def settings_customise_sources(
@@ -140,10 +154,11 @@ class _Merged:
         source = self.sources.get(name, "?")
         line = line_of(source, name)
         where = source if line is None else f"{source}, line {line}"
+        value = HIDDEN if name in SECRETS else self.values.get(name)
         return SettingsError(
-            f"{variable(name)} = {self.values.get(name)!r} (from {where}) cannot be used: "
+            f"{variable(name)} = {value!r} (from {where}) cannot be used: "
             f"{first['msg'][0].lower()}{first['msg'][1:]}.",
-            variable=variable(name), source=source, line=line, value=self.values.get(name),
+            variable=variable(name), source=source, line=line, value=value,
         )
 
 

@@ -59,6 +59,15 @@ class Settings:
     alerts_send: str = "auto"
     """``"auto"``: processes that watch deliver messages, and where nobody watches a run with
     alerts starts one that does; ``"off"``: this process and those it starts deliver none."""
+    api_token: str | None = field(default=None, repr=False)
+    """What requests to the service must bring; None: the text in the file ``token`` in ``home``,
+    which is made at its first start."""
+    api_host: str = "127.0.0.1"
+    """Address on which the service listens."""
+    api_port: int = 4207
+    """Port of the service; 0: a free one."""
+    api_allowed_hosts: tuple[str, ...] = ()
+    """Names under which the service is reached, beside those of this machine."""
     sources: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
     """Field → where its value came from, e.g. ``"environment"`` or a file's path."""
 
@@ -81,6 +90,10 @@ class Settings:
 
 NAMES = tuple(each.name for each in fields(Settings) if each.name != "sources")
 """Names of the settings, in the order in which they are shown."""
+
+
+SECRETS = frozenset({"api_token"})
+"""Names of settings whose value is never shown."""
 
 
 def variable(name: str) -> str:

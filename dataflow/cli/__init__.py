@@ -32,6 +32,8 @@ _COMMANDS = {
     "flow": "dataflow.cli.flows:flow",
     "flow-run": "dataflow.cli.flow_runs:flow_run",
     "schedule": "dataflow.cli.schedules:schedule",
+    "scheduler": "dataflow.cli.server:scheduler",
+    "server": "dataflow.cli.server:server",
     "task-run": "dataflow.cli.task_runs:task_run",
     "worker": "dataflow.cli.workers:worker",
     "version": "dataflow.cli.version:version",

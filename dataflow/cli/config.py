@@ -11,9 +11,10 @@ import click
 from dataflow.cli.options import Output, output_option
 from dataflow.cli.rendering import print_json, print_table
 from dataflow.exceptions import SettingsError
+from dataflow.masking import HIDDEN
 from dataflow.postgres import shown
 from dataflow.settings import NAMES, get_settings, variable
-from dataflow.settings_value import PREFIX, named
+from dataflow.settings_value import PREFIX, SECRETS, named
 
 _project_option = click.option(
     "--project", is_flag=True,
@@ -34,7 +35,7 @@ def config() -> None:
 def view(output: Output, show_sources: bool, show_defaults: bool) -> None:
     """Show each setting, its value, and where the value came from."""
     settings = get_settings()
-    values = {name: getattr(settings, name) for name in NAMES
+    values = {name: _seen(name, getattr(settings, name)) for name in NAMES
               if show_defaults or settings.sources[name] != "default"}
     for slip in _slips():
         click.echo(f"Warning: {slip}", err=True)
@@ -76,7 +77,7 @@ def set_(assignments: tuple[str, ...], project: bool) -> None:
     path = _file(project)
     write(path, values)
     for name, value in values.items():
-        click.echo(f"Set {variable(name)} = {_text(value)} in {path}")
+        click.echo(f"Set {variable(name)} = {_text(_seen(name, value))} in {path}")
     _say_what_wins(values, path)
 
 
@@ -123,8 +124,9 @@ def _say_what_wins(names: Any, path: Path) -> None:
     for name in names:
         source = settings.sources[name]
         if source not in (str(path), "default"):
-            click.echo(f"Note: {variable(name)} = {_text(getattr(settings, name))} is what holds "
-                       f"here, from {source}", err=True)
+            held = _text(_seen(name, getattr(settings, name)))
+            click.echo(f"Note: {variable(name)} = {held} is what holds here, from {source}",
+                       err=True)
 
 
 def _slips() -> list[str]:
@@ -140,6 +142,11 @@ def _slips() -> list[str]:
                 said.append(f"the environment has {name}, which is no setting; did you mean "
                             f"{variable(error.nearest)}?")
     return said
+
+
+def _seen(name: str, value: object) -> object:
+    """Return what may be shown of a setting."""
+    return HIDDEN if name in SECRETS and value is not None else value
 
 
 def _text(value: object) -> str:

@@ -1,24 +1,22 @@
 """``dataflow flow-run cancel`` and ``dataflow flow-run watch``: runs that wait or go on.
 
-Lives here: asking the one who drives a run to end it, and looking until it has
-ended. Does not live here: the other commands on flow runs (``flow_runs.py``).
+Lives here: looking until a run has ended. Does not live here: who is asked to end it
+(``service/cancelling.py``), the other commands on flow runs (``flow_runs.py``).
 """
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from collections.abc import Iterator
 
 import click
 
-from dataflow.claims import owner_alive, this_host
 from dataflow.cli.again import FAILED, OK
 from dataflow.cli.options import Output, output_option
 from dataflow.cli.records import flow_run_fields, moment_of, opened_store
 from dataflow.cli.rendering import duration, print_json, printable
 from dataflow.flow_moves import ENDS
+from dataflow.service.cancelling import ask_for_the_end
 from dataflow.store import FlowRunRow, Store
 
 _LOOK_S = 0.2
@@ -37,7 +35,7 @@ def cancel(ref: str, wait_s: float, output: Output) -> int:
     """
     with opened_store() as store:
         row = store.find_flow_run(ref)
-        said = _asked(store, row)
+        said = ask_for_the_end(store, row, time.time())
         row = _later(store, row, wait_s)
     if output == "json":
         print_json({**flow_run_fields(row), "asked": said is None})
@@ -47,25 +45,6 @@ def cancel(ref: str, wait_s: float, output: Output) -> int:
         click.echo(printable(f"Flow run {row.name} ({row.id}) is {row.state_name}"
                              + ("" if row.state_type in ENDS else ": asked to end")))
     return OK if said is None else FAILED
-
-
-def _asked(store: Store, row: FlowRunRow) -> str | None:
-    """Ask for the end of a run; return why that cannot be done."""
-    if row.state_type in ENDS:
-        return f"Flow run {row.name} has ended: it is {row.state_name}."
-    if store.agenda().ask_to_cancel(row.id, time.time()):
-        return None
-    if row.parent_flow_run_id is not None:
-        return (f"Flow run {row.name} was called in flow run {row.parent_flow_run_id}: "
-                "cancel that one.")
-    if row.owner is None or owner_alive(row.owner) is False:
-        return (f"Nobody drives flow run {row.name} ({row.state_name}): its process is gone. "
-                f"Go on with it: dataflow flow-run resume {row.id[:8]}")
-    host, _, rest = row.owner.partition(":")
-    if host != this_host() or owner_alive(row.owner) is None:
-        return f"Flow run {row.name} is driven by {row.owner}: cancel it on that host."
-    os.kill(int(rest.partition(":")[0]), signal.SIGINT)
-    return None
 
 
 def _later(store: Store, row: FlowRunRow, wait_s: float) -> FlowRunRow:
