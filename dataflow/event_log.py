@@ -235,8 +235,9 @@ class EventLog(abc.ABC):
         """Return what waits to be delivered."""
 
     @abc.abstractmethod
-    def parcels(self, status: ParcelStatus | None = None, limit: int = 50) -> list[ParcelRow]:
-        """Return messages, the newest first."""
+    def parcels(self, status: ParcelStatus | None = None, limit: int = 50,
+                before: str | None = None) -> list[ParcelRow]:
+        """Return messages, the newest first; ``before``: id of the last of the page before."""
 
     @abc.abstractmethod
     def lead(self, loop: str, owner: str, now_s: float, until_s: float) -> bool:

@@ -83,11 +83,9 @@ def emit_event(
     if flow is not None and flow.dry is not None:  # values are not known, and nobody is told
         return NewEvent(id="", name=str(name or event), occurred_s=time.time())
     run = around.run if around is not None else None
-    new = NewEvent(
-        id=new_run_id() if id is None else _text(str(id), "id"),
-        name=_name(name, event), occurred_s=_moment_s(occurred), resource=_resource(resource),
-        payload=_payload(payload, resource, related, follows),
-        flow_run_id=None if run is None else run.shown_flow_run_id)
+    new = new_event(
+        name, resource, payload, event=event, occurred=occurred, id=id, related=related,
+        follows=follows, flow_run_id=None if run is None else run.shown_flow_run_id)
     if around is None or run is None or around.logs is None:
         _put(new)
         return new
@@ -96,6 +94,20 @@ def emit_event(
         call, index, attempt = around.code.call, around.index, around.attempt
     around.logs.add(call, index, attempt, new.occurred_s, 0, EVENTS, line_of(new))
     return new
+
+
+def new_event(
+    name: str | None = None, resource: str | Mapping[str, str] | None = None,
+    payload: Mapping[str, Any] | None = None, *, event: str | None = None,
+    occurred: datetime | None = None, id: Any = None,
+    related: Sequence[Mapping[str, str]] | None = None, follows: Any = None,
+    flow_run_id: str | None = None,
+) -> NewEvent:
+    """Return an event as it is put down; see :func:`emit_event`. Raises DefinitionTypeError."""
+    return NewEvent(
+        id=new_run_id() if id is None else _text(str(id), "id"),
+        name=_name(name, event), occurred_s=_moment_s(occurred), resource=_resource(resource),
+        payload=_payload(payload, resource, related, follows), flow_run_id=flow_run_id)
 
 
 def line_of(event: NewEvent) -> str:

@@ -43,10 +43,12 @@ def server() -> None:
 @click.option("--insecure", is_flag=True,
               help="Serve another address than loopback without TLS.")
 @click.option("--no-scheduler", is_flag=True,
-              help="Make no runs of schedules: another process does.")
+              help="Leave schedules and events to another process.")
 def start(host: str | None, port: int | None, certfile: Path | None, keyfile: Path | None,
           allowed_hosts: tuple[str, ...], insecure: bool, no_scheduler: bool) -> None:
-    """Answer requests and make the runs of schedules, until SIGTERM or Ctrl-C.
+    """Answer requests, make the runs of schedules and draw the consequences of events.
+
+    Until SIGTERM or Ctrl-C.
 
     One line on standard output says the address. Requests bring the token that is in
     DATAFLOW_API_TOKEN, or in the file `token` in DATAFLOW_HOME, as `Authorization: Bearer`.
@@ -106,7 +108,10 @@ def scheduler() -> None:
 
 @scheduler.command(name="start")
 def start_scheduler() -> None:
-    """Make the runs of schedules until SIGTERM or Ctrl-C; any number may run at once."""
+    """Make the runs of schedules, and what follows from events, until SIGTERM or Ctrl-C.
+
+    Any number may run on one store.
+    """
     from dataflow.service.scheduling import schedule
 
     _log()

@@ -14,6 +14,7 @@ import ssl
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 
 from tornado.httpserver import HTTPServer
 
@@ -28,6 +29,7 @@ from dataflow.server.routes import Route, Router, Site
 from dataflow.server.table import ROUTES
 from dataflow.server.tokens import token_of
 from dataflow.service.scheduler import Scheduler
+from dataflow.service.scheduling import looping, loops_of
 from dataflow.settings_value import Settings
 from dataflow.store import Store
 
@@ -42,13 +44,13 @@ _BODY_S = 30.0
 class TimedScheduler(Scheduler):
     """A scheduler whose turns are measured."""
 
-    metrics: Metrics | None = None
+    def __init__(self, store: Store, metrics: Metrics) -> None:
+        super().__init__(store)
+        self._metrics = metrics
 
     def turn(self) -> int:
         """Handle what is due now."""
-        if self.metrics is None:
-            return super().turn()
-        with self.metrics.turn_seconds.time():
+        with self._metrics.turn_seconds.time():
             return super().turn()
 
 
@@ -59,7 +61,7 @@ def run(store: Store, settings: Settings, place: Place, *, schedule: bool = True
     Parameters
     ----------
     schedule
-        Make the runs of schedules too.
+        Make the runs of schedules, and what follows from events, too.
     say
         Is given one line with the address, once it is reached there.
 
@@ -75,19 +77,15 @@ def run(store: Store, settings: Settings, place: Place, *, schedule: bool = True
     tls, token = addresses.tls_of(place), token_of(settings)
     sockets, port = addresses.bound(place)
     metrics = Metrics()
-    scheduler = TimedScheduler(store) if schedule else None
+    loops = loops_of(store, partial(TimedScheduler, metrics=metrics)) if schedule else []
     url = place.url(port)
     try:
         notes.leave(settings.home, url, datetime.now(UTC).isoformat(timespec="seconds"),
                     place.certfile)
-        if scheduler is not None:
-            scheduler.metrics = metrics
-            scheduler.start()
-        asyncio.run(_until_told(store, place, token, sockets, tls, metrics,
-                                lambda: say(f"Serving {url}")))
+        with looping(loops):
+            asyncio.run(_until_told(store, place, token, sockets, tls, metrics,
+                                    lambda: say(f"Serving {url}")))
     finally:
-        if scheduler is not None:
-            scheduler.stop()
         notes.remove(settings.home)
         for each in sockets:
             each.close()

@@ -7,7 +7,7 @@ Lives here: the list, of the routes of each matter. Does not live here: any rout
 from __future__ import annotations
 
 from dataflow.server.routes import Route
-from dataflow.server.views import deployments, flow_runs, logs, process, task_runs, workers
+from dataflow.server.views import deployments, events, flow_runs, logs, process, task_runs, workers
 
 ROUTES: tuple[Route, ...] = (
     *process.ROUTES,
@@ -16,4 +16,5 @@ ROUTES: tuple[Route, ...] = (
     *logs.ROUTES,
     *deployments.ROUTES,
     *workers.ROUTES,
+    *events.ROUTES,
 )

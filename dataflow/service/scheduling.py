@@ -1,32 +1,53 @@
-"""The loops that need no worker and no service, in a process of their own.
+"""The loops that need no worker: what makes runs of schedules, and of what happened.
 
-Lives here: running them until a signal says that it is enough. Does not live here: the
-loops (``scheduler.py``).
+Lives here: which loops there are, starting and ending them together, a process that
+runs nothing else. Does not live here: the loops (``scheduler.py``, ``watcher.py``).
 """
 
 from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+from dataflow.service.judges import judges_of
 from dataflow.service.scheduler import Scheduler
+from dataflow.service.watcher import Watcher
 from dataflow.store import Store
 
 
+@contextmanager
+def looping(loops: Sequence[Scheduler | Watcher]) -> Iterator[None]:
+    """Run loops meanwhile; at the end each has ended."""
+    for loop in loops:
+        loop.start()
+    try:
+        yield
+    finally:
+        for loop in loops:
+            loop.stop()
+
+
+def loops_of(
+    store: Store, scheduler: Callable[[Store], Scheduler] = Scheduler
+) -> list[Scheduler | Watcher]:
+    """Return the loops of a store. Raises StoreError where it keeps no agenda or no events."""
+    return [scheduler(store), Watcher(store, judges_of(store))]
+
+
 def schedule(store: Store) -> None:
-    """Make the runs of schedules until SIGTERM or Ctrl-C. Raises StoreError at once."""
-    scheduler = Scheduler(store)
+    """Run the loops until SIGTERM or Ctrl-C. Raises StoreError at once."""
     enough = threading.Event()
 
     def end(number: int, frame: Any) -> None:
         enough.set()
 
     before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
-    scheduler.start()
     try:
-        enough.wait()
+        with looping(loops_of(store)):
+            enough.wait()
     finally:
-        scheduler.stop()
         for number, handler in before.items():
             signal.signal(number, handler)

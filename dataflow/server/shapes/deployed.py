@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -22,6 +22,7 @@ from dataflow.agenda import (
     VersionRow,
     WorkerRow,
 )
+from dataflow.server.shapes.moments import meant
 from dataflow.server.shapes.pages import Page, PageQuery, Shape
 from dataflow.server.shapes.shown import moment, shown, shown_spec
 
@@ -158,16 +159,6 @@ class SchedulesQuery(PageQuery):
     deployment: Annotated[str | None, Field(max_length=500, description="flow/name.")] = None
 
 
-_FIRST, _LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
-
-
-def _meant(value: datetime) -> datetime:
-    value = value if value.tzinfo is not None else value.replace(tzinfo=UTC)
-    if not _FIRST <= value <= _LAST:
-        raise ValueError("no moment between 1970 and 9999")
-    return value
-
-
 class NewRunBody(BaseModel):
     """A run of a deployment that is wanted."""
 
@@ -177,7 +168,7 @@ class NewRunBody(BaseModel):
         description="Over those of the deployment; checked against its schema.")] = {}
     idempotency_key: Annotated[str | None, Field(
         min_length=1, max_length=500, description="The same key again is the same run.")] = None
-    scheduled_time: Annotated[datetime | None, AfterValidator(_meant), Field(
+    scheduled_time: Annotated[datetime | None, AfterValidator(meant), Field(
         description="Not before; now where it is missing. Without an offset: UTC.")] = None
     priority: Annotated[int | None, Field(
         gt=-(1 << 31), lt=1 << 31, description="Instead of the deployment's.")] = None

@@ -34,11 +34,16 @@ def _values(parcel: Parcel) -> dict[str, Any]:
     return {**facts, "text": json.dumps(facts["text"]), "status": WAITING, "ended_s": None}
 
 
-def listed(connection: Connection, status: ParcelStatus | None, limit: int) -> list[ParcelRow]:
+def listed(connection: Connection, status: ParcelStatus | None, limit: int,
+           before: str | None = None) -> list[ParcelRow]:
     """Return parcels, the newest first."""
     query = select(parcels).order_by(_P.key.desc()).limit(limit)
     if status is not None:
         query = query.where(_P.status == STATUSES.index(status))
+    if before is not None:
+        last = parcels.alias("last")
+        query = query.where(
+            _P.key < select(last.c.key).where(last.c.id == before).scalar_subquery())
     return [ParcelRow(parcel=_parcel(row), status=STATUSES[row.status], ended_s=row.ended_s)
             for row in connection.execute(query)]
 

@@ -106,9 +106,10 @@ class SqlEventLog(EventLog):
     def outbox(self) -> Outbox:
         return parcels.SqlOutbox(self._change, self._reading)
 
-    def parcels(self, status: ParcelStatus | None = None, limit: int = 50) -> list[ParcelRow]:
+    def parcels(self, status: ParcelStatus | None = None, limit: int = 50,
+                before: str | None = None) -> list[ParcelRow]:
         with self._reading() as connection:
-            return parcels.listed(connection, status, limit)
+            return parcels.listed(connection, status, limit, before)
 
     def lead(self, loop: str, owner: str, now_s: float, until_s: float) -> bool:
         return bool(self._change(lambda connection: settling.lead(
