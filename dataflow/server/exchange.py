@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from http.client import responses
 from typing import TYPE_CHECKING, Any
 
@@ -74,8 +74,11 @@ class Exchange(HTTPMessageDelegate):
         self.method = self.path = self.query = ""
         self.headers: Mapping[str, str] = {}
 
-    def headers_received(self, start_line: Any, headers: HTTPHeaders) -> None:
-        """Pass the gate, and find the route; the body comes after."""
+    def headers_received(self, start_line: Any, headers: HTTPHeaders) -> Awaitable[None] | None:
+        """Pass the gate, and find the route; the body comes after.
+
+        Where no body should come any more, the answer is given at once, and waited for.
+        """
         assert isinstance(start_line, RequestStartLine)
         self.method = start_line.method
         self.path, self.query = split_target(start_line.path)
@@ -85,12 +88,13 @@ class Exchange(HTTPMessageDelegate):
             origins=headers.get_list("Origin"), sites=headers.get_list("Sec-Fetch-Site"),
             authorizations=headers.get_list("Authorization")))
         length = headers.get("Content-Length", "0")
-        if length.isdecimal() and len(length) < 18 and int(length) > BODY_BYTES:
+        size = int(length) if length.isdecimal() and len(length) < 18 else 0
+        if size > BODY_BYTES:
             self._refuse_body()
-            if int(length) > PASSED_OVER_BYTES:
-                self._begin()
-        if "Expect" in headers and isinstance(self._verdict, Problem):
+        if size > PASSED_OVER_BYTES or (
+                "Expect" in headers and isinstance(self._verdict, Problem)):
             self._begin()
+        return self._task
 
     def data_received(self, chunk: bytes) -> None:
         """Take some of the body."""
