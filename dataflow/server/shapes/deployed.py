@@ -11,7 +11,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from dataflow.agenda import (
     DeploymentRow,
@@ -22,7 +22,7 @@ from dataflow.agenda import (
     VersionRow,
     WorkerRow,
 )
-from dataflow.server.shapes.moments import meant
+from dataflow.server.shapes.moments import Moment
 from dataflow.server.shapes.pages import Page, PageQuery, Shape
 from dataflow.server.shapes.shown import moment, shown, shown_spec
 
@@ -168,7 +168,7 @@ class NewRunBody(BaseModel):
         description="Over those of the deployment; checked against its schema.")] = {}
     idempotency_key: Annotated[str | None, Field(
         min_length=1, max_length=500, description="The same key again is the same run.")] = None
-    scheduled_time: Annotated[datetime | None, AfterValidator(meant), Field(
+    scheduled_time: Annotated[Moment | None, Field(
         description="Not before; now where it is missing. Without an offset: UTC.")] = None
     priority: Annotated[int | None, Field(
         gt=-(1 << 31), lt=1 << 31, description="Instead of the deployment's.")] = None

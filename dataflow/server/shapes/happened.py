@@ -9,10 +9,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from dataflow.event_log import EventRow, ParcelRow, ParcelStatus
-from dataflow.server.shapes.moments import meant
+from dataflow.server.shapes.moments import Moment, Number, Since
 from dataflow.server.shapes.pages import Page, PageQuery, Shape
 from dataflow.server.shapes.shown import moment, shown
 
@@ -79,14 +79,14 @@ class EventFilters(BaseModel):
 class EventsQuery(PageQuery, EventFilters):
     """Which events, page by page."""
 
-    since: Annotated[AwareDatetime | None, Field(
+    since: Annotated[Since | None, Field(
         description="Occurred at this moment or later.")] = None
 
 
 class EventStreamQuery(EventFilters):
     """Which events a stream shows."""
 
-    after: Annotated[int | None, Field(
+    after: Annotated[Number | None, Field(
         ge=0, lt=1 << 62, description="Key of the last event that is known; those from now on "
                                       "where it is missing.")] = None
 
@@ -107,7 +107,7 @@ class NewEventBody(BaseModel):
     payload: dict[str, Any] = {}
     id: Annotated[str | None, Field(
         min_length=1, max_length=200, description="The same id again is the same event.")] = None
-    occurred: Annotated[datetime | None, AfterValidator(meant), Field(
+    occurred: Annotated[Moment | None, Field(
         description="Now where it is missing. Without an offset: UTC.")] = None
 
 

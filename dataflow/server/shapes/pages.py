@@ -9,6 +9,8 @@ from typing import Annotated, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from dataflow.server.shapes.moments import Number
+
 Item = TypeVar("Item")
 PAGE = 50
 LARGEST_PAGE = 200
@@ -25,7 +27,7 @@ class PageQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    limit: Annotated[int, Field(ge=1, le=LARGEST_PAGE, description="At most so many.")] = PAGE
+    limit: Annotated[Number, Field(ge=1, le=LARGEST_PAGE, description="At most so many.")] = PAGE
     cursor: Annotated[str | None, Field(
         min_length=1, max_length=2000,
         description="`next` of the page before; the first page where it is missing.")] = None

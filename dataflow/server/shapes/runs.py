@@ -11,12 +11,13 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from dataflow.ids import task_run_id
 from dataflow.outcomes import STATE_OF, Attempt, Code, LogLine
 from dataflow.records import CallRow, FlowRow, FlowRunRow, TaskRunRow
 from dataflow.server.shapes.deployed import QueuedRunShape
+from dataflow.server.shapes.moments import Number, Since
 from dataflow.server.shapes.pages import Page, PageQuery, Shape
 from dataflow.server.shapes.shown import moment, shown_parameters
 
@@ -185,7 +186,7 @@ class FlowRunsQuery(PageQuery):
     flow: Annotated[str | None, Field(max_length=500, description="Name of the flow.")] = None
     deployment: Annotated[str | None, Field(max_length=500, description="flow/name.")] = None
     tag: Annotated[str | None, Field(max_length=500)] = None
-    since: Annotated[AwareDatetime | None, Field(
+    since: Annotated[Since | None, Field(
         description="Made at this moment or later.")] = None
 
 
@@ -193,9 +194,9 @@ class TaskRunsQuery(PageQuery):
     """Which elements of a run."""
 
     state: StateText | None = None
-    call: Annotated[int | None, Field(ge=0, lt=1 << 24, description="Of this call of the run's "
+    call: Annotated[Number | None, Field(ge=0, lt=1 << 24, description="Of this call of the run's "
                                                                     "own only.")] = None
-    map_index: Annotated[int | None, Field(ge=0, lt=1 << 36)] = None
+    map_index: Annotated[Number | None, Field(ge=0, lt=1 << 36)] = None
 
 
 def flow_shape(row: FlowRow) -> FlowShape:

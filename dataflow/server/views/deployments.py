@@ -150,7 +150,7 @@ ROUTES = (
     Route(method="POST", path=f"{_ONE}/resume", name="resume_deployment", view=resume,
           gives=deployed.DeploymentShape, about="Let the schedules go on."),
     Route(method="GET", path=f"{PREFIX}/schedules", name="schedules", view=schedules,
-          gives=deployed.Schedules, query=deployed.SchedulesQuery,
+          gives=deployed.Schedules, query=deployed.SchedulesQuery, errors=(404,),
           about="Schedules, by deployment."),
     Route(method="POST", path=f"{_SCHEDULE}/pause", name="pause_schedule", view=pause_schedule,
           gives=deployed.ScheduleShape, about="Let one schedule rest."),
