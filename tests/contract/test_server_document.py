@@ -23,7 +23,8 @@ from dataflow.testing.store_contract.records import RUN, call, failed, flow_run
 from tests.server_support import BEARER, Client, serving
 
 DOCUMENT = document(ROUTES)
-SCHEMA = from_dict({**DOCUMENT, "paths": {
+# streams go on, and the token is always sent: that it is needed is test_server_gate.py's
+SCHEMA = from_dict({**DOCUMENT, "security": [], "paths": {
     path: methods for path, methods in DOCUMENT["paths"].items() if not path.endswith("/stream")}})
 CHECKS = [
     schemathesis.checks.not_a_server_error, checks.status_code_conformance,
@@ -45,17 +46,22 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
 
 
 @SCHEMA.parametrize()
-@hypothesis.settings(max_examples=15, derandomize=True, deadline=None, database=None,
+@hypothesis.settings(max_examples=10, derandomize=True, deadline=None, database=None,
                      suppress_health_check=list(hypothesis.HealthCheck))
 def test_requests_made_from_the_document_are_answered_as_it_says(
         case: Any, client: Client) -> None:
-    if case.method == "DELETE":
-        case.path_parameters = {**case.path_parameters, "name": "none"}
-    elif case.path_parameters and zlib.crc32(repr((case.query, case.body)).encode()) % 2:
+    named = case.path_parameters or {}
+    if case.method == "DELETE" and "name" in named:
+        case.path_parameters = {**named, "name": "none"}
+    elif _is_positive(case) and zlib.crc32(repr(sorted(named.items())).encode()) % 2:
         there = {**THERE, "id": task_run_id(RUN, 0, 0)} if "task-runs/{" in case.path else THERE
-        case.path_parameters = {name: there[name] for name in case.path_parameters}
+        case.path_parameters = {name: there[name] for name in named}
     answer = case.call(base_url=f"http://127.0.0.1:{client.port}", headers=BEARER)
     case.validate_response(answer, checks=CHECKS, headers=BEARER)
+
+
+def _is_positive(case: Any) -> bool:
+    return bool(case.meta.generation.mode == schemathesis.GenerationMode.POSITIVE)
 
 
 def test_the_service_gives_the_document_out(client: Client) -> None:
