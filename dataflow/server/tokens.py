@@ -75,7 +75,7 @@ def _read(path: Path) -> str:
         if error.errno == errno.ELOOP:
             raise _refused(path, "is a link") from None
         raise
-    with os.fdopen(descriptor) as file:
+    with os.fdopen(descriptor, errors="replace") as file:
         seen = os.fstat(file.fileno())
         if not stat.S_ISREG(seen.st_mode):
             raise _refused(path, "is no file")

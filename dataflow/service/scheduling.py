@@ -1,7 +1,7 @@
 """The loops that need no worker: what makes runs of schedules, and of what happened.
 
 Lives here: which loops there are, starting and ending them together, a process that
-runs nothing else. Does not live here: the loops (``scheduler.py``, ``watcher.py``).
+runs nothing else. Does not live here: the loops (``scheduler.py``, ``event_loops.py``).
 """
 
 from __future__ import annotations
@@ -9,32 +9,39 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from contextlib import ExitStack, contextmanager
+from typing import Any, Protocol
 
-from dataflow.service.judges import judges_of
+from dataflow.service.event_loops import event_loops
 from dataflow.service.scheduler import Scheduler
-from dataflow.service.watcher import Watcher
 from dataflow.store import Store
 
 
+class Loop(Protocol):
+    """Goes on in a thread of its own."""
+
+    def start(self) -> None:
+        """Begin."""
+
+    def stop(self) -> None:
+        """End, and wait for it."""
+
+
 @contextmanager
-def looping(loops: Sequence[Scheduler | Watcher]) -> Iterator[None]:
+def looping(loops: Sequence[Loop]) -> Iterator[None]:
     """Run loops meanwhile; at the end each has ended."""
-    for loop in loops:
-        loop.start()
-    try:
-        yield
-    finally:
+    with ExitStack() as ends:
         for loop in loops:
-            loop.stop()
+            loop.start()
+            ends.callback(loop.stop)
+        yield
 
 
 def loops_of(
     store: Store, scheduler: Callable[[Store], Scheduler] = Scheduler
-) -> list[Scheduler | Watcher]:
+) -> list[Loop]:
     """Return the loops of a store. Raises StoreError where it keeps no agenda or no events."""
-    return [scheduler(store), Watcher(store, judges_of(store))]
+    return [scheduler(store), *event_loops(store)]
 
 
 def schedule(store: Store) -> None:

@@ -48,6 +48,12 @@ def test_import_of_the_public_face_loads_nothing_heavy(code: str) -> None:
     assert loaded_after(code) & HEAVY == set()
 
 
+def test_finding_a_command_does_not_load_the_service() -> None:
+    loaded = loaded_after("from dataflow.cli import main, _COMMANDS, cli\n"
+                          "for name in _COMMANDS: cli.get_command(None, name)")
+    assert loaded & {"tornado", "prometheus_client", "distributed"} == set()
+
+
 def test_import_of_the_thread_runner_does_not_load_dask() -> None:
     loaded = loaded_after("from runners import ThreadPoolTaskRunner, InlineTaskRunner")
     assert loaded & HEAVY == set()
