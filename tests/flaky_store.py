@@ -18,7 +18,16 @@ import dataflow.stores
 from dataflow.claim import Claims
 from dataflow.exceptions import StoreError
 from dataflow.outcomes import Attempt, LogLine
-from dataflow.store import CallRow, FlowRow, FlowRunRow, Gulp, RecordedCall, Store, TaskRunRow
+from dataflow.store import (
+    CallRow,
+    CallUsage,
+    FlowRow,
+    FlowRunRow,
+    Gulp,
+    RecordedCall,
+    Store,
+    TaskRunRow,
+)
 
 _Answer = TypeVar("_Answer")
 
@@ -76,6 +85,9 @@ class FlakyStore(Store):
 
     def task_runs(self, flow_run_id: str | None = None, **asked: Any) -> list[TaskRunRow]:
         return self._told("task_runs", self._store.task_runs(flow_run_id, **asked))
+
+    def usage(self, flow_run_id: str) -> list[CallUsage]:
+        return self._told("usage", self._store.usage(flow_run_id))
 
     def children(self, task_run: TaskRunRow, *, limit: int | None = 50) -> list[TaskRunRow]:
         return self._told("children", self._store.children(task_run, limit=limit))

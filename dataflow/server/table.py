@@ -7,7 +7,16 @@ Lives here: the list, of the routes of each matter. Does not live here: any rout
 from __future__ import annotations
 
 from dataflow.server.routes import Route
-from dataflow.server.views import deployments, events, flow_runs, logs, process, task_runs, workers
+from dataflow.server.views import (
+    deployments,
+    events,
+    flow_runs,
+    hooks,
+    logs,
+    process,
+    task_runs,
+    workers,
+)
 
 ROUTES: tuple[Route, ...] = (
     *process.ROUTES,
@@ -17,4 +26,5 @@ ROUTES: tuple[Route, ...] = (
     *deployments.ROUTES,
     *workers.ROUTES,
     *events.ROUTES,
+    *hooks.ROUTES,
 )

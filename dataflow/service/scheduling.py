@@ -10,21 +10,11 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any, Protocol
+from typing import Any
 
-from dataflow.service.event_loops import event_loops
+from dataflow.service.event_loops import Loop, event_loops
 from dataflow.service.scheduler import Scheduler
 from dataflow.store import Store
-
-
-class Loop(Protocol):
-    """Goes on in a thread of its own."""
-
-    def start(self) -> None:
-        """Begin."""
-
-    def stop(self) -> None:
-        """End, and wait for it."""
 
 
 @contextmanager

@@ -14,19 +14,24 @@ from dataflow.alerts.outbox import Parcel
 from dataflow.alerts.text import Text
 from dataflow.cli.agenda_rows import deployment_fields, schedule_fields, worker_fields
 from dataflow.cli.events import event_fields
+from dataflow.deployments import DeploymentSpec
 from dataflow.event_log import Findings, NewEvent
 from dataflow.server import application
 from dataflow.server.paths import quoted
 from dataflow.server.shapes.deployed import DeploymentShape, ScheduleShape, WorkerShape
 from dataflow.server.shapes.happened import EventShape
+from dataflow.service.deploying import register
 from dataflow.store import Store
 from dataflow.stores import open_store
-from tests.server_support import Client, serving
+from dataflow.triggers import OnWebhook
+from dataflow.triggers.webhook_signatures import sign
+from tests.server_support import Answer, Client, serving
 
 NOW = 1_700_000_000.0
 SPEC = {
     "entrypoint": "etl.py:etl", "tags": ["prod"], "parameters": {"year": 2013},
     "environment": {"DB_PASSWORD": "hunter2", "LEVEL": "1"},
+    "alerts": [{"on": "failed", "channels": ["slack://hush/hush2/hush3", "ops"]}],
     "parameter_schema": {"type": "object", "properties": {
         "year": {"type": "integer"}, "password": {"type": "string"}}}}
 
@@ -60,6 +65,7 @@ def test_deployments_are_listed_and_shown_without_secrets(store: Store, client: 
     shown = client.get(f"/deployments/etl/{quoted('ü ?')}").json
     assert shown == every[1]
     assert shown["spec"]["environment"] == {"DB_PASSWORD": "***", "LEVEL": "1"}
+    assert "hush" not in str(shown) and shown["spec"]["alerts"][0]["channels"][1] == "ops"
     assert shown["spec"]["parameter_schema"] == SPEC["parameter_schema"]
     deployed(store, digest="d2", label="two")
     versions = client.get("/deployments/etl/nightly/versions").json["items"]
@@ -94,7 +100,9 @@ def test_a_run_is_asked_for_with_checked_parameters(store: Store, client: Client
 @pytest.mark.parametrize("body, said", [
     ({"parameters": {"year": "2013"}}, "year"), ({"parameters": {"yaer": 1}}, "year"),
     ({"parameters": [1]}, "body.parameters"), ({"scheduled_time": "tomorrow"}, "scheduled_time"),
-    ({"scheduled_time": 5}, "scheduled_time"), ({"priority": 1 << 40}, "priority"),
+    ({"scheduled_time": 5}, "scheduled_time"), ({"scheduled_time": "5"}, "scheduled_time"),
+    ({"scheduled_time": "2026-02-30T00:00:00Z"}, "scheduled_time"),
+    ({"priority": 1 << 40}, "priority"),
     ({"scheduled_time": "0001-01-01T00:00:00+14:00"}, "1970"), ({"tags": "x"}, "tags"),
     ({"tags": ["\0"]}, "NUL"), ({"idempotency_key": ""}, "idempotency_key"),
     ({"name": "x" * 201}, "name"), ({"parameters": {"year": 10 ** 400}}, "bits")])
@@ -184,6 +192,36 @@ def test_events_are_put_down_once_and_listed(store: Store, client: Client) -> No
     assert client.post("/events", {"name": "dataflow.flow-run.Failed"}).status == 422
     assert client.post("/events", {"name": " "}).status == 422
     assert client.get("/events?flow_run=last").status == 404
+
+
+def test_a_signed_call_becomes_an_event_once_without_the_token(
+        store: Store, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOOK_SECRET", "hush")
+    register(store.agenda(), DeploymentSpec(
+        name="d", flow_name="etl", entrypoint="f.py:f",
+        triggers=(OnWebhook("push", secret="${HOOK_SECRET}"),)), NOW)  # type: ignore[arg-type]
+    body = b'{"ref": "main"}'
+    headers = {"Content-Type": "application/json", "X-Dataflow-Delivery": "d1",
+               "X-Dataflow-Signature": sign("hush", body, time.time(), "d1")}
+
+    def call(path: str, **changes: str) -> Answer:
+        return client.ask("POST", path, body, {**headers, **changes})
+
+    taken = call("/hooks/push")
+    assert (taken.status, taken.json["new"]) == (202, True)
+    assert call("/hooks/push").json == {**taken.json, "new": False}
+    (event,) = client.pages("/events")
+    assert (event["id"], event["name"]) == (taken.json["event_id"], "dataflow.webhook.push")
+    assert event["payload"]["body"] == {"ref": "main"}
+    for path, changes in [
+            ("/hooks/push", {"X-Dataflow-Signature": sign("other", body, time.time(), "d1")}),
+            ("/hooks/push", {"X-Dataflow-Delivery": "d2"}), ("/hooks/none", {}),
+            ("/hooks/push", {"X-Dataflow-Signature": ""})]:
+        answer = call(path, **changes)
+        assert (answer.status, answer.kind) == (401, "RequestRefused")
+    assert call("/hooks/push", Origin="http://evil.example").status == 403
+    assert call("/hooks/push", Host="evil.example").status == 403
+    assert len(client.pages("/events")) == 1
 
 
 def test_a_stream_of_events_shows_what_comes_and_what_came_since(

@@ -19,15 +19,15 @@ _NUMBER = re.compile(r"\d{1,20}", re.ASCII)
 _FIRST, _LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
 
 
-def _written(value: Any) -> Any:
+def _written(value: Any) -> datetime:
     if isinstance(value, str) and _MOMENT.fullmatch(value):
-        return value
+        return datetime.fromisoformat(value.upper())  # raises ValueError for a 31 February
     raise ValueError("no moment such as 2026-11-28T06:00:00Z")
 
 
-def _with_offset(value: Any) -> Any:
+def _with_offset(value: Any) -> datetime:
     if isinstance(value, str) and (match := _MOMENT.fullmatch(value)) and match["offset"]:
-        return value
+        return _written(value)
     raise ValueError("no moment with an offset such as 2026-11-28T06:00:00Z (a + is %2B here)")
 
 

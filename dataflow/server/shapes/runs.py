@@ -15,7 +15,7 @@ from pydantic import Field
 
 from dataflow.ids import task_run_id
 from dataflow.outcomes import STATE_OF, Attempt, Code, LogLine
-from dataflow.records import CallRow, FlowRow, FlowRunRow, TaskRunRow
+from dataflow.records import CallRow, CallUsage, FlowRow, FlowRunRow, TaskRunRow
 from dataflow.server.shapes.deployed import QueuedRunShape
 from dataflow.server.shapes.moments import Number, Since
 from dataflow.server.shapes.pages import Page, PageQuery, Shape
@@ -67,6 +67,8 @@ class FlowRunShape(Shape):
     resumed: int
     owner: str | None
     lease_until: datetime | None
+    cpu_seconds: float | None
+    peak_memory_bytes: int | None
 
 
 class FlowRuns(Page[FlowRunShape]):
@@ -89,6 +91,9 @@ class CallShape(Shape):
     counts: Annotated[dict[str, int], Field(description="State name → elements.")]
     fault: Annotated[str | None, Field(description="Why it failed as a whole.")]
     committed: bool
+    cpu_seconds: Annotated[float | None, Field(description="Of its elements together.")]
+    peak_memory_bytes: Annotated[int | None, Field(
+        description="The most memory of a process that one of them ran in.")]
 
 
 class FlowRunDetails(FlowRunShape):
@@ -124,6 +129,9 @@ class TaskRunShape(Shape):
     key: Annotated[str | None, Field(description="Cache key, hexadecimal.")]
     origin: str | None
     due: datetime | None
+    cpu_seconds: float | None
+    cpu_is_estimate: Annotated[bool, Field(description="It is a share of its batch's.")]
+    peak_memory_bytes: int | None
 
 
 class TaskRuns(Page[TaskRunShape]):
@@ -204,12 +212,19 @@ def flow_shape(row: FlowRow) -> FlowShape:
     return FlowShape.model_validate(row)
 
 
+_MADE = {"lease_until", "due", "cpu_seconds", "cpu_is_estimate", "peak_memory_bytes"}
+"""Fields that rows have under other names."""
+
+
+def _plain(row: FlowRunRow | TaskRunRow | CallRow, shape: type[Shape]) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in shape.model_fields if name not in _MADE}
+
+
 def flow_run_facts(row: FlowRunRow) -> dict[str, Any]:
     """Return the fields of a flow run."""
-    facts = {name: getattr(row, name) for name in FlowRunShape.model_fields
-             if name != "lease_until"}
-    return {**facts, "parameters": shown_parameters(row.parameters), "tags": list(row.tags),
-            "lease_until": moment(row.lease_until_s)}
+    return {**_plain(row, FlowRunShape), "parameters": shown_parameters(row.parameters),
+            "tags": list(row.tags), "lease_until": moment(row.lease_until_s),
+            "cpu_seconds": row.cpu_s, "peak_memory_bytes": row.peak_bytes}
 
 
 def flow_run_shape(row: FlowRunRow) -> FlowRunShape:
@@ -217,16 +232,19 @@ def flow_run_shape(row: FlowRunRow) -> FlowRunShape:
     return FlowRunShape(**flow_run_facts(row))
 
 
-def call_shape(row: CallRow) -> CallShape:
-    """Return a call."""
-    return CallShape.model_validate(row)
+def call_shape(row: CallRow, used: CallUsage | None) -> CallShape:
+    """Return a call, with what its elements used."""
+    return CallShape(**{**_plain(row, CallShape), "tags": list(row.tags),
+                        "upstream": list(row.upstream),
+                        "cpu_seconds": None if used is None else used.cpu_s,
+                        "peak_memory_bytes": None if used is None else used.peak_bytes})
 
 
 def task_run_facts(row: TaskRunRow) -> dict[str, Any]:
     """Return the fields of a task run."""
-    facts = {name: getattr(row, name) for name in TaskRunShape.model_fields if name != "due"}
-    return {**facts, "key": None if row.key is None else row.key.hex(),
-            "due": moment(row.due_s)}
+    return {**_plain(row, TaskRunShape), "key": None if row.key is None else row.key.hex(),
+            "due": moment(row.due_s), "cpu_seconds": row.cpu_s,
+            "cpu_is_estimate": row.cpu_estimated, "peak_memory_bytes": row.peak_bytes}
 
 
 def task_run_shape(row: TaskRunRow) -> TaskRunShape:

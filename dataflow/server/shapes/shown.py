@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from dataflow.alerts import channel_urls
 from dataflow.deployments.json_values import DEPTH
 from dataflow.deployments.spec_differences import without_secrets
 
@@ -22,8 +23,18 @@ def shown(value: Any, name: str = "") -> Any:
 
 def shown_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a deployment says; names in the schema of parameters are no secrets."""
-    return {name: _plain(value, DEPTH) if name == "parameter_schema" else shown(value, name)
+    return {name: _plain(value, DEPTH) if name == "parameter_schema"
+            else [_alert(each) for each in value] if name == "alerts" and isinstance(value, list)
+            else shown(value, name)
             for name, value in spec.items()}
+
+
+def _alert(alert: Any) -> Any:
+    """Return an alert with its channels as they may be written down."""
+    if isinstance(alert, Mapping) and isinstance(alert.get("channels"), list):
+        alert = {**alert, "channels": [channel_urls.shown(str(each))
+                                       for each in alert["channels"]]}
+    return shown(alert, "alerts")
 
 
 def shown_parameters(text: str) -> Any:

@@ -59,9 +59,11 @@ def flow_run(call: Call) -> runs.FlowRunDetails:
     """Show a flow run."""
     row = flow_run_of(call)
     calls = call.store.calls(row.id, nested=True)
+    used = {(each.run_id, each.call): each for each in call.store.usage(row.id)}
     return runs.FlowRunDetails(
         **runs.flow_run_facts(row), traceback=row.traceback, deployment=_queued(call, row.id),
-        calls=[runs.call_shape(each) for each in calls[:CALLS_SHOWN]],
+        calls=[runs.call_shape(each, used.get((each.run_id, each.call)))
+               for each in calls[:CALLS_SHOWN]],
         calls_left_out=max(0, len(calls) - CALLS_SHOWN))
 
 
