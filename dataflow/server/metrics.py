@@ -17,8 +17,8 @@ from prometheus_client.registry import Collector
 
 from dataflow.store import Store
 
-FRESH_S = 10.0
-"""Runs are counted again after so many seconds: of a million it takes 0.2 s."""
+FRESH_S = 30.0
+"""Runs are counted again after so many seconds: of a million it takes some 2 s."""
 
 
 class Metrics:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -36,7 +37,7 @@ from dataflow.testing.store_contract.records import (
 )
 from tests.flaky_store import FlakyStore
 from tests.run_support import wait_until
-from tests.server_support import Client, serving
+from tests.server_support import BEARER, Client, serving
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -293,6 +294,21 @@ def test_slow_answers_hold_up_no_others_and_too_many_are_refused(
     assert sorted(statuses) == [*[200] * (application.THREADS + 1), 503, 503]
 
 
+def test_who_goes_away_before_the_answer_leaves_nothing_behind(
+        lite: Store, caplog: pytest.LogCaptureFixture) -> None:
+    slow = _Slow(lite)
+    with serving(slow) as client:
+        head = f"Host: localhost\r\nAuthorization: {BEARER['Authorization']}\r\n\r\n"
+        for number in range(3):
+            with socket.create_connection(("127.0.0.1", client.port)) as line:
+                line.sendall(f"GET /api/v1/flow-runs HTTP/1.1\r\n{head}".encode())
+                while slow.asked == number:
+                    time.sleep(0.01)
+        slow.go_on.set()
+        assert client.get("/flow-runs").status == 200
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
 class _Broken(FlakyStore):
     """A store that cannot be read, or has a mistake in it."""
 
@@ -321,8 +337,6 @@ def test_metrics_count_runs_requests_and_the_queue(store: Store, client: Client)
     client.get("/version")
 
     def counted() -> bool:
-        from tests.server_support import BEARER
-
         answer = client.ask("GET", "/metrics", headers=BEARER)
         assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
         lines = answer.body.decode().splitlines()
