@@ -11,10 +11,10 @@ from dataflow.server.views import (
     deployments,
     events,
     flow_runs,
-    hooks,
     logs,
     process,
     task_runs,
+    webhooks,
     workers,
 )
 
@@ -26,5 +26,5 @@ ROUTES: tuple[Route, ...] = (
     *deployments.ROUTES,
     *workers.ROUTES,
     *events.ROUTES,
-    *hooks.ROUTES,
+    *webhooks.ROUTES,
 )

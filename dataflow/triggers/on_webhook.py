@@ -27,7 +27,7 @@ class OnWebhook(Reactive):
     Parameters
     ----------
     name
-        Of the webhook: the last part of its address, ``/hooks/<name>`` of the service.
+        Of the webhook: the last part of its address, ``/api/v1/webhooks/<name>``.
     secret
         ``"${NAME}"``: a variable of the environment of the service, which holds what
         callers sign with. The secret itself stands nowhere.

@@ -204,23 +204,23 @@ def test_a_signed_call_becomes_an_event_once_without_the_token(
     headers = {"Content-Type": "application/json", "X-Dataflow-Delivery": "d1",
                "X-Dataflow-Signature": sign("hush", body, time.time(), "d1")}
 
-    def call(path: str, **changes: str) -> Answer:
-        return client.ask("POST", path, body, {**headers, **changes})
+    def call(name: str, **changes: str) -> Answer:
+        return client.ask("POST", f"/api/v1/webhooks/{name}", body, {**headers, **changes})
 
-    taken = call("/hooks/push")
+    taken = call("push")
     assert (taken.status, taken.json["new"]) == (202, True)
-    assert call("/hooks/push").json == {**taken.json, "new": False}
+    assert call("push").json == {**taken.json, "new": False}
     (event,) = client.pages("/events")
     assert (event["id"], event["name"]) == (taken.json["event_id"], "dataflow.webhook.push")
     assert event["payload"]["body"] == {"ref": "main"}
-    for path, changes in [
-            ("/hooks/push", {"X-Dataflow-Signature": sign("other", body, time.time(), "d1")}),
-            ("/hooks/push", {"X-Dataflow-Delivery": "d2"}), ("/hooks/none", {}),
-            ("/hooks/push", {"X-Dataflow-Signature": ""})]:
-        answer = call(path, **changes)
+    for name, changes in [
+            ("push", {"X-Dataflow-Signature": sign("other", body, time.time(), "d1")}),
+            ("push", {"X-Dataflow-Delivery": "d2"}), ("none", {}),
+            ("push", {"X-Dataflow-Signature": ""})]:
+        answer = call(name, **changes)
         assert (answer.status, answer.kind) == (401, "RequestRefused")
-    assert call("/hooks/push", Origin="http://evil.example").status == 403
-    assert call("/hooks/push", Host="evil.example").status == 403
+    assert call("push", Origin="http://evil.example").status == 403
+    assert call("push", Host="evil.example").status == 403
     assert len(client.pages("/events")) == 1
 
 

@@ -22,14 +22,14 @@ def test_names_and_places_are_given_once() -> None:
     assert len({route.name for route in ROUTES}) == len(ROUTES)
     assert len({(route.method, route.path) for route in ROUTES}) == len(ROUTES)
     assert [route.path for route in ROUTES if not route.path.startswith("/api/v1/")] == [
-        "/metrics", "/hooks/{name}"]
+        "/metrics"]
 
 
 def test_only_health_ready_and_calls_that_are_signed_need_no_token() -> None:
     assert [route.name for route in ROUTES if route.guard is not Guard.TOKEN] == [
         "health", "ready", "hook"]
     for method, path in [("GET", "/api/v1/health"), ("HEAD", "/api/v1/ready"),
-                         ("POST", "/hooks/push")]:
+                         ("POST", "/api/v1/webhooks/push")]:
         assert ROUTER.is_open(method, path)
     for method, path in [
             ("POST", "/api/v1/health"), ("OPTIONS", "/api/v1/health"), ("GET", "/api/v1/version"),

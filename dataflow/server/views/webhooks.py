@@ -11,7 +11,7 @@ from typing import Annotated
 from pydantic import Field
 
 from dataflow.exceptions import RequestRefused
-from dataflow.server.routes import Call, Guard, Route
+from dataflow.server.routes import PREFIX, Call, Guard, Route
 from dataflow.server.shapes.pages import Shape
 from dataflow.triggers.webhooks import accept
 
@@ -39,8 +39,8 @@ def hook(call: Call) -> Taken:
 
 
 ROUTES = (
-    Route(method="POST", path="/hooks/{name}", name="hook", view=hook, gives=Taken, status=202,
-          guard=Guard.SIGNATURE, errors=(401,),
+    Route(method="POST", path=f"{PREFIX}/webhooks/{{name}}", name="hook", view=hook, gives=Taken,
+          status=202, guard=Guard.SIGNATURE, errors=(401,),
           about="Take a signed call (`X-Dataflow-Signature`, or GitHub's "
                 "`X-Hub-Signature-256`) as an event."),
 )
