@@ -124,7 +124,8 @@ def write_undone(run: MemoryRun, undone: dict[int, set[int]]) -> None:
             there = elements.get((call, index))
             if there is not None and there.code == Code.COMPLETED:
                 run.rows[call, index] = there._replace(
-                    code=int(Code.ROLLED_BACK), message=ROLLED_BACK.message)
+                    code=int(Code.ROLLED_BACK), message=ROLLED_BACK.message,
+                    cpu_estimated=is_estimate(there.cpu_s, there.started_s, there.ended_s))
         many = sum(place[0] == call and row.code == Code.ROLLED_BACK
                    for place, row in run.rows.items())
         if call in run.counts:

@@ -165,9 +165,10 @@ def _only(span: Span, keep: list[int]) -> Span:
         own_cpu=None if own is None else array("f", [own[at] for at in keep]),
         peak_bytes=span.peak_bytes)
     if span.cpu_s is not None:
-        rest_s = span.cpu_s - span.measured_cpu_s()
-        kept.cpu_s = kept.measured_cpu_s() + share_of_cpu(
-            rest_s, kept.shared_elapsed_s(), span.shared_elapsed_s())
+        rest_s, shared_s = span.cpu_s - span.measured_cpu_s(), span.shared_elapsed_s()
+        kept.cpu_s = kept.measured_cpu_s() + (
+            share_of_cpu(rest_s, kept.shared_elapsed_s(), shared_s) if shared_s > 0
+            else max(0.0, rest_s))  # of elements side by side: it is theirs together
     return kept
 
 

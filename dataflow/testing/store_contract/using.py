@@ -67,6 +67,12 @@ class Using:
         assert cpu(store.task_runs(RUN)) == [(0, 2.0, True), (2, 2.0, False)]
         assert store.usage(RUN) == [CallUsage(RUN, 0, 4.0, None)]
 
+    def test_elements_side_by_side_keep_their_time_together(self, store: Store) -> None:
+        codes = [_DONE, int(Code.RUNNING), _DONE]
+        with_map(store, Gulp(spans=[used(span(range(3), codes), 8.0, [UNKNOWN_CPU] * 3)]))
+        assert cpu(store.task_runs(RUN)) == [(0, None, False), (2, None, False)]
+        assert store.usage(RUN) == [CallUsage(RUN, 0, 8.0, None)]
+
     def test_elements_of_which_nothing_is_known_say_nothing(self, store: Store) -> None:
         with_map(store, Gulp(spans=[span(range(2))], elements=[failed(7)]))
         assert cpu(store.task_runs(RUN)) == [(0, None, False), (1, None, False), (7, None, False)]
