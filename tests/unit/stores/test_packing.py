@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataflow.outcomes import FIRST_FINAL, Code, ErrorRecord, Span
+from dataflow.outcomes import FIRST_FINAL, SHARED_CPU, Code, ErrorRecord, Span
 from dataflow.stores.packing import (
     clean,
     codes_of,
@@ -27,10 +27,11 @@ def span(indexes: list[int] | range, codes: list[int]) -> Span:
 @given(
     st.lists(st.integers(0, 2**36 - 1), unique=True, max_size=20),
     st.lists(st.sampled_from(list(Code)), min_size=20, max_size=20),
-    st.booleans(), st.sets(st.integers(0, 19)),
+    st.booleans(), st.sets(st.integers(0, 19)), st.sets(st.integers(0, 9)),
 )
 def test_any_span_gives_back_its_elements_that_have_an_outcome(
-    indexes: list[int], codes: list[Code], neighbours: bool, keyed: set[int]
+    indexes: list[int], codes: list[Code], neighbours: bool, keyed: set[int],
+    measured: set[int],
 ) -> None:
     if neighbours:
         indexes = list(range(7, 7 + len(indexes)))
@@ -38,6 +39,9 @@ def test_any_span_gives_back_its_elements_that_have_an_outcome(
     each_key = [bytes([at + 1]) * 16 if at in keyed else None for at in range(len(indexes))]
     if keyed:
         written.keys = b"".join(key or bytes(16) for key in each_key)
+    written.cpu_s = 6.0
+    written.own_cpu = array("f", [0.5 if at in measured else SHARED_CPU
+                                  for at in range(len(indexes))])
     packed = pack_span(written, started_s=100.0)
     expected = sorted(
         (index, code, 100.0 + start, 100.0 + start + took, key)
@@ -48,7 +52,13 @@ def test_any_span_gives_back_its_elements_that_have_an_outcome(
     )
     read = [] if packed is None else list(packed.elements())
     assert [(e.index, e.code, e.started_s, e.ended_s, e.key) for e in read] == expected
+    shares = {index: written.cpu_column()(at) for at, index in enumerate(indexes)}
+    assert [(e.index, pytest.approx(e.cpu_s), e.cpu_estimated) for e in read] == [
+        (index, *shares[index]) for index, *_ in expected]
     if packed is not None:
+        assert packed.cpu_s is not None
+        assert packed.cpu_s == pytest.approx(sum(e.cpu_s or 0.0 for e in read), abs=1e-4) or not (
+            written.shared_elapsed_s())
         assert (packed.first, packed.last, packed.count) == (
             expected[0][0], expected[-1][0], len(expected)
         )
