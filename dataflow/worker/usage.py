@@ -16,6 +16,7 @@ thread or child of ours, for its timeout or its isolation, is: it is measured th
 
 from __future__ import annotations
 
+import math
 import time
 from array import array
 from collections.abc import Callable, Sequence
@@ -46,13 +47,17 @@ class CpuMeter:
     __slots__ = ("_at", "_began_s", "_elsewhere_s", "_last_s", "_noted_s", "_told_s",
                  "children_s", "due", "unknown")
 
+    def __init__(self) -> None:
+        self.due = math.inf  # until it begins, nothing is measured
+        self._at = self._began_s = self._last_s = 0.0
+        self._elsewhere_s = self._noted_s = self._told_s = self.children_s = 0.0
+        self.unknown = False
+
     def begin(self) -> None:
-        """Begin, in the thread that is measured; nothing else may be asked before."""
+        """Begin, in the thread that is measured."""
         self._began_s = self._last_s = _cpu()
         self._at = _clock()
         self.due = self._at + OWN_FROM_S
-        self._elsewhere_s = self._noted_s = self._told_s = self.children_s = 0.0
-        self.unknown = False
 
     def add(self, cpu_s: float | None) -> None:
         """Count what the element at hand used in another thread or process; None: unknown."""
