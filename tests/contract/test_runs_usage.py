@@ -7,7 +7,9 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -207,7 +209,8 @@ def test_what_task_runs_run_themselves_is_counted() -> None:
     assert_computed(run.cpu_s, 4 * SPIN_S, 10.0)
 
 
-def test_a_run_that_goes_on_keeps_what_was_used_before() -> None:
+@pytest.mark.parametrize("killed", [False, True], ids=["ended", "killed"])
+def test_a_run_that_goes_on_keeps_what_was_used_before(dataflow_home: Path, killed: bool) -> None:
     broken = [True]
 
     @task(persist_result=True)
@@ -224,12 +227,17 @@ def test_a_run_that_goes_on_keeps_what_was_used_before() -> None:
     many(return_state=True)
     first = recorded().run
     assert_computed(first.cpu_s, 4 * SPIN_S, 30.0)
+    before_s = first.cpu_s or 0.0
+    if killed:  # before it could say what it had used: its elements had
+        with closing(sqlite3.connect(dataflow_home / "dataflow.db")) as store, store:
+            store.execute("UPDATE flow_runs SET cpu_s = NULL, peak_bytes = NULL")
+        before_s = sum(row.cpu_s or 0.0 for row in rows_of("work"))
     broken.clear()
     many.retry("last")
     again = recorded().run
     assert again.id == first.id
-    assert first.cpu_s is not None
-    assert_computed(again.cpu_s, first.cpu_s + SPIN_S, first.cpu_s + 30.0)
+    assert_computed(again.cpu_s, before_s + SPIN_S, before_s + 30.0)
+    assert again.peak_bytes is not None
 
 
 def test_a_killed_child_is_said_to_be_out_of_memory_where_the_kernel_says_so(
