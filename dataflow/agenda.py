@@ -20,6 +20,7 @@ from typing import Any, Literal
 Phase = Literal["waiting", "taken", "ended"]
 Collision = Literal["ENQUEUE", "CANCEL_NEW"]
 OnCrash = Literal["crash", "resume"]
+LimitKind = Literal["tag", "queue", "pool", "deployment"]
 
 DEFAULT_POOL = "default"
 DEFAULT_QUEUE = "default"
@@ -206,11 +207,43 @@ class WorkerRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolRow:
-    """A work pool: where runs wait for workers of one kind."""
+    """A work pool: where runs wait for workers of one kind.
+
+    ``kind`` is what its workers are unless told otherwise: ``process``, ``inline``, ``dask`` or
+    ``command``; ``template`` is what they need for that, as JSON.
+    """
 
     name: str
     limit: int | None
     paused: bool
+    kind: str = "process"
+    template: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueRow:
+    """A queue of a pool that somebody said something of.
+
+    ``priority``: of the queues of a pool, runs of the greater go first.
+    """
+
+    pool: str
+    name: str
+    priority: int = 0
+    limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitRow:
+    """How many runs may go on at the same time, and how many do.
+
+    ``name`` is a tag, ``pool/queue``, a pool or a deployment.
+    """
+
+    kind: LimitKind
+    name: str
+    limit: int
+    running: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -368,11 +401,11 @@ class Agenda(abc.ABC):
     @abc.abstractmethod
     def take(self, pool: str, worker: str, room: int, *, now_s: float, until_s: float,
              queues: Collection[str] | None = None) -> list[QueuedRun]:
-        """Take due runs, at most ``room``, in the order of queue, priority and time.
+        """Take due runs, at most ``room``, by priority of the queue, of the run, and by time.
 
-        Within the limits of deployment and pool; a run of a schedule whose runs follow each
-        other waits for the one before. Each run is taken by one caller. Runs that a deployment
-        with CANCEL_NEW has no room for are cancelled.
+        Within the limits of tags, deployment, queue and pool; a run of a schedule whose runs
+        follow each other waits for the one before. Each run is taken by one caller. Runs that a
+        deployment with CANCEL_NEW has no room for are cancelled.
         """
 
     @abc.abstractmethod
@@ -444,9 +477,40 @@ class Agenda(abc.ABC):
         """Return the workers, the last one seen first."""
 
     @abc.abstractmethod
-    def put_pool(self, name: str, *, limit: int | None = None, paused: bool = False) -> None:
-        """Make a pool, or change it."""
+    def put_pool(self, name: str, *, limit: int | None = None, paused: bool = False,
+                 kind: str = "process", template: Mapping[str, Any] | None = None) -> None:
+        """Make a pool, or put this one in its place."""
 
     @abc.abstractmethod
     def pools(self) -> list[PoolRow]:
         """Return the pools by name."""
+
+    @abc.abstractmethod
+    def delete_pool(self, name: str) -> bool:
+        """Take away what is said of a pool and its queues; False: nothing was.
+
+        Runs that wait in it stay, and are taken by who takes runs of that name.
+        """
+
+    # limits
+
+    @abc.abstractmethod
+    def put_queue(self, pool: str, name: str, *, priority: int = 0,
+                  limit: int | None = None) -> None:
+        """Say how a queue of a pool stands among the others, in the place of what was said."""
+
+    @abc.abstractmethod
+    def queues(self, pool: str | None = None) -> list[QueueRow]:
+        """Return the queues of which something is said, by pool and name."""
+
+    @abc.abstractmethod
+    def set_limit(self, kind: LimitKind, name: str, limit: int | None) -> bool:
+        """Say how many runs may go on at the same time; None: any number, False: it was so.
+
+        What goes on goes on. A deployment keeps the limit until another one is put with it.
+        Raises DeploymentNotFound.
+        """
+
+    @abc.abstractmethod
+    def limits(self) -> list[LimitRow]:
+        """Return all limits by kind and name."""

@@ -11,6 +11,7 @@ inside itself, so that a store that is up to date never pays for it.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 
 from sqlalchemy import Connection, Double, LargeBinary, insert, inspect, select, text
@@ -97,6 +98,25 @@ def _unattended(connection: Connection) -> None:
         for_postgresql()
     metadata.create_all(connection, tables=list(TABLES), checkfirst=False)
     state_triggers.make(connection)
+    _limits(connection)
+
+
+def _limits(connection: Connection) -> None:
+    """To version 6, too: work pools of a kind, queues and tags with limits."""
+    from dataflow.stores.agenda import schema as agenda
+
+    _add_columns(connection, "pools", ("kind TEXT NOT NULL DEFAULT 'process'", "template TEXT"))
+    _add_columns(connection, "queued_runs", ("tags TEXT NOT NULL DEFAULT ''",))
+    metadata.create_all(connection, tables=list(agenda.LATER_TABLES), checkfirst=False)
+    for index in agenda.queued_runs.indexes:
+        index.create(connection, checkfirst=True)
+    rows = connection.execute(text(
+        "SELECT q.key, f.tags FROM queued_runs q JOIN flow_runs f ON f.id = q.flow_run_id "
+        "WHERE q.phase <> :ended AND f.tags <> '[]'"), {"ended": agenda.ENDED}).all()
+    if rows:
+        connection.execute(
+            text("UPDATE queued_runs SET tags = :tags WHERE key = :key"),
+            [{"key": row.key, "tags": agenda.tag_text(json.loads(row.tags))} for row in rows])
 
 
 def _add_columns(connection: Connection, table: str, columns: Sequence[str]) -> None:

@@ -42,8 +42,11 @@ def put(
         changed, number = True, 0
     else:
         key, number = int(row.key), int(row.version)
-        if bool(json.loads(row.spec).get("paused", False)) == new.paused:
+        before = json.loads(row.spec)
+        if bool(before.get("paused", False)) == new.paused:
             values["paused"] = row.paused  # by hand, perhaps: what is put says nothing else now
+        if before.get("limit") == new.spec.get("limit") == new.limit:
+            values["run_limit"] = row.run_limit
         changed = any(getattr(row, name) != value for name, value in values.items())
     if number == 0 or _digest(connection, key, number) != new.digest:
         number, changed = number + 1, True

@@ -22,6 +22,7 @@ from dataflow.stores.agenda.schema import (
     deployments,
     queued_runs,
     schedules,
+    tag_text,
     versions,
 )
 from dataflow.stores.schema import flow_runs
@@ -52,6 +53,7 @@ class Addition:
             "priority": deployment.priority if run.priority is None else run.priority,
             "due_s": run.due_s, "phase": WAITING, "serial": int(run.serial), "tries": 0,
             "cancel": 0, "cause": run.cause,
+            "tags": tag_text({*deployment.spec.get("tags", ()), *run.tags}),
             "trigger": None if run.trigger is None else json.dumps(dict(run.trigger)),
         }
 

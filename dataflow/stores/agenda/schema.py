@@ -7,6 +7,9 @@ the tables of runs (``stores/schema.py``), the way up from older versions
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from urllib.parse import quote
+
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -102,12 +105,17 @@ queued_runs = Table(
     Column("tries", Integer, nullable=False),
     Column("cancel", SmallInteger, nullable=False),
     Column("cause", Text),
+    Column("tags", Text, nullable=False, server_default=text("''")),  # see tag_text
     Column("trigger", Text),  # JSON: the event that made it
     Column("retry", SmallInteger),  # 1: what failed in it runs again
     UniqueConstraint("schedule", "slot_s"),  # a slot makes one run
     UniqueConstraint("deployment", "idempotency_key"),
     Index("queued_runs_next", "phase", "pool", "due_s"),
     Index("queued_runs_deployment", "deployment", "phase", "due_s"),
+    # in the order in which they are taken, with all that says whether one may be: 100,000 that
+    # wait are walked through in the index alone
+    Index("queued_runs_order", "phase", "pool", "queue", "priority", "due_s", "key", "deployment",
+          "schedule", "serial", "tags"),
     Index("queued_runs_slot_of", "deployment", "slot_s", sqlite_where=text(_IN_PLACE)),
 )
 
@@ -131,9 +139,42 @@ pools = Table(
     Column("name", Text, primary_key=True),
     Column("run_limit", Integer),
     Column("paused", SmallInteger, nullable=False),
+    Column("kind", Text, nullable=False, server_default=text("'process'")),
+    Column("template", Text),  # JSON
+)
+
+queues = Table(
+    "pool_queues",
+    metadata,
+    Column("pool", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("priority", Integer, nullable=False),
+    Column("run_limit", Integer),
+)
+
+tag_limits = Table(
+    "tag_limits",
+    metadata,
+    Column("tag", Text, primary_key=True),
+    Column("run_limit", Integer, nullable=False),
 )
 
 TABLES = (deployments, versions, schedules, queued_runs, workers, pools)
+"""Those of version 5, where agendas began."""
+
+LATER_TABLES = (queues, tag_limits)
+"""Those that came with version 6."""
+
+
+def tag_text(tags: Iterable[str]) -> str:
+    """Return tags as one text, ``/db/prod/``, in which each is found by :func:`tag_mark`."""
+    marked = "".join(f"{quote(tag, safe='')}/" for tag in sorted(tags))
+    return f"/{marked}" if marked else ""
+
+
+def tag_mark(tag: str) -> str:
+    """Return what stands in the text of tags that have this one."""
+    return f"/{quote(tag, safe='')}/"
 
 
 def for_postgresql() -> None:

@@ -6,7 +6,7 @@ statements (the modules beside this one), connections and errors (``stores/sql.p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from typing import Any, TypeVar
 
@@ -16,12 +16,15 @@ from dataflow.agenda import (
     Agenda,
     Decide,
     DeploymentRow,
+    LimitKind,
+    LimitRow,
     NewDeployment,
     NewRun,
     Phase,
     PoolRow,
     QueuedRun,
     QueueLength,
+    QueueRow,
     RunClaim,
     ScheduleRow,
     SlotRun,
@@ -31,7 +34,15 @@ from dataflow.agenda import (
 from dataflow.exceptions import DeploymentNotFound
 from dataflow.parameters import to_json
 from dataflow.store import FlowRunRecord
-from dataflow.stores.agenda import deployments, queue, schedules, slots, taking, workers
+from dataflow.stores.agenda import (
+    deployments,
+    limits,
+    queue,
+    schedules,
+    slots,
+    taking,
+    workers,
+)
 from dataflow.stores.agenda.queue import Addition
 
 _Answer = TypeVar("_Answer")
@@ -198,7 +209,7 @@ class SqlAgenda(Agenda):
         if room <= 0:
             return []
         with self._reading() as connection:
-            if not taking.any_due(connection, pool, now_s):
+            if not taking.any_free(connection, pool, queues, now_s):
                 return []
         taken: list[QueuedRun] = self._change(lambda connection: taking.take(
             connection, pool, worker, room, now_s=now_s, until_s=until_s, queues=queues))
@@ -256,13 +267,36 @@ class SqlAgenda(Agenda):
         with self._reading() as connection:
             return workers.every_worker(connection)
 
-    def put_pool(self, name: str, *, limit: int | None = None, paused: bool = False) -> None:
-        self._change(lambda connection: workers.put_pool(
-            connection, PoolRow(name=name, limit=limit, paused=paused)))
+    def put_pool(self, name: str, *, limit: int | None = None, paused: bool = False,
+                 kind: str = "process", template: Mapping[str, Any] | None = None) -> None:
+        self._change(lambda connection: workers.put_pool(connection, PoolRow(
+            name=name, limit=limit, paused=paused, kind=kind,
+            template=None if template is None else dict(template))))
 
     def pools(self) -> list[PoolRow]:
         with self._reading() as connection:
             return workers.every_pool(connection)
+
+    def delete_pool(self, name: str) -> bool:
+        return bool(self._change(lambda connection: workers.delete_pool(connection, name)))
+
+    # limits
+
+    def put_queue(self, pool: str, name: str, *, priority: int = 0,
+                  limit: int | None = None) -> None:
+        self._change(lambda connection: workers.put_queue(connection, QueueRow(
+            pool=pool, name=name, priority=priority, limit=limit)))
+
+    def queues(self, pool: str | None = None) -> list[QueueRow]:
+        with self._reading() as connection:
+            return workers.every_queue(connection, pool)
+
+    def set_limit(self, kind: LimitKind, name: str, limit: int | None) -> bool:
+        return bool(self._change(lambda connection: limits.put(connection, kind, name, limit)))
+
+    def limits(self) -> list[LimitRow]:
+        with self._reading() as connection:
+            return limits.every(connection)
 
 
 def _record(addition: Addition, now_s: float) -> FlowRunRecord:
