@@ -6,6 +6,7 @@ Lives here: the download, bounded, and its checksum. Does not live here: unpacki
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -13,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 from dataflow.deployments.archive_unpacking import unpack
 from dataflow.deployments.code_cache import fresh_folder, put, shelf, within
+from dataflow.deployments.code_keeping import hold, take_away_old
 from dataflow.deployments.source_urls import masked_url, refused, secrets_in, with_variables
 from dataflow.exceptions import CodeSourceError, DataflowError
 
@@ -46,7 +48,7 @@ def fetch_archive(url: str, wanted: str | None, subfolder: str | None,
     """
     shown = masked_url(url)
     place = shelf(home, "zip", "unpacked")
-    if wanted is not None and (place / wanted).is_dir():
+    if wanted is not None and hold(place / wanted):
         return wanted, within(place / wanted, subfolder, shown)
     with fresh_folder(place) as fresh:
         file = fresh / "code.zip"
@@ -55,11 +57,13 @@ def fetch_archive(url: str, wanted: str | None, subfolder: str | None,
             raise refused(url, f"{shown} has the checksum {digest}, and {wanted} was asked for: "
                           "it is refused. What to do: put the right zip there, or give the new "
                           "checksum.", "wrong checksum")
-        if not (place / digest).is_dir():
+        if not hold(place / digest):
             files = fresh / "files"
             files.mkdir(mode=0o700)
             unpack(file, files, shown)
             put(files, place / digest)
+            hold(place / digest)
+            take_away_old(home, time.time())
     return digest, within(place / digest, subfolder, shown)
 
 

@@ -67,12 +67,17 @@ def fresh_folder(shelf: Path) -> Iterator[Path]:
     What was left by processes that died is taken away first.
     """
     _take_away_remains(shelf)
-    fresh = shelf / f"{_NEW}{owner_of_this_process().replace('/', '+')}:{token_hex(6)}"
+    fresh = remains_of_this_process(shelf)
     fresh.mkdir(mode=0o700)
     try:
         yield fresh
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+
+
+def remains_of_this_process(shelf: Path) -> Path:
+    """Return a name on a shelf under which others take away what is left when this one dies."""
+    return shelf / f"{_NEW}{owner_of_this_process().replace('/', '+')}:{token_hex(6)}"
 
 
 def put(fresh: Path, place: Path) -> None:

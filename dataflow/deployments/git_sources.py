@@ -11,12 +11,14 @@ nothing of the URL stands in it and ``git status`` still tells what was changed.
 from __future__ import annotations
 
 import re
+import time
 from hashlib import blake2b
 from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
 
 from dataflow.deployments.code_cache import fresh_folder, put, shelf, within
+from dataflow.deployments.code_keeping import hold, take_away_old
 from dataflow.deployments.git_command import GitTimeout, Said, git, words
 from dataflow.deployments.source_urls import masked_url, refused, secrets_in, with_variables
 
@@ -48,12 +50,14 @@ def fetch_git(url: str, ref: str | None, subfolder: str | None, home: Path,
     """
     place = shelf(home, "git", _key(url))
     named = ref.lower() if ref is not None and _COMMIT.fullmatch(ref) else None
-    if named is not None and (place / named).is_dir():  # neither network nor credentials
+    if named is not None and hold(place / named):  # neither network nor credentials
         return named, within(place / named, subfolder, f"git+{masked_url(url)}")
     repository = _Repository(url, timeout_s)
     commit, full_ref = repository.commit_of(ref) if named is None else (named, None)
-    if not (place / commit).is_dir():
+    if not hold(place / commit):
         commit = _check_out(repository, place, commit, full_ref)
+        hold(place / commit)
+        take_away_old(home, time.time())
     return commit, within(place / commit, subfolder, repository.shown)
 
 

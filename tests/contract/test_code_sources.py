@@ -42,7 +42,9 @@ def repository(tmp_path: Path) -> Repository:
 
 
 def folders(home: Path) -> list[str]:
-    return sorted(each.name for each in home.glob("code/*/*/*"))
+    """Return what is there of fetched code, but for the locks of those who use it."""
+    return sorted(each.name for each in home.glob("code/*/*/*")
+                  if not each.name.startswith(".use-"))
 
 
 # ---- git
