@@ -36,6 +36,11 @@ def drive(run: DeployedRun) -> None:
     _here[run.flow_run_id] = run
 
 
+def leave(flow_run_id: str) -> None:
+    """Forget a run that this process drove."""
+    _here.pop(flow_run_id, None)
+
+
 def deployed_run(flow_run_id: str) -> DeployedRun | None:
     """Return what is known of the deployment of a run of this process."""
     return _here.get(flow_run_id)

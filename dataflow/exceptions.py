@@ -7,7 +7,8 @@
     │   ├── ScheduleError                    a schedule is declared wrongly
     │   ├── TriggerError                     a trigger is declared wrongly
     │   ├── DeploymentDefinitionError        a deployment is described wrongly; nothing registered
-    │   └── ProjectFileError                 a project file has mistakes; lists them all
+    │   ├── ProjectFileError                 a project file has mistakes; lists them all
+    │   └── WorkPoolError                    a work pool or its worker is described wrongly
     ├── CallError                            a call cannot be made; nothing was submitted
     │   ├── ParameterBindError (TypeError)
     │   ├── ParameterTypeError (TypeError)   flow parameters fail validation: the run is FAILED
@@ -131,6 +132,10 @@ class ProjectFileError(DefinitionError):
 
     Fields: ``file``, ``problems`` (each with ``line``, ``path`` and ``text``).
     """
+
+
+class WorkPoolError(DefinitionError):
+    """A work pool, its template or a worker of it is described wrongly; nothing was begun."""
 
 
 class CallError(DataflowError):

@@ -31,6 +31,8 @@ _COMMANDS = {
     "event": "dataflow.cli.events:event",
     "flow": "dataflow.cli.flows:flow",
     "flow-run": "dataflow.cli.flow_runs:flow_run",
+    "limit": "dataflow.cli.limits:limit",
+    "pool": "dataflow.cli.pools:pool",
     "schedule": "dataflow.cli.schedules:schedule",
     "scheduler": "dataflow.cli.server:scheduler",
     "server": "dataflow.cli.server:server",

@@ -1,4 +1,4 @@
-"""``dataflow flow-run``: ls, inspect, logs, graph, cancel, watch, resume, retry.
+"""``dataflow flow-run``: ls, inspect, logs, graph, cancel, watch, resume, retry, perform.
 
 Lives here: what is asked of the store and what of it is shown. Does not live
 here: ``cancel`` and ``watch`` (``going_on.py``), ``resume`` and ``retry`` (``again.py``),
@@ -19,6 +19,7 @@ from dataflow.cli.again import resume, retry
 from dataflow.cli.agenda_rows import queued_fields
 from dataflow.cli.going_on import cancel, watch
 from dataflow.cli.options import FLOW_RUN_STATES, Output, limit_option, output_option, state_option
+from dataflow.cli.performing import perform
 from dataflow.cli.records import (
     chosen_lines,
     flow_run_fields,
@@ -49,6 +50,7 @@ def flow_run() -> None:
 
 
 flow_run.add_command(cancel)
+flow_run.add_command(perform)
 flow_run.add_command(watch)
 flow_run.add_command(resume)
 flow_run.add_command(retry)

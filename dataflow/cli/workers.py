@@ -17,6 +17,7 @@ from dataflow.cli.options import Output, output_option
 from dataflow.cli.records import moment_of, opened_store
 from dataflow.cli.rendering import local_time, print_json, print_table
 
+KINDS = ("process", "inline", "dask", "command")
 _SILENT_S = 60.0
 
 
@@ -28,25 +29,31 @@ def worker() -> None:
 @worker.command()
 @click.option("--pool", "-p", default=DEFAULT_POOL, show_default=True, metavar="NAME",
               help="Take the runs of this work pool.")
+@click.option("--type", "-t", "kind", type=click.Choice(KINDS),
+              help="How runs are begun: each in a process of its own (process); in this process, "
+                   "one at a time (inline); in processes whose tasks run on one Dask cluster "
+                   "(dask); by the pool's command (command).  [default: the pool's]")
 @click.option("--queue", "-q", "queues", multiple=True, metavar="NAME",
               help="Only of this queue of the pool; may be repeated.")
 @click.option("--limit", "-l", type=click.IntRange(1, 10_000), help="Runs at the same time.")
 @click.option("--name", "-n", metavar="NAME", help="Name of the worker; else host and pid.")
+@click.option("--dask-address", metavar="ADDRESS",
+              help="With --type dask: of the scheduler, tcp://host:8786.  [default: "
+                   "DATAFLOW_DASK_ADDRESS, else the pool's]")
 @click.option("--no-scheduler", is_flag=True,
               help="Make no runs of schedules: another process does.")
-def start(pool: str, queues: tuple[str, ...], limit: int | None, name: str | None,
-          no_scheduler: bool) -> None:
+def start(pool: str, kind: str | None, queues: tuple[str, ...], limit: int | None,
+          name: str | None, dask_address: str | None, no_scheduler: bool) -> None:
     """Run what is due in a pool, until SIGTERM or Ctrl-C; a second one cancels what goes on."""
-    from dataflow.service.deploying import order_of
     from dataflow.service.serving import work
-    from dataflow.service.worker import Worker
+    from dataflow.service.worker_kinds import worker_of
 
     logging.basicConfig(level=logging.INFO,
                         format="%(asctime)s | %(levelname)-7s | %(name)s - %(message)s")
     with opened_store() as store:
-        made = Worker(store, pool, order_of=order_of, limit=limit, queues=queues or None,
-                      name=name)
-        work(store, made, schedule=not no_scheduler)
+        made, main = worker_of(store, pool, kind=kind, limit=limit, queues=queues or None,
+                               name=name, dask_address=dask_address)
+        work(store, made, schedule=not no_scheduler, main=main)
 
 
 @worker.command()

@@ -156,7 +156,8 @@ def order_of(run: QueuedRun) -> Order:
             "id": run.deployment_id, "name": run.deployment.partition("/")[2],
             "version": spec.get("version") or str(run.version),
             "parameters": spec.get("parameters") or {},
-            "due_s": run.due_s if run.slot_s is None else run.slot_s, "trigger": run.trigger})
+            "due_s": run.due_s if run.slot_s is None else run.slot_s, "trigger": run.trigger},
+        attempt=run.tries)
 
 
 def _shortened(text: str) -> str:

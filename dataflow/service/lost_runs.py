@@ -34,7 +34,7 @@ logger = logging.getLogger("dataflow.worker")
 
 
 def process_gone(store: Store, run: QueuedRun, code: int, pid: int, worker: str,
-                 now_s: float, *, cancelled: bool = False,
+                 now_s: float, *, cancelled: bool = False, words: str | None = None,
                  kills: MemoryKills | None = None) -> None:
     """Settle a run whose process has ended, as its worker saw.
 
@@ -48,6 +48,9 @@ def process_gone(store: Store, run: QueuedRun, code: int, pid: int, worker: str,
         Name of the worker.
     cancelled
         The worker told it to end.
+    words
+        What it said last, of a command; a process that drove the run elsewhere is silent, see
+        :func:`elsewhere`.
     kills
         Says whether the kernel killed the process for its memory; None: nobody asked it.
     """
@@ -56,6 +59,10 @@ def process_gone(store: Store, run: QueuedRun, code: int, pid: int, worker: str,
         agenda.end(run.flow_run_id, worker)
         return
     how = f"was killed by {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
+    if words is not None:
+        _command_gone(agenda, run, row, how, words, worker, now_s, cancelled=cancelled,
+                      again=code == NO_STORE)
+        return
     now = agenda.queued(run.flow_run_id)
     if cancelled or (now is not None and now.cancel):
         _end(agenda, run, _gone(row), f"Cancelled; its process {pid} {how}", worker, now_s, True)
@@ -64,6 +71,32 @@ def process_gone(store: Store, run: QueuedRun, code: int, pid: int, worker: str,
         hint = "" if why is None else f" ({why})"
         _settle(agenda, run, _gone(row), f"The run's process {pid} {how}{hint}", worker, now_s,
                 begun=code != NO_STORE or _begun(row))
+
+
+def elsewhere(row: FlowRunRow) -> tuple[str, float] | None:
+    """Return owner and lease of a run that a process may drive though its command has ended.
+
+    The lease is renewed while it does. None: nobody does, or who did is dead.
+    """
+    if row.state_type in ENDS or row.owner is None or row.lease_until_s is None:
+        return None
+    return None if owner_alive(row.owner) is False else (row.owner, row.lease_until_s)
+
+
+def _command_gone(agenda: Agenda, run: QueuedRun, row: FlowRunRow, how: str, words: str,
+                  worker: str, now_s: float, *, cancelled: bool, again: bool) -> None:
+    """Settle a run whose command has ended, and that no process elsewhere drives."""
+    now = agenda.queued(run.flow_run_id)
+    if now is None or (now.worker, now.tries) != (worker, run.tries):
+        return  # it was taken again meanwhile
+    said = f" Its last words:\n{words}" if words else ""
+    if cancelled or now.cancel:
+        _end(agenda, run, row.owner, f"Cancelled; its command {how}", worker, now_s, True)
+    elif _begun(row):
+        _settle(agenda, run, row.owner, f"The run's command {how}.{said}", worker, now_s)
+    else:
+        _settle(agenda, run, row.owner, f"The run never began: its command {how}.{said}", worker,
+                now_s, begun=not again)
 
 
 def look_after(store: Store, lost: Iterable[str], now_s: float) -> int:

@@ -14,19 +14,24 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import IO
 
+from dataflow.agenda import QueuedRun
 from dataflow.memory_kills import MemoryKills
-from dataflow.service.orders import Order
+from dataflow.service.orders import Order, counts_at_start
 
 REST_S = 5.0
 """Between spare processes that die before they have an order, in seconds."""
 
 logger = logging.getLogger("dataflow.worker")
 
-_COMMAND = (sys.executable, "-m", "dataflow.service.run_process")
+_BEGIN = ("import sys; sys.path.append(sys.argv.pop()); "
+          "from dataflow.service.run_process import main; sys.exit(main())")
+_COMMAND = (sys.executable, "-P", "-c", _BEGIN, str(Path(__file__).parents[2]))
+"""``-P``: the folder that the worker stands in is no place for modules of the run."""
 
 
 class RunProcess:
@@ -73,6 +78,10 @@ class RunProcess:
     def exit_code(self) -> int | None:
         """Return the exit code, the negative number of a signal, None while it goes on."""
         return self._process.poll()
+
+    def words(self) -> str | None:
+        """Return None: what it says goes where the worker writes."""
+        return None
 
     @property
     def told_to_end(self) -> bool:
@@ -127,12 +136,18 @@ class Processes:
         self._spare: RunProcess | None = None
         self._rest_until = 0.0
 
-    def begin(self, order: Order, ended: Callable[[], object]) -> RunProcess:
-        """Begin a run in a process of its own."""
-        spare, self._spare = self._spare, None
-        if spare is not None and spare.exit_code() is not None:
-            spare = None
-        process = spare or self._start()
+    def begin(self, run: QueuedRun, order: Order, ended: Callable[[], object]) -> RunProcess:
+        """Begin a run in a process of its own.
+
+        One whose environment holds what counts only at the start of a process gets a fresh one.
+        """
+        if any(counts_at_start(name) for name in order.environment):
+            process = self._start(order.environment)
+        else:
+            spare, self._spare = self._spare, None
+            if spare is not None and spare.exit_code() is not None:
+                spare = None
+            process = spare or self._start()
         process.begin(order, ended)
         return process
 
@@ -154,7 +169,8 @@ class Processes:
             self._spare.discard()
             self._spare = None
 
-    def _start(self) -> RunProcess:
+    def _start(self, environment: Mapping[str, str] | None = None) -> RunProcess:
         return RunProcess(subprocess.Popen(
             _COMMAND, stdin=subprocess.PIPE, text=True, stdout=self._output,
-            stderr=self._output, process_group=0))
+            stderr=self._output, process_group=0,
+            env={**os.environ, **environment} if environment else None))

@@ -1,4 +1,4 @@
-"""The process of one run: ``python -m dataflow.service.run_process``, an order on its stdin.
+"""The process of one run: it gets an order on its stdin.
 
 Lives here: getting ready before the order comes, loading the flow, driving the
 run, the exit code. Does not live here: who starts the process (``processes.py``).
@@ -13,6 +13,7 @@ import asyncio
 import inspect
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ def main() -> int:
 def perform(order: Order) -> int:
     """Drive the run of an order in this process; return the exit code."""
     os.environ.update(order.environment)
+    time.tzset()
     drive(DeployedRun(flow_run_id=order.flow_run_id, **order.deployment))
     try:
         flow = _flow(order)
@@ -89,6 +91,7 @@ def _flow(order: Order) -> Any:
     if order.source is not None:
         folder = Source.parse(order.source).fetch(get_settings().home).folder
         os.chdir(folder)
+    _look_there_first(folder)
     flow = load_flow(order.entrypoint, folder)
     options = dict(order.options)
     if order.task_runner is not None:
@@ -99,10 +102,16 @@ def _flow(order: Order) -> Any:
     return flow.with_options(**options) if options else flow
 
 
+def _look_there_first(folder: Path) -> None:
+    """Have modules of the code's folder found before those of any other one."""
+    where = str(folder)
+    if where in sys.path:
+        sys.path.remove(where)
+    sys.path.insert(0, where)
+
+
 def _not_begun(order: Order, error: Exception) -> int:
     """Record why the run could not begin."""
-    import time
-
     from dataflow.stores import open_store
 
     store = open_store(None)

@@ -12,16 +12,18 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
 from dataflow.deployments import DeploymentSpec
+from dataflow.deployments.code_keeping import take_away_old
 from dataflow.entrypoints import refuse_to_serve_while_loading
 from dataflow.exceptions import DefinitionTypeError
 from dataflow.logging import show_on_console
 from dataflow.service.deploying import order_of, register
 from dataflow.service.event_loops import Loop, event_loops
+from dataflow.service.inline import MainThread
 from dataflow.service.scheduler import Scheduler
 from dataflow.service.worker import Worker
 from dataflow.settings import get_settings
@@ -98,12 +100,20 @@ def serve(*deployments: DeploymentSpec, limit: int | None = None,
         store.close()
 
 
-def work(store: Store, worker: Worker, *, schedule: bool = True) -> None:
+def work(store: Store, worker: Worker, *, schedule: bool = True,
+         main: MainThread | None = None) -> None:
     """Run a worker until a signal says that it is enough.
 
-    With ``schedule`` beside it what makes runs, a scheduler and watchers of events and files, and
-    what delivers messages.
+    Parameters
+    ----------
+    schedule
+        Beside it goes on what makes runs, a scheduler and watchers of events and files, and what
+        delivers messages.
+    main
+        Where runs are performed in this thread: the worker's loop goes on in another one.
     """
+    with suppress(OSError):
+        take_away_old(get_settings().home, time.time())
     loops: list[Loop] = []
     if schedule:
         loops = [Scheduler(store, lambda runs: worker.poke(), patience_s=worker.claim_s),
@@ -112,10 +122,34 @@ def work(store: Store, worker: Worker, *, schedule: bool = True) -> None:
         for loop in loops:
             loop.start()
         try:
-            worker.run()
+            if main is None:
+                worker.run()
+            else:
+                _run_beside(worker, main)
         finally:
             for loop in loops:
                 loop.stop()
+
+
+def _run_beside(worker: Worker, main: MainThread) -> None:
+    """Run a worker's loop in a thread, which lets this one go when it ends."""
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            worker.run()
+        except BaseException as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=run, name="dataflow-worker")
+    thread.start()
+    try:
+        main.serve()
+    finally:
+        worker.drain()
+        thread.join()
+    if failed:
+        raise failed[0]
 
 
 @contextmanager

@@ -1,8 +1,8 @@
-"""A worker: takes due runs of a pool and gives each a process of its own.
+"""A worker: takes due runs of a pool, has them begun, and looks after them.
 
 Lives here: the loop, what becomes of a run whose process has ended, cancelling,
-draining. Does not live here: which run is next (the agenda), processes
-(``processes.py``), when runs are made (``scheduler.py``).
+draining. Does not live here: which run is next (the agenda), how one is begun
+(``starters.py``), when runs are made (``scheduler.py``).
 """
 
 from __future__ import annotations
@@ -13,14 +13,16 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from dataflow.agenda import Agenda, QueuedRun, WorkerRow
-from dataflow.claims import owner_of_this_process
+from dataflow.claims import owner_alive, owner_of_this_process
 from dataflow.exceptions import StoreError
-from dataflow.service.lost_runs import process_gone
+from dataflow.service.lost_runs import elsewhere, process_gone
 from dataflow.service.orders import NOT_OURS, Order
-from dataflow.service.processes import Processes, RunProcess
+from dataflow.service.processes import Processes
+from dataflow.service.starters import Begun, Starter
 from dataflow.store import Store
 
 CLAIM_S = 30.0
@@ -28,6 +30,7 @@ CLAIM_S = 30.0
 
 BEAT_S = 5.0
 POLL_S = 0.1
+_LOOK_S = 1.0
 AT_ONCE = 10
 """Runs begun between two looks: each is a process."""
 
@@ -40,8 +43,14 @@ logger = logging.getLogger("dataflow.worker")
 @dataclass(slots=True)
 class _Going:
     run: QueuedRun
-    process: RunProcess
+    begun: Begun
     cancelled: bool = False
+    # of one whose command has ended while a process elsewhere may drive it still
+    lease: tuple[str, float] | None = None
+    since_s: float = 0.0
+    looked_s: float | None = None
+    ended_s: float = 0.0
+    given_up: bool = False
 
 
 class Worker:
@@ -61,25 +70,32 @@ class Worker:
         Shown to people; made from host and pid by default.
     order_of
         What a run's process is told.
+    starter, kind
+        How runs are begun, and what that is called; by default each has a process of its own.
+    monotonic
+        Gives seconds of a clock that nobody sets.
     """
 
     def __init__(self, store: Store, pool: str, *, order_of: Callable[[QueuedRun], Order],
                  limit: int | None = None, queues: Collection[str] | None = None,
-                 name: str | None = None, poll_s: float = POLL_S) -> None:
+                 name: str | None = None, poll_s: float = POLL_S,
+                 starter: Starter | None = None, kind: str = "process",
+                 monotonic: Callable[[], float] = time.monotonic) -> None:
         self._store = store
         self._agenda: Agenda = store.agenda()
         self._order_of = order_of
         self._queues = queues
         self._poll_s = poll_s
+        self._monotonic = monotonic
         self.claim_s = CLAIM_S
         self._poked = threading.Event()
-        self._processes = Processes()
+        self._starter: Starter = Processes() if starter is None else starter
         self._going: dict[str, _Going] = {}
         self._draining = self._cancelling = False
         self._beat_at = 0.0
         now = time.time()
         self.row = WorkerRow(
-            name=name or owner_of_this_process(), pool=pool, kind="process", limit=limit,
+            name=name or owner_of_this_process(), pool=pool, kind=kind, limit=limit,
             host=socket.gethostname(), pid=os.getpid(), started_s=now, seen_s=now,
             status="online")
 
@@ -108,22 +124,26 @@ class Worker:
                 self._poked.wait(self._poll_s)
                 self._poked.clear()
         finally:
-            self._processes.close()
+            self._starter.close()
             self._say("gone")
 
     def _turn(self, now_s: float) -> None:
         for flow_run_id, going in list(self._going.items()):
-            code = going.process.exit_code()
+            code = going.begun.exit_code()
             if code is not None:
                 self._ended(flow_run_id, going, code, now_s)
         if now_s >= self._beat_at or self._beat_at > now_s + BEAT_S:  # or the clock was set back
             self._beat(now_s)
-        for going in self._going.values():
-            if going.cancelled or self._cancelling:
-                going.process.cancel(time.monotonic(), CANCEL_PATIENCE_S)
+        for flow_run_id, going in self._going.items():
+            if self._cancelling and not going.cancelled:
+                going.cancelled = True
+                with suppress(StoreError):  # a process elsewhere asks before it ends for a signal
+                    self._agenda.ask_to_cancel(flow_run_id, now_s)
+            if going.cancelled:
+                going.begun.cancel(self._monotonic(), CANCEL_PATIENCE_S)
         if not self._draining:
             self._take(now_s)
-            self._processes.prepare()
+            self._starter.prepare()
 
     def _beat(self, now_s: float) -> None:
         """Say that this worker lives; hear which runs are to be cancelled, or are not its own."""
@@ -133,12 +153,12 @@ class Worker:
             if flow_run_id not in held:
                 logger.warning("Run %s was given to another worker: its process here is ended.",
                                flow_run_id)
-                going.process.kill()
+                going.begun.kill()
                 del self._going[flow_run_id]
             else:
                 going.cancelled |= held[flow_run_id]
-                if going.process.exit_code() is None:
-                    going.process.kills.look()
+                if going.begun.kills is not None and going.begun.exit_code() is None:
+                    going.begun.kills.look()
         self._beat_at = now_s + (min(BEAT_S, 1.0) if self._going else BEAT_S)
 
     def _take(self, now_s: float) -> None:
@@ -149,23 +169,53 @@ class Worker:
             logger.info("Run %s of %s begins, due %.3f s ago", run.flow_run_id, run.deployment,
                         now_s - run.due_s)
             try:
-                process = self._processes.begin(self._order_of(run), self.poke)
+                begun = self._starter.begin(run, self._order_of(run), self.poke)
             except (OSError, RuntimeError) as error:  # no process, or no thread, could be started
                 logger.error("No process for run %s: %s", run.flow_run_id, error)
                 continue  # nobody holds it: it is looked after when its claim is over
-            self._going[run.flow_run_id] = _Going(run, process)
+            self._going[run.flow_run_id] = _Going(run, begun)
 
     def _ended(self, flow_run_id: str, going: _Going, code: int, now_s: float) -> None:
         """Take a run out of the queue, or let it wait again where its process was killed.
 
         One that another process drives is looked after when that one is gone.
         """
+        if going.begun.words() is not None and self._goes_on_elsewhere(going):
+            return
         if code < 0:
-            going.process.end_children()
-        if code != NOT_OURS:
-            process_gone(self._store, going.run, code, going.process.pid, self.row.name, now_s,
-                         cancelled=going.process.told_to_end, kills=going.process.kills)
+            going.begun.end_children()
+        if going.given_up:
+            logger.warning("Run %s goes on where it cannot be reached.", flow_run_id)
+        elif code != NOT_OURS:
+            process_gone(self._store, going.run, code, going.begun.pid, self.row.name, now_s,
+                         cancelled=going.begun.told_to_end, words=going.begun.words(),
+                         kills=going.begun.kills)
         del self._going[flow_run_id]
+
+    def _goes_on_elsewhere(self, going: _Going) -> bool:
+        """Tell whether a process elsewhere drives a run whose command has ended.
+
+        While it moves its lease on, whatever its clock, and for as long as a claim lasts after
+        that. One that was cancelled and goes on all the same is given up after a while.
+        """
+        now_s = self._monotonic()
+        if going.looked_s is not None and 0 <= now_s - going.looked_s < _LOOK_S:
+            return True
+        lease = elsewhere(self._store.find_flow_run(going.run.flow_run_id))
+        if lease is None:
+            return False
+        if going.looked_s is None:
+            going.ended_s = now_s
+            logger.warning("The command of run %s has ended, and the run may go on.",
+                           going.run.flow_run_id)
+        going.looked_s = now_s
+        if lease != going.lease:
+            going.lease, going.since_s = lease, now_s
+        if now_s - going.since_s >= self.claim_s and not owner_alive(lease[0]):
+            return False
+        going.given_up = (going.begun.told_to_end
+                          and now_s - going.ended_s >= CANCEL_PATIENCE_S)
+        return not going.given_up
 
     def _say(self, status: str) -> None:
         try:

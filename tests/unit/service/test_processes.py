@@ -5,11 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 
 import pytest
 
 from dataflow.service import processes
-from dataflow.service.orders import Order
+from dataflow.service.orders import Order, counts_at_start
 from dataflow.service.processes import Processes, RunProcess
 
 
@@ -56,3 +57,35 @@ def test_spare_processes_that_die_are_not_started_one_after_another(
         made.prepare()
     made.close()
     assert len(begun) == 1
+
+
+def test_a_run_whose_environment_counts_at_the_start_gets_no_spare_process(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[dict[str, str] | None] = []
+    start = Processes._start
+
+    def noted(made: Processes, environment: Mapping[str, str] | None = None) -> RunProcess:
+        given.append(None if environment is None else dict(environment))
+        return start(made, environment)
+
+    monkeypatch.setattr(processes, "_COMMAND", (sys.executable, "-c", "input()"))
+    monkeypatch.setattr(Processes, "_start", noted)
+    made = Processes()
+    made.prepare()
+    ended = threading.Event()
+    begun = [made.begin(None, Order(flow_run_id="r", entrypoint="f.py:f", environment=each),  # type: ignore[arg-type]  # the run is not looked at
+                        ended.set)
+             for each in ({"TZ": "Asia/Tokyo", "A": "1"}, {"A": "1"})]
+    made.close()
+    for each in begun:
+        each.kill()
+        each._process.wait()
+    assert given == [None, {"TZ": "Asia/Tokyo", "A": "1"}]
+
+
+@pytest.mark.parametrize(("name", "early"), [
+    ("PYTHONPATH", True), ("PYTHONHASHSEED", True), ("TZ", True), ("LC_ALL", True),
+    ("LD_PRELOAD", True), ("COLOUR", False), ("DATAFLOW_LOG_LEVEL", False),
+])
+def test_which_variables_count_at_the_start(name: str, early: bool) -> None:
+    assert counts_at_start(name) == early
