@@ -1,4 +1,4 @@
-"""A simulated week of schedules while schedulers, workers and the database are killed.
+"""A simulated week of schedules while schedulers, workers, watchers and the database are killed.
 
 ``DATAFLOW_CHAOS=1`` (``make chaos``) has ten times the schedules and kills for ten times as long.
 """
@@ -21,8 +21,12 @@ from typing import Any
 import pytest
 
 from dataflow.agenda import NewDeployment, NewSchedule
+from dataflow.deployments import DeploymentSpec
 from dataflow.schedules import Cron, Interval, Schedule
+from dataflow.service.deploying import register
 from dataflow.service.slots import first_slot_s
+from dataflow.service.watcher import Watcher
+from dataflow.store import Store
 from dataflow.stores import open_store
 from tests.postgres_support import Server
 from tests.run_support import ROOT, ledger, script_of, wait_until
@@ -33,11 +37,15 @@ REAL_S = 200.0 if CHAOS else 20.0
 WEEK_S = 7 * 86400.0
 BEGIN_S = datetime(2026, 10, 21, tzinfo=UTC).timestamp()  # the clock changes in it
 
+FIRST, FOLLOWER = "flow/d0", "flow/after"
+
 PROCESS = """
     import os, sys, time
     from dataflow.exceptions import DataflowError, StoreError
     from dataflow.records import FlowRunRecord, Gulp
+    from dataflow.service.judges import judges_of
     from dataflow.service.scheduler import Scheduler
+    from dataflow.service.watcher import Watcher
     from dataflow.stores import open_store
     from tests.run_support import note
 
@@ -63,18 +71,22 @@ PROCESS = """
             fence = store.lease(row.id, f"far:{os.getpid()}:0", now_s=clock(), until_s=clock() + 1)
             store.write(row.id, Gulp(fence=fence, flow_run=FlowRunRecord(
                 id=row.id, name=row.name, flow_name=row.flow_name, state_type="COMPLETED",
-                state_name="Completed", created_s=row.created.timestamp())))
+                state_name="Completed", created_s=row.created.timestamp(), end_time_s=clock())))
         agenda.end(run.flow_run_id, name)
 
-    scheduler, name = Scheduler(store, clock=clock, patience_s=2.0), f"w{os.getpid()}"
+    scheduler, name = Scheduler(store, clock=clock, patience_s=5.0), f"w{os.getpid()}"
+    watcher = Watcher(store, judges_of(store), clock=clock)
     held = []
     while True:
         try:
             if role == "scheduler":
                 scheduler.turn()
+            elif role == "watcher":
+                watcher.turn()
+                time.sleep(0.2)  # its lead is over at once in this time: each turn is a commit
             else:
                 held += agenda.take("default", name, 20, now_s=clock(),
-                                    until_s=clock() + 2 * speed)
+                                    until_s=clock() + 5 * speed)
                 while held:
                     work(held[0])
                     held.pop(0)
@@ -125,10 +137,10 @@ class Week:
 
 @contextmanager
 def week(folder: Path, place: str) -> Iterator[Week]:
-    """Run a week with two schedulers and four workers."""
+    """Run a week with two schedulers, two watchers and four workers."""
     made = Week(folder, place)
     try:
-        for role in ["scheduler"] * 2 + ["worker"] * 4:
+        for role in ["scheduler"] * 2 + ["watcher"] * 2 + ["worker"] * 4:
             made.start(role)
         yield made
     finally:
@@ -154,6 +166,14 @@ def made_schedules(agenda: Any) -> dict[str, Schedule]:
     return found
 
 
+def put_follower(store: Store) -> None:
+    """Put a deployment that runs after each completed run of the first one."""
+    spec = DeploymentSpec(name="after", flow_name="flow", entrypoint="f.py:f", after=FIRST,
+                          on_crash="resume")
+    register(store.agenda(), spec, BEGIN_S)
+    Watcher(store, [], since_s=BEGIN_S, clock=lambda: BEGIN_S).turn()  # from then on events count
+
+
 def expected(schedule: Schedule) -> list[float]:
     begin = datetime.fromtimestamp(BEGIN_S, UTC)
     return [slot.timestamp()
@@ -173,6 +193,7 @@ def test_chaos_over_a_week_every_slot_has_one_run_and_each_ends(
         place = server.url
     store = open_store(place)
     schedules = made_schedules(store.agenda())
+    put_follower(store)
     kills = restarts = 0
     with week(tmp_path, place) as running:
         while running.now_s < BEGIN_S + WEEK_S:
@@ -185,13 +206,18 @@ def test_chaos_over_a_week_every_slot_has_one_run_and_each_ends(
                 server.start()
                 restarts += 1
         wanted = {name: expected(schedule) for name, schedule in schedules.items()}
-        total = sum(map(len, wanted.values()))
-        wait_until(lambda: _ended(place) == total, f"all {total} runs have ended", 120)
+        followers = len(wanted[FIRST])
+        total = sum(map(len, wanted.values())) + followers
+        wait_until(lambda: _ended(place) == total, f"all {total} runs have ended", 300)
     agenda = open_store(place).agenda()
     for name, slots in wanted.items():
         runs = agenda.queue_of(name, limit=100_000)
         assert sorted(run.slot_s or 0.0 for run in runs) == slots, name
         assert {run.phase for run in runs} == {"ended"}
+    after = agenda.queue_of(FOLLOWER, limit=100_000)
+    causes = [each.trigger["flow_run_id"] for each in after if each.trigger is not None]
+    assert sorted(causes) == sorted(
+        run.flow_run_id for run in agenda.queue_of(FIRST, limit=100_000)), "one after each"
     rows = open_store(place).flow_runs(limit=None)
     assert Counter(row.state_name for row in rows) == {"Completed": total}
     done = ledger(running.book)
