@@ -273,3 +273,30 @@ def test_answers_name_what_the_command_line_names(store: Store) -> None:
     (event,) = store.events().events(name="n")
     assert set(EventShape.model_fields) == {
         *event_fields(event), "state_type", "state_name", "message", "run_count"}
+
+
+def test_limits_are_set_listed_and_taken_away(store: Store, client: Client) -> None:
+    deployed(store)
+    for kind, name in (("tag", "db"), ("queue", "default/fast"), ("deployment", "etl/nightly")):
+        answer = client.post("/limits", {"kind": kind, "name": name, "limit": 2})
+        assert (answer.status, answer.json) == (
+            200, {"kind": kind, "name": name, "limit": 2, "running": 0})
+    assert client.post("/limits", {"kind": "deployment", "name": "nightly", "limit": 3}).json[
+        "name"] == "etl/nightly"
+    assert {each["name"]: each["limit"] for each in client.pages("/limits")} == {
+        "db": 2, "default/fast": 2, "etl/nightly": 3}
+    assert client.post("/limits", {"kind": "tag", "name": "db", "limit": None}).json[
+        "limit"] is None
+    assert "db" not in {each["name"] for each in client.pages("/limits")}
+
+
+@pytest.mark.parametrize(("body", "status"), [
+    ({"kind": "deployment", "name": "nobody/x", "limit": 1}, 404),
+    ({"kind": "queue", "name": "fast", "limit": 1}, 422), ({"kind": "tag", "name": "a"}, 422),
+    ({"kind": "other", "name": "a", "limit": 1}, 422), ({"kind": "tag", "name": "", "limit": 1},
+                                                        422),
+    ({"kind": "tag", "name": "a", "limit": -1}, 422), ({"kind": "tag", "name": "a", "limit": True},
+                                                       422)])
+def test_limits_that_cannot_be_are_refused(client: Client, body: Any, status: int) -> None:
+    assert client.post("/limits", body).status == status
+    assert client.pages("/limits") == []

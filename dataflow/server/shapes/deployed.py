@@ -15,6 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from dataflow.agenda import (
     DeploymentRow,
+    LimitKind,
+    LimitRow,
     Phase,
     PoolRow,
     QueuedRun,
@@ -146,6 +148,31 @@ class Pools(Page[PoolShape]):
     """The pools, by name."""
 
 
+class LimitShape(Shape):
+    """How many runs may go on at the same time, and how many do."""
+
+    kind: LimitKind
+    name: Annotated[str, Field(description="A tag, pool/queue, a pool, or flow/name.")]
+    limit: Annotated[int | None, Field(description="null: any number.")]
+    running: int
+
+
+class Limits(Page[LimitShape]):
+    """The limits, by kind and name."""
+
+
+class LimitBody(BaseModel):
+    """A limit as it is to be."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: LimitKind
+    name: Annotated[str, Field(min_length=1, max_length=500, description=(
+        "A tag, pool/queue, a pool, or flow/name."))]
+    limit: Annotated[int | None, Field(
+        ge=0, le=1_000_000, strict=True, description="null: any number; 0: none begins.")]
+
+
 class QueueQuery(PageQuery):
     """Which runs of the queue."""
 
@@ -208,6 +235,11 @@ def worker_shape(row: WorkerRow) -> WorkerShape:
     """Return a worker."""
     return WorkerShape(**{**_plain(row), "type": row.kind, "started": moment(row.started_s),
                           "seen": moment(row.seen_s)})
+
+
+def limit_shape(row: LimitRow) -> LimitShape:
+    """Return a limit."""
+    return LimitShape.model_validate(row)
 
 
 def pool_shape(row: PoolRow) -> PoolShape:
