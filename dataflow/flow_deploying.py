@@ -146,8 +146,8 @@ class FlowDeploying:
         """Register a deployment of this flow for the workers of a pool; nothing runs here.
 
         The same deployment again changes nothing. See :meth:`to_deployment` for the options.
-        Without ``source`` the code is looked for in the current folder, which has to be
-        where workers find it too.
+        Without ``source`` the code is looked for in the current folder, or in that of the flow's
+        file where that is elsewhere; it has to be where workers find it too.
         """
         from dataflow.entrypoints import refuse_to_serve_while_loading
         from dataflow.service.deploying import provenance_here, register
@@ -155,7 +155,7 @@ class FlowDeploying:
 
         refuse_to_serve_while_loading(f"{self.name}.deploy()")
         if options.get("source") is None:
-            options["source"] = os.getcwd()
+            options["source"] = self._folder()
         spec = self.to_deployment(name, **options)
         store = open_store(None)
         try:
@@ -163,6 +163,18 @@ class FlowDeploying:
                             provenance=provenance_here(spec))
         finally:
             store.close()
+
+    def _folder(self) -> str:
+        """Return the current folder, or that of the flow's file where it is not within."""
+        from dataflow.entrypoints import Entrypoint, entrypoint_of, entrypoint_within
+
+        here = os.getcwd()
+        place = entrypoint_of(self.fn)  # type: ignore[attr-defined]  # every flow has one
+        if place is None:
+            return here
+        found = Entrypoint.parse(entrypoint_within(place, here))
+        return here if found.is_module or not os.path.isabs(found.place) else (
+            os.path.dirname(found.place))
 
     def _file_stem(self) -> str:
         from dataflow.entrypoints import entrypoint_of

@@ -42,3 +42,17 @@ def test_a_file_that_serves_or_deploys_as_it_is_imported_is_refused(
     (folder / "serves_at_once.py").write_text(FLOW + call + "\n")
     with pytest.raises(ResumeError, match="as it is imported"):
         load_flow("serves_at_once.py:grown", folder)
+
+
+def test_a_script_of_another_folder_deploys_its_flow_with_that_folder(
+        folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    script = tmp_path_factory.mktemp("elsewhere") / "deploys_itself.py"
+    script.write_text(FLOW + 'if __name__ == "__main__":\n    grown.deploy("nightly")\n')
+    runpy.run_path(str(script), run_name="__main__")
+    store = open_store(None)
+    try:
+        row = store.agenda().deployment("grown/nightly")
+    finally:
+        store.close()
+    assert (row.spec["source"], row.spec["entrypoint"]) == (
+        str(script.parent), "deploys_itself.py:grown")
