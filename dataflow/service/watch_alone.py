@@ -18,6 +18,7 @@ from typing import IO
 from dataflow.alerts.alert import Alert
 from dataflow.alerts.events import RunEvent
 from dataflow.alerts.rules import concerns, judge
+from dataflow.claims import owner_alive
 from dataflow.event_log import STATE_EVENTS, EventLog
 from dataflow.ids import new_run_id
 from dataflow.service.alert_kinds import about_tasks
@@ -55,13 +56,22 @@ def watch_if_needed(store: Store, flow_run_id: str, since_s: float) -> bool:
     """
     log, now_s = store.events(), time.time()
     _begun[:] = [each for each in _begun if each.poll() is None]
-    if log.leader(LOOP, now_s) is not None or not _may_tell(log, since_s, now_s):
+    if _is_watched(log, now_s) or not _may_tell(log, since_s, now_s):
         return False
     owner = f"after run {flow_run_id} {new_run_id()}"
     if not log.lead(LOOP, owner, now_s, now_s + HANDED_OVER_S):
         return False
     _begun.append(_started(owner, since_s, get_settings()))
     return True
+
+
+def _is_watched(log: EventLog, now_s: float) -> bool:
+    """Tell whether somebody watches; one that was killed just now leads no more from here on."""
+    leader = log.leader(LOOP, now_s)
+    if leader is None or owner_alive(leader) is not False:
+        return leader is not None
+    log.lead(LOOP, leader, now_s, 0.0)
+    return False
 
 
 def _may_tell(log: EventLog, since_s: float, now_s: float) -> bool:

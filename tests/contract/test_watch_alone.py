@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -267,6 +269,26 @@ def test_where_sending_is_off_nothing_is_taken(store: Store) -> None:
     (row,) = log.parcels()
     assert row.parcel.attempts == 0
     assert len(log.outbox().take(time.time() + 5, 1.0, (), 5)) == 1
+
+
+def test_who_led_and_was_killed_just_now_keeps_nobody_from_it(
+    begun: Begun, store: Store,
+) -> None:
+    process = subprocess.Popen([sys.executable, "-c", """
+import sys, time
+from dataflow.claims import owner_of_this_process
+from dataflow.stores import open_store
+open_store().events().lead("watch", f"{owner_of_this_process()}:1", time.time(), time.time() + 600)
+print("leads", flush=True)
+sys.stdin.read()
+"""], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout is not None and process.stdout.readline() == b"leads\n"
+    fails()
+    assert begun == []
+    process.kill()
+    process.communicate()
+    fails()
+    assert len(begun) == 1
 
 
 def test_nobody_is_started_where_somebody_leads(begun: Begun, store: Store) -> None:
