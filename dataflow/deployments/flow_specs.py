@@ -92,6 +92,8 @@ def _alerts(flow: Flow[Any, Any]) -> list[dict[str, Any]]:
 
 
 def _check_parameters(spec: DeploymentSpec, flow: Flow[Any, Any]) -> None:
+    from dataflow.triggers.filling import has_template
+
     sets = [("parameters", dict(spec.parameters))]
     for at, schedule in enumerate(spec.schedules):
         own = schedule.get("parameters") or {}
@@ -103,10 +105,13 @@ def _check_parameters(spec: DeploymentSpec, flow: Flow[Any, Any]) -> None:
         try:
             if where.startswith("triggers"):  # what templates give is seen when they are filled in
                 flow.arguments.signature.bind_partial(**given)
-            elif flow.should_validate_parameters:
-                flow.arguments.check_some(given)
+                given_now = {name: each for name, each in given.items() if not has_template(each)}
             else:
-                flow.arguments.signature.bind_partial(**given)
+                given_now = given
+            if flow.should_validate_parameters:
+                flow.arguments.check_some(given_now)
+            else:
+                flow.arguments.signature.bind_partial(**given_now)
         except (ParameterBindError, ParameterTypeError, TypeError) as error:
             problems.append((where, str(error)))
         if where != "parameters" and (missing := [name for name in required if name not in given]):

@@ -36,6 +36,11 @@ def check_templates(parameters: Mapping[str, Any]) -> None:
                                "Write '{{ event.payload.path }}'")
 
 
+def has_template(value: Any) -> bool:
+    """Tell whether some part of a value is a template."""
+    return next(_templates(value, ""), None) is not None
+
+
 def _templates(value: Any, path: str) -> Iterator[tuple[str, str]]:
     if isinstance(value, str) and any(each in value for each in _OPENINGS):
         yield path, value

@@ -376,6 +376,9 @@ def test_parameters_that_a_trigger_leaves_out_or_makes_up_are_told_of() -> None:
     (unknown,) = problems({"kind": "event", "name": "x", "parameters": {
         "region": "{{ event.resource }}", "regoin": 1}})
     assert "regoin" in unknown[1]
+    (wrong,) = problems({"kind": "event", "name": "x", "parameters": {
+        "region": "{{ event.resource }}", "limit": "many"}})
+    assert wrong[0] == "triggers[0].parameters" and "limit" in wrong[1]
     assert [field for field, _ in problems(after="a/b")] == ["after"]
     fitted(DeploymentSpec(name="d", flow_name="loading", entrypoint="a.py:load_all", triggers=[
         {"kind": "event", "name": "x", "action": "pause"},
