@@ -92,7 +92,8 @@ def named_channel(channel: str) -> Channel:
     found, _ = usable()
     if channel in found.broken:
         raise ChannelRefused(found.broken[channel], channel=channel, reason="settings")
-    return open_channel(channel, named=found.named().channels)
+    known = {**dict.fromkeys(found.broken, ""), **found.named().channels}  # all that is written
+    return open_channel(channel, named=known)
 
 
 def _wanted() -> bool:

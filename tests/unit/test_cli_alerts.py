@@ -97,6 +97,7 @@ def test_test_sends_now_and_says_what_happened(
 
 @pytest.mark.parametrize("channel, said", [
     ("opps", "There is no channel 'opps'. Did you mean 'ops'?"),
+    ("opps", "Known are: broken, ops."),
     ("broken", "variable NOT_THERE, which is not set"),
     ("json://127.0.0.1:1", "127.0.0.1, a loopback address, to which no webhook may go"),
     ("file:///etc/passwd", "cannot be a channel"),
