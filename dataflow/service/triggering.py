@@ -11,6 +11,7 @@ import logging
 from collections.abc import Collection, Mapping, Sequence
 
 from dataflow.event_log import STATE_EVENTS, EventLog, EventRow, Findings, Pending
+from dataflow.exceptions import DeploymentNotFound
 from dataflow.service.deploying import checked_parameters
 from dataflow.service.watcher import BATCH
 from dataflow.store import Store
@@ -49,7 +50,16 @@ class TriggerJudge:
             return Findings()
         self._look_s = now_s
         return judge(pending, self._agenda.with_triggers(), now_s, known=self._known,
-                     fit=checked_parameters, more=len(pending.events) >= BATCH)
+                     fit=checked_parameters, there=self._there,
+                     more=len(pending.events) >= BATCH)
+
+    def _there(self, name: str) -> str | None:
+        """Return why a name means no deployment; None: it means one."""
+        try:
+            self._agenda.deployment(name)
+        except DeploymentNotFound as error:
+            return str(error)
+        return None
 
     def _rests(self, pending: Pending, now_s: float) -> bool:
         """Tell whether nothing can follow: no time has come, nobody put triggers since."""

@@ -30,9 +30,14 @@ LONGEST_PAYLOAD = 64 << 10
 
 _SHOWN = 2000  # characters of a reason
 _CAUSE = 200
+_UNDONE = {"run": "made no run of", "cancel": "cancelled nothing upon",
+           "pause": "paused nothing upon", "resume": "resumed nothing upon"}
 
 Fit = Callable[[DeploymentRow, Mapping[str, Any]], dict[str, Any]]
 """Deployment, parameters → all parameters of the run. Raises ParameterTypeError."""
+
+There = Callable[[str], str | None]
+"""Name of a deployment → why it cannot be meant; None: it is there."""
 
 _chance = random.Random()
 
@@ -49,6 +54,8 @@ class Consequences:
         Completes and checks parameters.
     new_id
         Gives ids of flow runs.
+    there
+        Tells whether there is a deployment.
     stopped
         Names of triggers of which it was told that they go on without end; kept up to date.
     """
@@ -56,6 +63,7 @@ class Consequences:
     now_s: float
     fit: Fit
     new_id: Callable[[], str]
+    there: There
     stopped: set[str]
     runs: list[NewRun] = field(default_factory=list)
     cancel: list[str] = field(default_factory=list)
@@ -72,7 +80,7 @@ class Consequences:
         """
         trigger, owner = fire.carried.trigger, fire.carried.deployment
         if trigger.action in ("pause", "resume"):
-            self.pause.append((trigger.deployment or owner.name, trigger.action == "pause"))
+            self._pause(fire, trigger.deployment or owner.name, depth)
         elif trigger.action == "cancel":
             if fire.flow_run_id is None:
                 self._fail(fire, "the event is of no run that could be cancelled", depth)
@@ -86,6 +94,14 @@ class Consequences:
         else:
             self.stopped.discard(fire.carried.memory)
             self._run(fire, depth + 1)
+
+    def _pause(self, fire: Fire, name: str, depth: int) -> None:
+        trigger, owner = fire.carried.trigger, fire.carried.deployment
+        why = None if name == owner.name else self.there(name)
+        if why is None:
+            self.pause.append((name, trigger.action == "pause"))
+        else:
+            self._fail(fire, why, depth)
 
     def _run(self, fire: Fire, depth: int) -> None:
         trigger, owner = fire.carried.trigger, fire.carried.deployment
@@ -112,6 +128,7 @@ class Consequences:
             id=_id(name, fire.key), name=TRIGGER_FAILED, occurred_s=self.now_s,
             resource=f"dataflow.deployment.{fire.carried.deployment.name}",
             payload={"trigger": name, "slug": fire.carried.slug,
+                     "action": fire.carried.trigger.action,
                      "deployment": fire.carried.deployment.name, "reason": reason, "count": count,
                      "depth": depth, "event": {"id": fire.facts["id"], "name": fire.facts["name"],
                                                "resource": fire.facts["resource"]}},
@@ -121,8 +138,8 @@ class Consequences:
 def failures_said(events: Sequence[NewEvent | EventRow]) -> list[str]:
     """Return what is to be logged of what could not be done."""
     return [
-        f"Trigger {each.payload['slug']} of {each.payload['deployment']} made no run of event "
-        f"{each.payload['event']['name']}"
+        f"Trigger {each.payload['slug']} of {each.payload['deployment']} "
+        f"{_UNDONE[each.payload.get('action', 'run')]} event {each.payload['event']['name']}"
         + (f" and {each.payload['count'] - 1} more" if each.payload["count"] > 1 else "")
         + f": {each.payload['reason']}"
         for each in events if each.name == TRIGGER_FAILED]

@@ -15,7 +15,7 @@ from dataflow.agenda import DeploymentRow
 from dataflow.event_log import EventRow, Findings, Pending
 from dataflow.ids import new_run_id
 from dataflow.triggers.carried import carried
-from dataflow.triggers.consequences import Consequences, Fit
+from dataflow.triggers.consequences import Consequences, Fit, There
 from dataflow.triggers.fires import Fire
 from dataflow.triggers.matching import Index
 from dataflow.triggers.remembering import TRIGGER_FAILED, Remembering
@@ -56,9 +56,13 @@ def as_given(deployment: DeploymentRow, parameters: Mapping[str, Any]) -> dict[s
     return {**deployment.spec.get("parameters", {}), **parameters}
 
 
+def any_name(name: str) -> None:
+    """Take every deployment for one that is there."""
+
+
 def judge(pending: Pending, deployments: Sequence[DeploymentRow], now_s: float, *,
-          known: Known | None = None, fit: Fit = as_given, more: bool = False,
-          new_id: Callable[[], str] = new_run_id) -> Findings:
+          known: Known | None = None, fit: Fit = as_given, there: There = any_name,
+          more: bool = False, new_id: Callable[[], str] = new_run_id) -> Findings:
     """Return what follows by triggers.
 
     Parameters
@@ -73,6 +77,8 @@ def judge(pending: Pending, deployments: Sequence[DeploymentRow], now_s: float, 
         What is known beside.
     fit
         Completes and checks the parameters of a run; ParameterTypeError: none is made.
+    there
+        Tells of a deployment that is to rest or to go on whether there is one.
     more
         Other events wait behind these: time is judged up to the last of these.
     new_id
@@ -89,7 +95,7 @@ def judge(pending: Pending, deployments: Sequence[DeploymentRow], now_s: float, 
     for each in awake:
         fires += each.rule.passed(until_s)
     done = _done(mine, fires, known, Consequences(
-        now_s, fit, new_id, {each.carried.memory for each in mine if each.stopped}))
+        now_s, fit, new_id, there, {each.carried.memory for each in mine if each.stopped}))
     return Findings(
         handled=[event.key for event in pending.events], runs=done.runs, cancel=done.cancel,
         pause=done.pause, events=done.events(), memory=_memory(mine, pending, until_s))

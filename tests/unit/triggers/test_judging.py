@@ -137,6 +137,17 @@ def test_a_paused_deployment_makes_nothing_up_and_starts_anew() -> None:
     assert len(turns.turn(event(at=6), event(at=7), at=8).runs) == 1
 
 
+def test_a_pause_of_a_deployment_that_is_not_there_is_told_of() -> None:
+    turns = Turns([deployment(OnEvent("x", action="pause", deployment="no/such"))])
+    found = turns.turn(event("x"), there=lambda name: f"There is no deployment {name!r}.")
+    assert found.pause == []
+    (said,) = failures_said(found.events)
+    assert said == ("Trigger event of etl/nightly paused nothing upon event x: There is no "
+                    "deployment 'no/such'.")
+    found = turns.turn(event("x"), there=lambda name: None)
+    assert (found.pause, found.events) == ([("no/such", True)], [])
+
+
 def test_a_trigger_may_rest_by_itself_and_resume_is_heard_in_a_pause() -> None:
     assert made(OnEvent("*", active=False), event()) == 0
     turns = Turns([deployment(OnEvent("go", action="resume"), OnEvent("go", slug="run"),
