@@ -156,6 +156,9 @@ class Reactive(Trigger):
             within=None if self.within is None else above_zero("within", self.within),
             for_each=None if self.for_each is None else checked_name("for_each", self.for_each),
         )
+        if self.for_each is not None and self.for_each.startswith("event."):
+            refuse("for_each", self.for_each, "begins as templates do: write 'resource', 'flow', "
+                                              "'deployment', or the path into the payload alone")
         if self.within is not None and self.count == 1:
             refuse("within", self.within, "says in which time `count` events come: give count too")
 

@@ -84,6 +84,8 @@ def test_the_digest_tells_upon_what_it_acts_and_not_what_is_done() -> None:
     (lambda: OnEvent("x", action="puase"), "action", "did you mean 'pause'"),
     (lambda: OnEvent("x", deployment="a/b"), "deployment", "with another action leave it out"),
     (lambda: OnEvent("x", action="cancel", parameters={"a": 1}), "parameters", "makes none"),
+    (lambda: OnEvent("x", count=2, for_each="event.payload.k"), "for_each",
+     "path into the payload"),
     (lambda: OnEvent("x", payload={"a": {">>": 3}}), "payload['a']", "did you mean '>'"),
     (lambda: OnEvent("x", payload={"a": {}}), "payload['a']", "compares nothing"),
     (lambda: OnEvent("x", payload={"a": {">": [1]}}), "payload['a']", "neither a number nor"),
