@@ -54,6 +54,7 @@ class FolderWaker:
             import watchfiles
         except ImportError:
             return
+        logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it counts all that changes
         try:
             for _ in watchfiles.watch(
                     *folders, recursive=deep, stop_event=stop, watch_filter=None,
