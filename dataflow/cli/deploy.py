@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +71,9 @@ def deploy(
         specs = _of_project(file, None if every else names)
     with opened_store() as store:
         changes = [_registered(store, spec, dry_run, specs) for spec in specs]
+        missing = list(_missing(store, specs))
+    for said in missing:
+        click.echo(printable(f"Warning: {said}"), err=True)
     if output == "json":
         print_json([{"name": name, "result": result,
                      "differences": [{"field": each.field, "old": each.old, "new": each.new}
@@ -94,6 +97,22 @@ def _registered(store: Store, spec: DeploymentSpec, dry_run: bool,
     done = register(store.agenda(), spec, time.time(), dry_run=dry_run, beside=beside,
                     provenance=provenance_here(spec))
     return spec.full_name, done.said(dry_run), done.differences
+
+
+def _missing(store: Store, specs: Sequence[DeploymentSpec]) -> Iterator[str]:
+    """Yield what deployments name that is not there: it may be a slip, or come later."""
+    there = {row.name for row in store.agenda().deployments()}
+    there |= {spec.full_name for spec in specs}
+    known = there | {name.partition("/")[2] for name in there}
+    for spec in specs:
+        named = [("after", spec.after), *(
+            (f"triggers[{at}].deployment", each.get("deployment"))
+            for at, each in enumerate(spec.triggers))]
+        for field, name in named:
+            if name is not None and name not in known:
+                near = get_close_matches(name, sorted(known), 1)
+                hint = f"; is {near[0]!r} meant?" if near else ", and nothing follows until it is."
+                yield (f"{spec.full_name}: {field} names {name!r}, which is not registered{hint}")
 
 
 def _of_project(file: str | None, names: Iterable[str] | None) -> list[DeploymentSpec]:

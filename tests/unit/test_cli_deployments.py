@@ -108,3 +108,24 @@ def test_schedules_that_rest_count_only_where_they_are_named(
     said(capsys, "schedule", "pause", "quiet", "never")
     error = refused(capsys, "deployment", "backfill", "quiet", *SPAN)
     assert "rest (never)" in error and "--schedule" in error
+
+
+def test_deploying_warns_of_names_that_nothing_answers_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "f.py").write_text("from dataflow import flow\n@flow\ndef f(): ...\n")
+    (tmp_path / "dataflow.yaml").write_text("""
+name: x
+deployments:
+  - {name: one, entrypoint: f.py:f, after: quite}
+  - name: two
+    entrypoint: f.py:f
+    after: f/one
+    triggers: [{kind: event, name: q, action: pause, deployment: zz}]
+""")
+    monkeypatch.chdir(tmp_path)
+    assert main(["deploy", "--all"]) == 0
+    near, none = capsys.readouterr().err.splitlines()
+    assert near == "Warning: f/one: after names 'quite', which is not registered; is 'quiet' meant?"
+    assert none == ("Warning: f/two: triggers[0].deployment names 'zz', which is not registered, "
+                    "and nothing follows until it is.")
