@@ -40,6 +40,14 @@ class _Wrong(ValueError):
     """A value cannot be meant; the text says what may stand there."""
 
 
+class _Several(_Wrong):
+    """Several parts of a value cannot be meant; ``all`` are the texts."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self.all = tuple(texts)
+        super().__init__("; ".join(texts))
+
+
 def checked(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
     """Return the values in their one form, and all that is wrong with them."""
     made: dict[str, Any] = {}
@@ -47,6 +55,8 @@ def checked(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
     for name, value in values.items():
         try:
             made[name] = _CHECKS[name](value, name)
+        except _Several as error:
+            problems += [Problem(name, said) for said in error.all]
         except ValueError as error:  # of ours, and of json_values
             problems.append(Problem(name, str(error)))
     return made, problems + _together(made)
@@ -193,12 +203,14 @@ def _triggers(value: Any, what: str) -> tuple[dict[str, Any], ...]:
     from dataflow.exceptions import TriggerError
     from dataflow.triggers import trigger_from_json
 
-    found = []
+    found, wrong = [], []
     for at, each in enumerate(given):
         try:
             found.append(trigger_from_json(each).to_json())
         except TriggerError as error:
-            raise _Wrong(f"{what}[{at}]: {error}") from None
+            wrong.append(f"{what}[{at}]: {error}")
+    if wrong:
+        raise _Several(wrong)
     return tuple(found)
 
 

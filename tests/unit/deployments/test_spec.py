@@ -65,6 +65,14 @@ def test_spec_is_not_changed_by_who_gave_or_took_its_values() -> None:
     assert made.parameters == {"list": [1]}
 
 
+def test_all_triggers_that_cannot_be_meant_are_told_of_at_once() -> None:
+    with pytest.raises(DeploymentDefinitionError) as caught:
+        spec(triggers=[{"kind": "evnt"}, {"kind": "event", "name": "x"}, {"kind": "file"}])
+    first, second = caught.value.problems
+    assert "triggers[0]: kind 'evnt' is none" in first.text and first.field == "triggers"
+    assert "triggers[2]: a trigger of kind file needs 'url'" in second.text
+
+
 @pytest.mark.parametrize("field, value, said", [
     ("name", "", "must be a text that is not empty"),
     ("name", "a/b", "must be free of /"),
