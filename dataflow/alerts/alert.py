@@ -163,7 +163,8 @@ class Alert:
     @property
     def label(self) -> str:
         """Return the name, or the conditions in words: ``failed of tag:prod``."""
-        return self.name or f"{self._condition_words()} of {' or '.join(self.match) or 'any flow'}"
+        whose = f" of {' or '.join(self.match)}" if self.match else ""
+        return self.name or f"{self._condition_words()}{whose}"
 
     def _condition_words(self) -> str:
         said = [" or ".join(self.on)] if self.on else []

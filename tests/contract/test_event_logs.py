@@ -272,7 +272,7 @@ def test_the_past_is_that_of_the_flow_before_a_moment(store: Store, log: EventLo
 
 
 def parcel(name: str, channel: str = "ops", **fields: Any) -> Parcel:
-    return Parcel(**{"id": name, "channel": channel, "alert": "failed of any flow",
+    return Parcel(**{"id": name, "channel": channel, "alert": "failed",
                      "text": Text(title="t", body="b", severity="failure"),
                      "created_s": NOW, "due_s": NOW, **fields})
 

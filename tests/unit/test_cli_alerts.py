@@ -126,5 +126,5 @@ def test_rules_say_which_alerts_there_are_and_where(
     assert json.loads(said.out) == [
         {"alert": "failed of tag:prod", "channels": ["ops", "slack://…"],
          "where": f"{folder}/dataflow.toml, [[alerts]] number 1"},
-        {"alert": "late of any flow", "channels": ["ops"], "where": "deployment etl/nightly"}]
+        {"alert": "late", "channels": ["ops"], "where": "deployment etl/nightly"}]
     assert "Not usable: " in said.err and "Did you mean 'failed'?" in said.err

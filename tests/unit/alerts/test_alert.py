@@ -103,7 +103,7 @@ def test_an_alert_is_called_by_its_name_or_its_conditions() -> None:
     assert FULL.label == "etl"
     assert Alert(match="tag:prod").label == "failed of tag:prod"
     assert Alert(longer_than=90, failed_share=0.05, on="any").label == (
-        "any, longer than 90 s, 5 % failed of any flow")
+        "any, longer than 90 s, 5 % failed")
     assert Alert(not_completed_by="6:00", match="a").label == "not completed by 6:00 UTC of a"
 
 
