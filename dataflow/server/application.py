@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
+from tornado.iostream import StreamClosedError
 
 from dataflow.server.event_streams import ALIVE
 from dataflow.server.exchange import Exchange
@@ -33,6 +34,9 @@ ALIVE_S = 15.0
 """A stream that has nothing to say says so after this time."""
 
 SLOW_READER_S = 30.0
+LEFT = 499
+"""Counted where who asked went away before the answer began; it is no fault of ours."""
+
 _Given = TypeVar("_Given")
 
 logger = logging.getLogger("dataflow.server")
@@ -87,6 +91,9 @@ class Application:
         status = 500
         try:
             status = await self._answered(exchange, verdict, body)
+        except (asyncio.CancelledError, StreamClosedError):
+            status = exchange.status or LEFT
+            raise
         finally:
             self._count(exchange, verdict, status, started_s)
 
@@ -158,8 +165,13 @@ class Application:
                     logger.exception("The stream %s failed", exchange.path)
                 break  # who reads connects again, and sees what is wrong
             if events or silent_s >= ALIVE_S:
-                async with asyncio.timeout(SLOW_READER_S):
-                    await exchange.stream(b"".join(events) or ALIVE)
+                try:
+                    async with asyncio.timeout(SLOW_READER_S):
+                        await exchange.stream(b"".join(events) or ALIVE)
+                except TimeoutError:
+                    logger.info("Nobody reads the stream %s: it is ended", exchange.path)
+                    exchange.hang_up()
+                    break
                 silent_s = 0.0
             if tail.ended:
                 break

@@ -71,6 +71,7 @@ class Exchange(HTTPMessageDelegate):
         self._verdict: Found | Problem = TOO_LARGE
         self._task: asyncio.Task[None] | None = None
         self.closed = False
+        self.status: int | None = None  # once an answer has begun
         self.method = self.path = self.query = ""
         self.headers: Mapping[str, str] = {}
 
@@ -131,7 +132,12 @@ class Exchange(HTTPMessageDelegate):
             self.closed = True
         except Exception:  # whoever waits for the answer is to be told that none comes
             logger.exception("%s %s could not be answered", self.method, self.path)
-            self._connection.close()
+            self.hang_up()
+
+    def hang_up(self) -> None:
+        """End the connection in the middle of an answer."""
+        self.closed = True
+        self._connection.close()
 
     async def send_json(self, status: int, value: Any,
                         headers: Mapping[str, str] | None = None) -> None:
@@ -167,6 +173,7 @@ class Exchange(HTTPMessageDelegate):
             self._connection.finish()
 
     def _head(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        self.status = status
         self._connection.write_headers(
             ResponseStartLine("HTTP/1.1", status, responses.get(status, "")),
             HTTPHeaders({**_ALWAYS, **headers}), body or None)

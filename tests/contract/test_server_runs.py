@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 import socket
 import threading
 import time
@@ -17,6 +18,7 @@ import pytest
 from sqlalchemy import text
 
 from dataflow.cli.records import attempt_fields, flow_run_fields, log_fields, task_run_fields
+from dataflow.events import new_event
 from dataflow.exceptions import StoreError
 from dataflow.ids import new_run_id, task_run_id
 from dataflow.outcomes import Attempt, Code, LogLine
@@ -225,6 +227,39 @@ def test_streams_are_bounded_and_given_back(
         wait_until(free, "the stream is given back")
 
 
+def counts(client: Client, name: str) -> dict[str, float]:
+    """Return how often a route was answered, by status."""
+    text = client.ask("GET", "/metrics", headers=BEARER).body.decode()
+    found = re.findall(
+        rf'^dataflow_requests_total{{.*route="{name}",status="(\d+)"}} (.*)$', text, re.M)
+    return {status: float(number) for status, number in found}
+
+
+def test_who_stops_following_is_no_failure(
+        lite: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(application, "STEP_S", 0.02)
+    monkeypatch.setattr(application, "ALIVE_S", 0.02)
+    written(lite, id=RUN)
+    with serving(lite) as client:
+        with client.follow(f"/flow-runs/{RUN}/logs/stream"):
+            pass
+        wait_until(lambda: counts(client, "logs_stream"), "the stream is over")
+        assert counts(client, "logs_stream") == {"200": 1.0}
+    assert [record for record in caplog.records if record.levelname != "DEBUG"] == []
+
+
+def test_who_follows_and_never_reads_is_left(
+        lite: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(application, "SLOW_READER_S", 0.05)
+    lite.events().emit([new_event("big", payload={"text": "x" * 250_000}) for _ in range(40)])
+    with serving(lite) as client, socket.create_connection(("127.0.0.1", client.port)) as line:
+        line.sendall(b"GET /api/v1/events/stream?after=0 HTTP/1.1\r\nHost: localhost\r\n"
+                     b"Authorization: " + BEARER["Authorization"].encode() + b"\r\n\r\n")
+        wait_until(lambda: counts(client, "events_stream"), "the stream is over")
+        assert counts(client, "events_stream") == {"200": 1.0}
+    assert [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")] == []
+
+
 def test_a_stream_ends_when_the_service_does(lite: Store) -> None:
     written(lite, id=RUN)
     lite.write(RUN, Gulp(logs=[line("one")]))
@@ -297,6 +332,7 @@ def test_slow_answers_hold_up_no_others_and_too_many_are_refused(
 def test_who_goes_away_before_the_answer_leaves_nothing_behind(
         lite: Store, caplog: pytest.LogCaptureFixture) -> None:
     slow = _Slow(lite)
+    caplog.set_level("DEBUG")
     with serving(slow) as client:
         head = f"Host: localhost\r\nAuthorization: {BEARER['Authorization']}\r\n\r\n"
         for number in range(3):
@@ -306,7 +342,8 @@ def test_who_goes_away_before_the_answer_leaves_nothing_behind(
                     time.sleep(0.01)
         slow.go_on.set()
         assert client.get("/flow-runs").status == 200
-    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+    assert caplog.text.count("GET /api/v1/flow-runs: 499") == 3
+    assert [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")] == []
 
 
 class _Broken(FlakyStore):
