@@ -33,9 +33,14 @@ def parts_of(cursor: str, *kinds: type) -> tuple[Any, ...]:
         raise bad_cursor()
     if any(isinstance(each, int) and abs(each) >= 1 << 62 for each in found):
         raise bad_cursor()
-    if any(isinstance(each, str) and "\0" in each for each in found):
+    if any(isinstance(each, str) and not _is_kept(each) for each in found):
         raise bad_cursor()
     return tuple(found)
+
+
+def _is_kept(text: str) -> bool:
+    """Tell whether stores can hold a text: no NUL, no half of a surrogate pair."""
+    return "\0" not in text and not any("\ud800" <= each <= "\udfff" for each in text)
 
 
 def bad_cursor() -> RequestRefused:

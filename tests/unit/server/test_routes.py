@@ -70,7 +70,7 @@ def test_a_cursor_comes_back_as_it_was() -> None:
 
 @pytest.mark.parametrize("cursor", [
     "", "x", "====", "ü", cursor_of(1), cursor_of("a", 2), cursor_of(True), cursor_of(None),
-    cursor_of(["a"]), cursor_of("a\0"), "W1tb" * 300, "bnVsbA"])
+    cursor_of(["a"]), cursor_of("a\0"), cursor_of("\ud800"), "W1tb" * 300, "bnVsbA"])
 def test_a_cursor_of_another_list_is_refused(cursor: str) -> None:
     with pytest.raises(RequestRefused) as caught:
         parts_of(cursor, str)
