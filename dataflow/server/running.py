@@ -16,13 +16,12 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 
-from tornado.httpserver import HTTPServer
-
 from dataflow.server import addresses, notes
 from dataflow.server.addresses import Place
 from dataflow.server.application import Application
 from dataflow.server.exchange import PASSED_OVER_BYTES, Exchanges
 from dataflow.server.gate import Gate
+from dataflow.server.listening import Listener
 from dataflow.server.metrics import Metrics
 from dataflow.server.openapi import document
 from dataflow.server.routes import Route, Router, Site
@@ -112,7 +111,7 @@ async def serve(store: Store, place: Place, token: str, sockets: Sequence[socket
     gate = Gate(token=token, is_open=router.is_open, names=place.names, scheme=place.scheme,
                 any_address=not place.is_loopback)
     application = Application(gate, router, site)
-    server = HTTPServer(
+    server = Listener(
         Exchanges(application), ssl_options=tls, max_header_size=_HEADER_BYTES,
         max_body_size=PASSED_OVER_BYTES, idle_connection_timeout=_IDLE_S, body_timeout=_BODY_S)
     server.add_sockets(sockets)

@@ -184,6 +184,9 @@ def test_the_log_never_holds_the_token(
     caplog.set_level("DEBUG")
     client.get("/version")
     client.ask("GET", "/api/v1/version", headers={"Authorization": f"Bearer {TOKEN}x"})
+    for bad in ("\0", "\x7f", "\r\n folded"):
+        client.raw(f"GET /api/v1/version HTTP/1.1\r\nHost: localhost\r\n"
+                   f"Authorization: Bearer {TOKEN}{bad}\r\n\r\n".encode())
     wait_until(lambda: "version: 200" in caplog.text and "version: 401" in caplog.text, "logged")
     assert TOKEN not in caplog.text
 
