@@ -27,6 +27,7 @@ from dataflow.server.openapi import document
 from dataflow.server.routes import Route, Router, Site
 from dataflow.server.table import ROUTES
 from dataflow.server.tokens import token_of
+from dataflow.service.ending import end_soon
 from dataflow.service.scheduler import Scheduler
 from dataflow.service.scheduling import looping, loops_of
 from dataflow.settings_value import Settings
@@ -94,8 +95,14 @@ async def _until_told(store: Store, place: Place, token: str, sockets: Sequence[
                       tls: ssl.SSLContext | None, metrics: Metrics,
                       began: Callable[[], object]) -> None:
     told, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def end() -> None:
+        if not told.is_set():
+            end_soon()
+        told.set()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, told.set)
+        loop.add_signal_handler(number, end)
     await serve(store, place, token, sockets, told, tls=tls, metrics=metrics, began=began)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+from dataflow.service.ending import end_soon
 from dataflow.service.event_loops import Loop, event_loops
 from dataflow.service.scheduler import Scheduler
 from dataflow.store import Store
@@ -45,6 +46,7 @@ def schedule(store: Store) -> None:
     try:
         with looping(loops_of(store)):
             enough.wait()
+            end_soon()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

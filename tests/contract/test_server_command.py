@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import re
 import signal
+import sqlite3
 import ssl
 import stat
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -26,6 +30,7 @@ from dataflow.cli import main
 from dataflow.deployments import DeploymentSpec
 from dataflow.schedules import At
 from dataflow.service.deploying import register
+from dataflow.service.ending import HELD_UP
 from dataflow.stores import open_store
 from tests.run_support import ROOT, wait_until
 from tests.server_support import TOKEN, Client
@@ -147,6 +152,50 @@ def test_a_service_runs_the_scheduler_and_a_scheduler_runs_alone(
     wait_until(lambda: store.agenda().queue_of("f/two"), "the scheduler makes the run")
     assert ended(alone) == 0
     store.close()
+
+
+_HURRIED = """
+from dataflow.cli import main
+from dataflow.service import ending
+
+ending.PATIENCE_S = 0.2
+raise SystemExit(main({arguments}))
+"""
+
+
+@pytest.mark.parametrize("arguments", [
+    ("server", "start", "--port", "0"), ("server", "start", "--port", "0", "--no-scheduler"),
+    ("scheduler", "start")])
+def test_a_store_that_does_not_answer_does_not_hold_up_the_end(
+        tmp_path: Path, dataflow_home: Path, arguments: tuple[str, ...]) -> None:
+    script = _HURRIED.format(arguments=arguments)
+    store = open_store()
+    with (tmp_path / "log").open("w") as log, subprocess.Popen(
+            [sys.executable, "-c", script], text=True, stdout=subprocess.PIPE, stderr=log,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "DATAFLOW_API_TOKEN": TOKEN}) as process:
+        try:
+            if arguments[0] == "server":
+                port = int(address_of(process).rsplit(":")[-1].partition("/")[0])
+            else:
+                wait_until(lambda: "Watches events" in (tmp_path / "log").read_text(), "it runs")
+            with closing(sqlite3.connect(dataflow_home / "dataflow.db")) as other:
+                other.execute("BEGIN IMMEDIATE")  # whoever writes waits, for 20 s
+                if "--no-scheduler" in arguments:
+                    asking = threading.Thread(target=asked_in_vain, args=(port,), daemon=True)
+                    asking.start()
+                time.sleep(1.0)  # until each loop has asked the store
+                process.send_signal(signal.SIGTERM)
+                assert process.wait(15) == HELD_UP
+        finally:
+            process.kill()
+            store.close()
+    assert "holds up the end" in (tmp_path / "log").read_text()
+
+
+def asked_in_vain(port: int) -> None:
+    with suppress(OSError, http.client.HTTPException):
+        Client(port).ask("POST", "/api/v1/events", {"name": "x"},
+                         {"Authorization": f"Bearer {TOKEN}"})
 
 
 @pytest.mark.parametrize("arguments, said", [
