@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import socket
 import ssl
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from dataflow.server.gate import LOOPBACK_NAMES
 from dataflow.server.routes import PREFIX
 
 _BACKLOG = 128
+_NAME = re.compile(r"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._\-]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +78,17 @@ class Place:
 
 def checked(place: Place) -> Place:
     """Return a place where one may listen. Raises ServerError."""
+    if not place.host.strip():
+        raise ServerError(
+            "The service is to listen on an address that is empty. What to do: leave --host and "
+            "DATAFLOW_API_HOST away (127.0.0.1), or name one; 0.0.0.0 is all of this machine.",
+            address=place.host, reason="address")
+    for name in place.allowed_hosts:
+        if not _NAME.fullmatch(name):
+            raise ServerError(
+                f"{name!r} is no name under which a service is reached (--allowed-host, "
+                "DATAFLOW_API_ALLOWED_HOSTS): write flows.example.org, without scheme, port or *.",
+                address=name, reason="name")
     if (place.certfile is None) != (place.keyfile is None):
         raise ServerError(
             "TLS needs both: a certificate (--certfile) and its key (--keyfile). Nothing was "

@@ -47,6 +47,7 @@ def status_of(address: str, token: str | None, *, cafile: str | None = None,
         The address is none.
     """
     line = _Line(address, cafile, timeout_s)
+    healthy = False
     try:
         healthy = line.get("/health")[0] == 200
         ready, said = line.get("/ready")
@@ -60,9 +61,21 @@ def status_of(address: str, token: str | None, *, cafile: str | None = None,
             version = said.get("version") if code == 200 else None
             problem = problem or (None if code == 200 else _what(said))
     except (OSError, ValueError, http.client.HTTPException) as error:
-        return Status(address=address, problem=f"{type(error).__name__}: {error}")
+        return Status(address=address, healthy=healthy, problem=_why(error, healthy))
     return Status(address=address, healthy=healthy, ready=ready == 200, version=version,
                   problem=problem)
+
+
+def _why(error: Exception, healthy: bool) -> str:
+    """Return what an answer that did not come means, and what to do."""
+    if isinstance(error, ConnectionRefusedError):
+        return "Nothing listens there: `dataflow server start` starts a service."
+    if isinstance(error, TimeoutError):
+        return ("It lives, but does not answer in time: look after its run store."
+                if healthy else "It does not answer in time.")
+    if isinstance(error, json.JSONDecodeError):
+        return "What answers there is no service of dataflow."
+    return f"{type(error).__name__}: {error}"
 
 
 def _what(said: Any) -> str:
@@ -74,12 +87,13 @@ class _Line:
     """The way to a service: no proxy, no redirects."""
 
     def __init__(self, address: str, cafile: str | None, timeout_s: float) -> None:
-        parts = urlsplit(address)
         try:
+            parts = urlsplit(address)
             host, port = parts.hostname, parts.port
         except ValueError:
-            host = port = None
-        if parts.scheme not in ("http", "https") or host is None or parts.username:
+            parts, host, port = urlsplit(""), None, None
+        if (parts.scheme not in ("http", "https") or host is None or parts.username
+                or not address.isascii() or any(each <= " " for each in address)):
             raise ServerError(
                 f"{address!r} is no address of a service: write http://127.0.0.1:4207/api/v1.",
                 address=address, reason="address")

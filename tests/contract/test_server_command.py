@@ -118,7 +118,7 @@ def test_the_note_of_a_service_that_was_killed_is_not_believed(
     assert (dataflow_home / "server.json").exists()
     code, facts = status(capsys)
     assert (code, facts["pid"], facts["healthy"]) == (1, None, False)
-    assert facts["address"] == "http://127.0.0.1:1/api/v1" and "refused" in facts["problem"]
+    assert facts["address"] == "http://127.0.0.1:1/api/v1" and "Nothing listens" in facts["problem"]
 
 
 def test_the_token_of_the_environment_is_the_one(start: Start, dataflow_home: Path) -> None:

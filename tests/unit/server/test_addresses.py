@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ def test_loopback_needs_no_tls(host: str) -> None:
     assert checked(Place(host=host)).is_loopback
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "10.0.0.1", "example.org", "localhost.",
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "example.org", "localhost.",
                                   "127.0.0.1.example.org", "::ffff:10.0.0.1", "127.1"])
 def test_other_addresses_need_tls_or_the_word(host: str) -> None:
     place = Place(host=host)
@@ -28,6 +30,18 @@ def test_other_addresses_need_tls_or_the_word(host: str) -> None:
         checked(place)
     assert checked(replace(place, insecure=True)) and checked(
         replace(place, certfile=PEM, keyfile=PEM))
+
+
+def test_an_empty_address_is_refused_also_with_the_word() -> None:
+    with pytest.raises(ServerError, match="empty"):
+        checked(Place(host=" ", insecure=True))
+
+
+@pytest.mark.parametrize("name", [
+    "", "*", "*.example.org", "http://flows.example", "flows.example:8080", "a,b", "ü.example"])
+def test_a_name_that_no_request_could_have_is_refused(name: str) -> None:
+    with pytest.raises(ServerError, match="--allowed-host"):
+        checked(Place(allowed_hosts=("flows.example", name)))
 
 
 @pytest.mark.parametrize("fields", [{"certfile": PEM}, {"keyfile": PEM}])
@@ -52,7 +66,32 @@ def test_names_are_those_that_were_allowed_and_the_host_where_it_is_a_name() -> 
 
 
 @pytest.mark.parametrize("address", [
-    "127.0.0.1:4207", "ftp://127.0.0.1", "http://", "http://u:p@127.0.0.1/", "http://h:port"])
+    "127.0.0.1:4207", "ftp://127.0.0.1", "http://", "http://u:p@127.0.0.1/", "http://h:port",
+    "http://[::1", "http://127.0.0.1/a b", "http://h/ü"])
 def test_what_is_no_address_cannot_be_asked(address: str) -> None:
     with pytest.raises(ServerError, match="no address"):
         status_of(address, None)
+
+
+def test_nobody_there_is_told_with_what_to_do() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        found = status_of(f"http://127.0.0.1:{unused.getsockname()[1]}", None)
+    assert (found.healthy, found.ready) == (False, False)
+    assert "dataflow server start" in str(found.problem)
+
+
+def test_a_service_whose_store_does_not_answer_lives() -> None:
+    def served(listener: socket.socket) -> None:
+        line, _ = listener.accept()  # /health is answered, /ready is not
+        with line:
+            line.recv(65536)
+            line.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=served, args=(listener,))
+        thread.start()
+        found = status_of(f"http://127.0.0.1:{listener.getsockname()[1]}", None, timeout_s=0.3)
+        thread.join()
+    assert (found.healthy, found.ready) == (True, False)
+    assert "run store" in str(found.problem)
