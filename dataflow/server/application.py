@@ -139,7 +139,8 @@ class Application:
         if isinstance(given, Text):
             await exchange.send(route.status, given.body, given.media)
         elif isinstance(given, Mapping):
-            await exchange.send_json(route.status, given)
+            made = {} if route.makes is None else {"Location": route.makes.format(id=given["id"])}
+            await exchange.send_json(route.status, given, made)
         elif self._streams >= STREAMS:
             await exchange.send_problem(BUSY)
             return BUSY.status

@@ -85,6 +85,9 @@ def _operation(route: Route, references: _References) -> dict[str, Any]:
         found["requestBody"] = {
             "required": True,
             "content": {"application/json": {"schema": references[route.takes]}}}
+    if route.makes is not None:
+        found["responses"][str(route.status)]["headers"] = {"Location": {
+            "description": "Path of what was made.", "schema": {"type": "string"}}}
     if route.guard is not Guard.TOKEN:
         found["security"] = []
     return found

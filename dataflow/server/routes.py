@@ -126,6 +126,8 @@ class Route:
         The body; None: there is none, or (with Guard.SIGNATURE) the view reads it.
     errors
         Statuses beside those that every route may have.
+    makes
+        Path of what was made, with the ``{id}`` of the answer: its header Location.
     quick
         The view never blocks, and is called in the loop: it answers also where all threads
         are busy.
@@ -143,6 +145,7 @@ class Route:
     errors: Sequence[int] = ()
     media: str = "application/json"
     guard: Guard = Guard.TOKEN
+    makes: str | None = None
     quick: bool = False
 
     @property

@@ -25,7 +25,7 @@ from dataflow.store import Store
 from dataflow.stores import open_store
 from dataflow.triggers import OnWebhook
 from dataflow.triggers.webhook_signatures import sign
-from tests.server_support import Answer, Client, serving
+from tests.server_support import BEARER, Answer, Client, serving
 
 NOW = 1_700_000_000.0
 SPEC = {
@@ -82,6 +82,8 @@ def test_a_run_is_asked_for_with_checked_parameters(store: Store, client: Client
         "priority": 7, "scheduled_time": "2100-01-01T00:00:00", "name": "the-run"})
     assert answer.status == 201
     made = answer.json
+    assert answer.headers["location"] == f"/api/v1/flow-runs/{made['id']}"
+    assert client.ask("GET", answer.headers["location"], headers=BEARER).json["id"] == made["id"]
     assert (made["state_name"], made["name"], made["tags"]) == (
         "Scheduled", "the-run", ["by-hand", "prod"])
     assert made["parameters"] == {"year": 2014, "password": "***"}

@@ -143,6 +143,7 @@ ROUTES = (
           gives=runs.FlowRuns, query=PageQuery, about="Runs of a deployment, the newest first."),
     Route(method="POST", path=f"{_ONE}/runs", name="run_deployment", view=run,
           gives=runs.FlowRunShape, status=201, takes=deployed.NewRunBody,
+          makes=f"{PREFIX}/flow-runs/{{id}}",
           about="Queue a run; its parameters are checked before."),
     Route(method="POST", path=f"{_ONE}/pause", name="pause_deployment", view=pause,
           gives=deployed.DeploymentShape,
