@@ -27,6 +27,7 @@ from dataflow.alerts.channels import Channel, open_channel
 from dataflow.alerts.cleaning import cleaned_line
 from dataflow.alerts.outbox import Outbox, Parcel
 from dataflow.exceptions import AlertError, ChannelError, ChannelRefused
+from dataflow.said_lately import SaidLately
 
 LATE_S = 5.0
 """So much longer than its time a try may take before its thread is left behind."""
@@ -79,6 +80,7 @@ class Delivery:
         self._rng = rng or random.Random()
         self._tries: dict[str, _Try] = {}
         self._unsaid: deque[tuple[_Try, float | None, str | None]] = deque()
+        self._said = SaidLately()
         self._news = threading.Event()
 
     @property
@@ -150,12 +152,15 @@ class Delivery:
                 else:
                     self._outbox.failed(one.parcel.id, now_s, error, due_s)
             except Exception as problem:  # a store that is away must not end the loop
-                _logger.warning("The outbox of alerts cannot be written: %s",
-                                cleaned_line(str(problem)))
+                self._warn(f"The outbox of alerts cannot be written: {cleaned_line(str(problem))}")
                 break
             self._unsaid.popleft()
             sent, failed = sent + (error is None), failed + (error is not None)
         return Report(sent, failed)
+
+    def _warn(self, text: str) -> None:
+        if self._said.is_new(text):
+            _logger.warning("%s", text)
 
     def _start(self, now_s: float) -> None:
         free = self._slots - self.at_work
@@ -165,7 +170,7 @@ class Delivery:
             lease_s = 2 * (self._timeout_s + LATE_S)
             taken = self._outbox.take(now_s, lease_s, frozenset(self._tries), free)
         except Exception as problem:  # as above
-            _logger.warning("The outbox of alerts cannot be read: %s", cleaned_line(str(problem)))
+            self._warn(f"The outbox of alerts cannot be read: {cleaned_line(str(problem))}")
             return
         for parcel in taken:
             if parcel.channel in self._tries:

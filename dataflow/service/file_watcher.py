@@ -21,6 +21,7 @@ from typing import Any
 from dataflow.claims import owner_of_this_process
 from dataflow.event_log import NewEvent
 from dataflow.exceptions import StoreError
+from dataflow.said_lately import SaidLately
 from dataflow.service.folder_waker import FolderWaker
 from dataflow.store import Store
 from dataflow.triggers.carried import Carried, carried
@@ -78,6 +79,7 @@ class FileWatcher:
         self._places: dict[str, _Place] = {}
         self._glance_at_s = self._lead_until_s = self._lead_at_s = 0.0
         self._stop = threading.Event()
+        self._said = SaidLately()
         self._poked = threading.Event()
         self._room = threading.Semaphore(AT_ONCE)
         self._waker = FolderWaker(self._woken)
@@ -97,7 +99,8 @@ class FileWatcher:
                 for name in self._due(self._clock()):
                     self._begin(self._places[name])
             except StoreError as error:
-                logger.warning("%s", error)
+                if self._said.is_new(str(error)):
+                    logger.warning("%s", error)
                 self._stop.wait(1.0)
             except Exception:  # whatever it is, it must not end the thread: no file would be seen
                 logger.exception("A turn of the file watcher failed; the next one follows")

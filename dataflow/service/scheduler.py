@@ -17,6 +17,7 @@ from functools import partial
 
 from dataflow.agenda import Decision, DeploymentRow, ScheduleRow
 from dataflow.exceptions import StoreError
+from dataflow.said_lately import SaidLately
 from dataflow.service.lost_runs import look_after
 from dataflow.service.silence import Silence
 from dataflow.service.slots import decide
@@ -64,6 +65,7 @@ class Scheduler:
         self._clock, self._monotonic = clock, monotonic
         self._silence = Silence(patience_s)
         self._stop = threading.Event()
+        self._said = SaidLately(monotonic)
         self._thread: threading.Thread | None = None
         self._care_at = 0.0
 
@@ -95,7 +97,8 @@ class Scheduler:
                 self.turn()
                 next_s = self._agenda.next_slot_s()
             except StoreError as error:
-                logger.warning("%s", error)
+                if self._said.is_new(str(error)):
+                    logger.warning("%s", error)
                 self._care_at = self._clock() + _RECOVERY_S
                 self._silence.forget()
                 next_s = None

@@ -21,6 +21,7 @@ from typing import Protocol
 from dataflow.claims import owner_of_this_process
 from dataflow.event_log import Findings, Pending
 from dataflow.exceptions import StoreError
+from dataflow.said_lately import SaidLately
 from dataflow.store import Store
 
 LOOP = "watch"
@@ -85,6 +86,7 @@ class Watcher:
         self._owner = owner or f"{owner_of_this_process()}:{next(_numbers)}"
         self._lead_until_s = self._look_at_s = self._care_at_s = 0.0
         self._stop = threading.Event()
+        self._said = SaidLately()
         self._thread: threading.Thread | None = None
 
     @property
@@ -122,7 +124,8 @@ class Watcher:
             try:
                 self.turn()
             except StoreError as error:
-                logger.warning("%s", error)
+                if self._said.is_new(str(error)):
+                    logger.warning("%s", error)
                 self._stop.wait(1.0)
             except Exception:  # whatever it is, it must not end the thread: nobody would be told
                 logger.exception("A turn of the watcher failed; the next one follows")

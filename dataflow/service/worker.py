@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from dataflow.agenda import Agenda, QueuedRun, WorkerRow
 from dataflow.claims import owner_alive, owner_of_this_process
 from dataflow.exceptions import StoreError
+from dataflow.said_lately import SaidLately
 from dataflow.service.lost_runs import elsewhere, process_gone
 from dataflow.service.orders import NOT_OURS, Order
 from dataflow.service.processes import Processes
@@ -89,6 +90,7 @@ class Worker:
         self._monotonic = monotonic
         self.claim_s = CLAIM_S
         self._poked = threading.Event()
+        self._said = SaidLately()
         self._starter: Starter = Processes() if starter is None else starter
         self._going: dict[str, _Going] = {}
         self._draining = self._cancelling = False
@@ -120,7 +122,8 @@ class Worker:
                 try:
                     self._turn(time.time())
                 except StoreError as error:  # it may be back in a moment: runs go on meanwhile
-                    logger.warning("%s", error)
+                    if self._said.is_new(str(error)):
+                        logger.warning("%s", error)
                 self._poked.wait(self._poll_s)
                 self._poked.clear()
         finally:

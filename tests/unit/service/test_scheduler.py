@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from dataflow.agenda import NewDeployment, NewRun, NewSchedule
+from dataflow.exceptions import StoreError
 from dataflow.ids import new_run_id
 from dataflow.schedules import Interval
 from dataflow.service.scheduler import AGAIN_S, Scheduler
@@ -87,3 +88,19 @@ def test_a_lost_run_is_settled_within_a_minute(store: Store) -> None:
         true_s[0] += 1.0
         assert true_s[0] < 60
     assert true_s[0] > 30
+
+
+def test_a_store_that_is_away_is_told_of_once_and_waited_for(
+        store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr("dataflow.service.scheduler.GLANCE_S", 0.0)
+    scheduler, turns = Scheduler(store), list[int]()
+
+    def turn() -> int:
+        turns.append(len(turns))
+        if len(turns) == 5:
+            scheduler.stop()
+        raise StoreError("The store is away.", reason="away")
+
+    monkeypatch.setattr(scheduler, "turn", turn)
+    scheduler.run()
+    assert len(turns) == 5 and caplog.text.count("The store is away.") == 1
