@@ -116,6 +116,20 @@ def test_a_run_that_does_not_fit_is_not_queued(
     assert store.agenda().queue_of("etl/nightly") == [] and store.flow_runs() == []
 
 
+@pytest.mark.parametrize("body, said", [
+    (b'{"parameters": {"year": 1}, "parameters": {"year": 2}}', "'parameters' more than once"),
+    (b'{"parameters": {"year": 1, "year": 2}}', "'year' more than once"),
+    (b'{"params": {}}', "body.params: there is no such field; there are idempotency_key, name, "),
+    (b'{"scheduled_time": "soon"}', "body.scheduled_time: no moment such as")])
+def test_what_could_be_meant_otherwise_is_refused(
+        store: Store, client: Client, body: bytes, said: str) -> None:
+    deployed(store)
+    answer = client.ask("POST", "/api/v1/deployments/etl/nightly/runs", body,
+                        {**BEARER, "Content-Type": "application/json"})
+    assert answer.status == 422 and said in answer.json["error"]["what"]
+    assert store.flow_runs() == []
+
+
 def test_the_same_key_again_is_the_same_run(store: Store, client: Client) -> None:
     deployed(store)
     ids = {client.post("/deployments/etl/nightly/runs", {"idempotency_key": "k"}).json["id"]
