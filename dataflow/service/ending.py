@@ -20,8 +20,8 @@ logger = logging.getLogger("dataflow.scheduler")
 def end_soon() -> None:
     """Let this process end within ``PATIENCE_S`` from now, whatever it waits for.
 
-    A database that is there and does not answer holds up each thread that asks it. Nothing is
-    lost: what a transaction had not ended is undone by the database.
+    A database that is there and does not answer holds up each thread that asks it. What was
+    being written then is there as a whole or not at all: each change is one transaction.
     """
     timer = threading.Timer(PATIENCE_S, _end)
     timer.daemon = True
@@ -30,6 +30,6 @@ def end_soon() -> None:
 
 def _end() -> None:
     logger.warning("The run store holds up the end of this process, which ends without it. "
-                   "What was being written is as it was before")
+                   "What was being written is there as a whole, or not at all")
     logging.shutdown()
     os._exit(HELD_UP)
