@@ -36,6 +36,7 @@ FULL: dict[str, list[str]] = {
     "single_flight": [],
     "schedule_latency": [],
     "event_latency": [],
+    "take_latency": [],
 }
 QUICK: dict[str, list[str]] = {
     "hello": ["--repeats", "3"],
@@ -58,6 +59,7 @@ QUICK: dict[str, list[str]] = {
     "single_flight": ["--repeats", "1"],
     "schedule_latency": ["--slots", "10", "--deployments", "2000"],
     "event_latency": ["--events", "8"],
+    "take_latency": ["--runs", "20000", "--turns", "10"],
 }
 
 

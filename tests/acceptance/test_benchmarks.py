@@ -31,6 +31,8 @@ TINY = {
     "single_flight": ["--processes", "3", "--repeats", "1"],
     "schedule_latency": ["--slots", "5", "--deployments", "50"],
     "event_latency": ["--events", "2", "--handled", "300"],
+    "take_latency": ["--runs", "500", "--turns", "3"],
+    "usage_overhead": ["--elements", "3000"],
 }
 
 
