@@ -108,7 +108,7 @@ def _limits(connection: Connection) -> None:
     _add_columns(connection, "pools", ("kind TEXT NOT NULL DEFAULT 'process'", "template TEXT"))
     _add_columns(connection, "queued_runs", ("tags TEXT NOT NULL DEFAULT ''",))
     metadata.create_all(connection, tables=list(agenda.LATER_TABLES), checkfirst=False)
-    for index in agenda.queued_runs.indexes:
+    for index in (*agenda.queued_runs.indexes, *agenda.deployments.indexes):
         index.create(connection, checkfirst=True)
     rows = connection.execute(text(
         "SELECT q.key, f.tags FROM queued_runs q JOIN flow_runs f ON f.id = q.flow_run_id "

@@ -47,6 +47,7 @@ TO_VERSION_5 = (
     "ALTER TABLE flow_runs DROP COLUMN alerts, DROP COLUMN cpu_s, DROP COLUMN peak_bytes",
     "ALTER TABLE spans DROP COLUMN cpu_s, DROP COLUMN peak_bytes",
     "ALTER TABLE task_runs DROP COLUMN cpu_s, DROP COLUMN peak_bytes",
+    "DROP INDEX deployments_reacting",
     "ALTER TABLE queued_runs DROP COLUMN tags", "DROP TABLE pool_queues, tag_limits",
     "ALTER TABLE pools DROP COLUMN kind, DROP COLUMN template",
     "UPDATE schema_version SET version = 5",

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.event import listen
 
 from dataflow.agenda import DeploymentRow, NewRun, QueuedRun
 from dataflow.deployments import DeploymentSpec
@@ -179,6 +181,17 @@ def test_a_deployment_without_triggers_is_not_looked_at(store: Store) -> None:
     put(store, "b/d", OnEvent("x"))
     put(store, "c/d", after="b/d")
     assert [each.name for each in store.agenda().with_triggers()] == ["b/d", "c/d"]
+
+
+def test_deployments_with_triggers_are_found_in_an_index_of_theirs(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "dataflow.db")
+    asked: list[str] = []
+    listen(store._engine, "before_cursor_execute", lambda *called: asked.append(called[2]))  # type: ignore[attr-defined]  # of the adapter
+    store.agenda().with_triggers()
+    store.close()
+    with closing(sqlite3.connect(tmp_path / "dataflow.db")) as connection:
+        plan = connection.execute(f"EXPLAIN QUERY PLAN {asked[-1]}").fetchall()
+    assert "deployments USING INDEX deployments_reacting" in plan[0][3]
 
 
 def test_a_circle_is_refused_when_its_last_part_is_registered(store: Store) -> None:

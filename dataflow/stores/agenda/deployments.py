@@ -11,12 +11,12 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, insert, or_, select, update
+from sqlalchemy import Connection, and_, func, insert, or_, select, text, update
 
 from dataflow.agenda import DeploymentRow, NewDeployment, NewSchedule, VersionRow
 from dataflow.exceptions import DeploymentNotFound
 from dataflow.ids import new_run_id
-from dataflow.stores.agenda.schema import deployments, schedules, versions
+from dataflow.stores.agenda.schema import REACTING, deployments, schedules, versions
 
 _D, _V, _S = deployments.c, versions.c, schedules.c
 _THERE = _D.there == 1
@@ -125,10 +125,8 @@ def every(connection: Connection, limit: int | None = None,
 
 def with_triggers(connection: Connection) -> list[DeploymentRow]:
     """Return those whose spec names triggers or ``after``, by name; perhaps some more."""
-    has = or_(*(_D.spec.contains(text, autoescape=True)
-                for text in ('"triggers": [{', '"after": "')))
     return [_row(row) for row in connection.execute(
-        _selected().where(_THERE, has).order_by(_D.name))]
+        _selected().where(text(f"deployments.there = 1 AND ({REACTING})")).order_by(_D.name))]
 
 
 def key_of(connection: Connection, name: str) -> int:

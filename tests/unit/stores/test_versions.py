@@ -90,6 +90,7 @@ TO_VERSION_5 = [
     "ALTER TABLE flow_runs DROP COLUMN alerts",
     *(f"ALTER TABLE {table} DROP COLUMN {column}" for table in ("flow_runs", "spans", "task_runs")
       for column in ("cpu_s", "peak_bytes")),
+    "DROP INDEX deployments_reacting",
     "DROP INDEX queued_runs_order", "ALTER TABLE queued_runs DROP COLUMN tags",
     "ALTER TABLE pools DROP COLUMN kind", "ALTER TABLE pools DROP COLUMN template",
     "DROP TABLE pool_queues", "DROP TABLE tag_limits", "UPDATE schema_version SET version = 5",
