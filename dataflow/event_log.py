@@ -26,6 +26,10 @@ STATE_EVENTS = "dataflow.flow-run."
 RUN_RESOURCE = "dataflow.flow-run."
 """How the resource of a flow run begins; its id follows."""
 
+LONGEST_LEAD_S = 60.0
+"""Nobody leads for longer at a time, in seconds: a clock that was set back since took such a lead,
+or one that goes otherwise, and it counts as over."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewEvent:
@@ -243,7 +247,7 @@ class EventLog(abc.ABC):
     def lead(self, loop: str, owner: str, now_s: float, until_s: float) -> bool:
         """Become the one that runs a loop, or stay it, until a moment; False: another one is.
 
-        ``until_s`` before now: give it up.
+        ``until_s`` before now: give it up. At most :data:`LONGEST_LEAD_S` from now.
         """
 
     @abc.abstractmethod

@@ -316,6 +316,13 @@ def test_one_leads_until_its_time_is_over_or_it_gives_up(log: EventLog) -> None:
     assert log.lead("watch", "b", NOW + 12, NOW + 22)
 
 
+def test_a_lead_that_a_clock_took_which_was_set_back_since_is_over(log: EventLog) -> None:
+    log.lead("watch", "a", NOW + 3600, NOW + 3610)  # and is killed
+    assert log.leader("watch", NOW) is None
+    assert log.lead("watch", "b", NOW, NOW + 10)
+    assert not log.lead("watch", "c", NOW + 5, NOW + 15)
+
+
 def test_a_store_in_memory_has_no_events() -> None:
     with pytest.raises(StoreError, match="DATAFLOW_STORE"):
         open_store("memory:").events()

@@ -7,9 +7,11 @@ here: runs that follow (``stores/agenda/``), messages (``parcels.py``).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from sqlalchemy import Connection, delete, insert, or_, select, update
 
+from dataflow.event_log import LONGEST_LEAD_S
 from dataflow.stores.events.schema import leads, memory
 
 _M, _L = memory.c, leads.c
@@ -45,7 +47,7 @@ def remember(connection: Connection, new: Mapping[str, str | None]) -> None:
 def lead(connection: Connection, loop: str, owner: str, now_s: float, until_s: float) -> bool:
     """Become or stay the one that runs a loop; False: another one is."""
     taken = connection.execute(update(leads).where(
-        _L.loop == loop, or_(_L.owner == owner, _L.until_s < now_s),
+        _L.loop == loop, or_(_L.owner == owner, ~_holds(now_s)),
     ).values(owner=owner, until_s=until_s)).rowcount
     if taken:
         return True
@@ -59,5 +61,9 @@ def lead(connection: Connection, loop: str, owner: str, now_s: float, until_s: f
 def leader(connection: Connection, loop: str, now_s: float) -> str | None:
     """Return who runs a loop; None: nobody."""
     found: str | None = connection.execute(
-        select(_L.owner).where(_L.loop == loop, _L.until_s >= now_s)).scalar()
+        select(_L.owner).where(_L.loop == loop, _holds(now_s))).scalar()
     return found
+
+
+def _holds(now_s: float) -> Any:
+    return _L.until_s.between(now_s, now_s + LONGEST_LEAD_S)
