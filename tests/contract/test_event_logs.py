@@ -135,6 +135,32 @@ def test_what_was_seen_so_makes_no_event(log: EventLog) -> None:
     assert [sight("1"), sight("1"), sight("2"), sight("2")] == [1, 0, 1, 0]
     assert log.seen("inbox") == {"a.csv": "2"}
     assert log.seen("outbox") == {}
+    together = [event(sighting=("inbox", thing, "3")) for thing in ("a.csv", "b.csv", "a.csv")]
+    assert log.emit([*together, event("beside")]) == 3
+    assert log.seen("inbox") == {"a.csv": "3", "b.csv": "3"}
+    assert names(log, limit=3) == ["beside", "sale.made", "sale.made"]
+
+
+def test_what_two_watchers_see_at_the_same_time_is_one_event(another: Open) -> None:
+    logs = [another().events() for _ in range(4)]
+    found: list[int] = []
+
+    def sight(log: EventLog) -> None:
+        found.append(log.emit([event(sighting=("inbox", f"{n}.csv", "1")) for n in range(50)]))
+
+    threads = [threading.Thread(target=sight, args=(log,)) for log in logs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (sum(found), len(logs[0].events(limit=500))) == (50, 50)
+
+
+def test_events_since_a_moment_are_all_there_in_whichever_order_they_came(log: EventLog) -> None:
+    log.emit([event(f"at {n}", occurred_s=NOW + n) for n in (5, 0, 3, 9, 1, 4)])
+    assert names(log, since_s=NOW + 4) == ["at 4", "at 9", "at 5"]
+    assert names(log, since_s=NOW + 4, limit=1) == ["at 4"]
+    assert names(log, since_s=NOW + 9.5) == []
 
 
 @pytest.mark.parametrize(("pattern", "expected"), [

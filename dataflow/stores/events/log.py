@@ -11,8 +11,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, and_, delete, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Connection, and_, delete, func, select, update
 
 from dataflow.event_log import EventRow, NewEvent
 from dataflow.stores.agenda.schema import deployments, queued_runs
@@ -26,43 +25,42 @@ _E, _F, _Q, _D, _P, _S = (
 
 def emit(connection: Connection, new: Iterable[NewEvent]) -> int:
     """Put events down; one whose id is there, or that was seen already, is passed over."""
-    return sum(_emit(connection, each) for each in new)
+    insert = _insert(connection)
+    rows = [_values(each) for each in new
+            if each.sighting is None or _sees(connection, insert, *each.sighting)]
+    if not rows:
+        return 0
+    return int(connection.execute(
+        insert(events).on_conflict_do_nothing(), rows,
+        execution_options={"preserve_rowcount": True}).rowcount)
 
 
-def _emit(connection: Connection, event: NewEvent) -> bool:
-    if event.sighting is not None and not _sees(connection, *event.sighting):
-        return False
-    if connection.execute(select(_E.key).where(_E.id == event.id)).first() is not None:
-        return False
-    values = {
+def _insert(connection: Connection) -> Any:
+    """Return the dialect's insert, the one with ``on_conflict_do_…``."""
+    if connection.dialect.name == "sqlite":
+        from sqlalchemy.dialects import sqlite
+
+        return sqlite.insert
+    from sqlalchemy.dialects import postgresql
+
+    return postgresql.insert
+
+
+def _values(event: NewEvent) -> dict[str, Any]:
+    return {
         "id": event.id, "name": clean(event.name), "occurred_s": event.occurred_s,
         "resource": None if event.resource is None else clean(event.resource),
         "flow_run_id": event.flow_run_id, "pending": 1,
         "payload": json.dumps(event.payload) if event.payload else None}
-    try:
-        with connection.begin_nested():
-            connection.execute(insert(events).values(**values))
-    except IntegrityError:  # by another process, a moment ago
-        return False
-    return True
 
 
-def _sees(connection: Connection, watch: str, thing: str, mark: str) -> bool:
+def _sees(connection: Connection, insert: Any, watch: str, thing: str, mark: str) -> bool:
     """Remember that a watch saw a thing; False: it had seen it so before."""
-    one = and_(_S.watch == watch, _S.thing == thing)
-    row = connection.execute(select(_S.mark).where(one).with_for_update()).one_or_none()
-    if row is None:
-        try:
-            with connection.begin_nested():
-                connection.execute(
-                    insert(sightings).values(watch=watch, thing=thing, mark=mark))
-        except IntegrityError:
-            return False
-        return True
-    if row.mark == mark:
-        return False
-    connection.execute(update(sightings).where(one).values(mark=mark))
-    return True
+    made = insert(sightings).values(watch=watch, thing=thing, mark=mark)
+    return bool(connection.execute(
+        made.on_conflict_do_update(
+            index_elements=["watch", "thing"], set_={"mark": mark}, where=_S.mark != mark),
+        execution_options={"preserve_rowcount": True}).rowcount)
 
 
 def seen(connection: Connection, watch: str) -> dict[str, str]:
@@ -82,12 +80,19 @@ def found(
             query = query.where(_like(connection, column, pattern))
     for wanted in (
             flow_run_id is not None and _E.flow_run_id == flow_run_id,
-            since_s is not None and _E.occurred_s >= since_s,
+            since_s is not None and and_(_E.occurred_s >= since_s, _E.key >= _first(since_s)),
             after is not None and _E.key > after,
             before is not None and _E.key < before):
         if wanted is not False:
             query = query.where(wanted)
     return [_row(row) for row in connection.execute(query)]
+
+
+def _first(since_s: float) -> Any:
+    """Return the key from which on events may have occurred since a moment: as keys rise nearly
+    with time, those before it need not be looked at. By the index of times: ``+ 0``."""
+    other = events.alias("other")
+    return select(func.min(other.c.key + 0)).where(other.c.occurred_s >= since_s).scalar_subquery()
 
 
 def pending(connection: Connection, limit: int) -> list[EventRow]:
