@@ -311,6 +311,10 @@ class Agenda(abc.ABC):
         """Return all that carry triggers, or name another in ``after``; perhaps some more."""
 
     @abc.abstractmethod
+    def with_deadlines(self) -> list[DeploymentRow]:
+        """Return all that carry alerts with a deadline; perhaps some more."""
+
+    @abc.abstractmethod
     def deployment(self, name: str) -> DeploymentRow:
         """Find by name, by the deployment's part of it where that is unique, or by id.
 

@@ -303,6 +303,17 @@ def test_deadline_that_passes_without_a_completed_run_is_told_of_and_resolved(
     assert over.text.title == "[resolved] etl/missed"
 
 
+def test_deadline_of_a_deployment_alone_is_looked_at_and_no_other_deployment_is_read(
+        store: Store) -> None:
+    due_s = (NOW // 60 + 5) * 60
+    scene = Scene(store)
+    scene.deploy("etl", "own", alert(not_completed_by=clock(due_s)), made_s=NOW - 9)
+    scene.deploy("etl", "other", alert(on="failed"), made_s=NOW - 9)
+    assert [each.name for each in store.agenda().with_deadlines()] == ["etl/own"]
+    assert scene.turn(NOW) == []
+    assert [each.text.data["deployment"] for each in scene.turn(due_s + 60)] == ["own"]
+
+
 def test_deadline_of_a_flow_without_deployments_is_kept_by_runs_of_it(store: Store) -> None:
     due_s = (NOW // 60 + 5) * 60
     own = alert(not_completed_by=clock(due_s))

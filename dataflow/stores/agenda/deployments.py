@@ -129,6 +129,13 @@ def with_triggers(connection: Connection) -> list[DeploymentRow]:
         _selected().where(text(f"deployments.there = 1 AND ({REACTING})")).order_by(_D.name))]
 
 
+def with_deadlines(connection: Connection) -> list[DeploymentRow]:
+    """Return those whose spec names a deadline, by name; triggers may have one, too."""
+    has = _D.spec.contains('"not_completed_by": "', autoescape=True)
+    return [_row(row) for row in connection.execute(
+        _selected().where(_THERE, has).order_by(_D.name))]
+
+
 def key_of(connection: Connection, name: str) -> int:
     """Find a deployment by name, the second part of it, or id. Raises DeploymentNotFound."""
     rows = connection.execute(

@@ -88,6 +88,10 @@ class SqlAgenda(Agenda):
         with self._reading() as connection:
             return deployments.with_triggers(connection)
 
+    def with_deadlines(self) -> list[DeploymentRow]:
+        with self._reading() as connection:
+            return deployments.with_deadlines(connection)
+
     def deployment(self, name: str) -> DeploymentRow:
         with self._reading() as connection:
             key = deployments.key_of(connection, name)
