@@ -19,7 +19,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from types import FrameType
@@ -210,7 +210,9 @@ def as_it_was(flow_run_id: str) -> Iterator[None]:
     try:
         yield
     finally:
-        own = [Path.cwd(), *(Path(each) for each in sys.path if each not in path)]
+        own = [Path(each) for each in sys.path if each not in path]
+        with suppress(FileNotFoundError):  # a run may have removed the folder that it stood in
+            own.append(Path.cwd())
         for name in set(sys.modules) - modules:
             if _is_of(sys.modules[name], own):
                 del sys.modules[name]
