@@ -34,10 +34,10 @@ def rows(lines: Iterable[LogLine]) -> list[tuple[Any, ...]]:
             continue
         try:
             facts = json.loads(line.message)
-        except ValueError:  # cut, as one line of too many
+            resource = facts["resource"]
+            found.append((
+                facts["id"], clean(facts["name"]), None if resource is None else clean(resource),
+                facts["occurred_s"], facts["flow_run_id"], facts["payload"], 1))
+        except (ValueError, LookupError, TypeError):  # cut, as one line of too many, or a user's
             continue
-        resource = facts["resource"]
-        found.append((
-            facts["id"], clean(facts["name"]), None if resource is None else clean(resource),
-            facts["occurred_s"], facts["flow_run_id"], facts["payload"], 1))
     return found
