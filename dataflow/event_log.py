@@ -26,6 +26,9 @@ STATE_EVENTS = "dataflow.flow-run."
 RUN_RESOURCE = "dataflow.flow-run."
 """How the resource of a flow run begins; its id follows."""
 
+WATCHING = "watch"
+"""Name of the loop that draws the consequences of events, see :meth:`EventLog.lead`."""
+
 LONGEST_LEAD_S = 60.0
 """Nobody leads for longer at a time, in seconds: a clock that was set back since took such a lead,
 or one that goes otherwise, and it counts as over."""

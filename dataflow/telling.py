@@ -7,8 +7,10 @@ Does not live here: what is told and by whom (``service/watch_alone.py``).
 from __future__ import annotations
 
 import logging
+import time
 from typing import TYPE_CHECKING, Any
 
+from dataflow.claims import owner_alive
 from dataflow.exceptions import StoreError
 from dataflow.settings import get_settings
 from dataflow.store import Store
@@ -41,6 +43,11 @@ def tell_after(run: RunInfo, alerts: Any, store: object) -> None:
 
         if not alerts and run.deployed is None and not has_alerts(settings.file):
             return
+        from dataflow.event_log import WATCHING
+
+        leader = store.events().leader(WATCHING, time.time())
+        if leader is not None and owner_alive(leader) is not False:
+            return  # a worker, as a rule: what follows here takes 40 ms to import
         from dataflow.service.watch_alone import watch_if_needed
 
         watch_if_needed(store, run.flow_run_id, run.started_s)

@@ -19,12 +19,12 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from dataflow.claims import owner_of_this_process
-from dataflow.event_log import Findings, Pending
+from dataflow.event_log import WATCHING, Findings, Pending
 from dataflow.exceptions import StoreError
 from dataflow.said_lately import SaidLately
 from dataflow.store import Store
 
-LOOP = "watch"
+LOOP = WATCHING
 LEAD_S = 10.0
 """A watcher that has not been heard of for so long leads no more, in seconds."""
 
@@ -37,6 +37,8 @@ SINCE = "watched since"
 
 _DAY_S = 86_400.0
 _CARE_S = 3600.0  # between two looks for what is old enough to be forgotten
+_SOON_S = 5.0  # ... and where more of it is there than is removed at once
+_AT_ONCE = 5000
 _numbers = itertools.count(1)
 
 logger = logging.getLogger("dataflow.watcher")

@@ -102,6 +102,19 @@ def test_one_process_is_started_for_all_that_fails_and_none_where_all_is_well(
     assert len(begun) == 2
 
 
+def test_where_somebody_watches_nothing_more_is_even_imported(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setitem(sys.modules, "dataflow.service.watch_alone", None)
+    store.events().lead(LOOP, "a worker", time.time(), time.time() + 10)
+    with caplog.at_level(logging.WARNING, "dataflow.alerts"):
+        fails()
+        assert "could be told" not in caplog.text
+        store.events().lead(LOOP, "a worker", time.time(), 0.0)
+        fails()
+    assert "Nobody could be told" in caplog.text
+
+
 def test_flow_called_in_a_flow_has_its_own_alerts_looked_at(begun: Begun) -> None:
     calling()
     assert len(begun) == 1
