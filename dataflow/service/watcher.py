@@ -116,8 +116,8 @@ class Watcher:
             if len(pending.events) < BATCH or self._stop.is_set():
                 break
         if not 0 <= self._care_at_s - now_s <= _CARE_S:
-            self._care_at_s = now_s + _CARE_S
-            self._log.forget(now_s - self._kept_s)
+            gone = self._log.forget(now_s - self._kept_s, _AT_ONCE)
+            self._care_at_s = now_s + (_CARE_S if gone < _AT_ONCE else _SOON_S)
         return handled
 
     def run(self) -> None:

@@ -155,6 +155,21 @@ def test_old_events_are_forgotten_after_their_days(store: Store, clock: Clock) -
     assert store.events().events() == []
 
 
+def test_more_old_events_than_go_at_once_are_forgotten_soon(
+        store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dataflow.service.watcher._AT_ONCE", 4)
+    emit(store, "a", clock.now_s, 10)
+    watcher = Watcher(store, [], clock=clock, kept_days=1.0)
+    watcher.turn()
+    clock.now_s += 2 * 86_400
+    left = []
+    for _ in range(4):
+        watcher.turn()
+        left.append(len(store.events().events()))
+        clock.now_s += 6
+    assert left == [6, 2, 0, 0]
+
+
 def test_a_stopped_watcher_gives_up_the_lead(store: Store) -> None:
     watcher = Watcher(store, [])
     watcher.start()
