@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dataflow.agenda import DeploymentRow
 from dataflow.claims import owner_of_this_process
 from dataflow.event_log import NewEvent
 from dataflow.exceptions import StoreError
@@ -77,6 +78,7 @@ class FileWatcher:
         self._look, self._clock = look, clock
         self._owner = f"{owner_of_this_process()}:{next(_numbers)}"
         self._places: dict[str, _Place] = {}
+        self._rows: list[DeploymentRow] = []  # whose places these are
         self._glance_at_s = self._lead_until_s = self._lead_at_s = 0.0
         self._stop = threading.Event()
         self._said = SaidLately()
@@ -141,16 +143,22 @@ class FileWatcher:
 
     def _learn(self) -> None:
         """Learn which places there are now."""
+        rows = self._agenda.with_triggers()
+        if rows != self._rows:
+            self._places, self._rows = self._found(rows), rows
+        self._waker.watch([place.trigger.url for place in self._places.values()])
+
+    def _found(self, rows: Sequence[DeploymentRow]) -> dict[str, _Place]:
+        """Return the places of deployments, with what is known of them."""
         found: dict[str, _Place] = {}
-        for each in carried(self._agenda.with_triggers()):
+        for each in carried(rows):
             if isinstance(each.trigger, OnFile):  # in a pause too: nothing is made up for after it
                 name = watch_of(each)
                 known = self._places.get(name)
                 if known is None or known.trigger != each.trigger:
                     known = _Place(each, each.trigger)
                 found[name] = known
-        self._places = found
-        self._waker.watch([place.trigger.url for place in found.values()])
+        return found
 
     def _lead(self, now_s: float) -> bool:
         if 0 < self._lead_at_s - now_s <= LEAD_S:

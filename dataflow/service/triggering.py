@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
+from dataflow.agenda import DeploymentRow
 from dataflow.event_log import STATE_EVENTS, EventLog, EventRow, Findings, Pending
 from dataflow.exceptions import DeploymentNotFound
 from dataflow.service.deploying import checked_parameters
@@ -40,18 +42,24 @@ class TriggerJudge:
         self._agenda = store.agenda()
         self._known = KnownFromLog(store.events())
         self._look_s = 0.0
+        self._settled: list[DeploymentRow] | None = None  # of which nothing followed any more
 
     def judge(self, pending: Pending, now_s: float) -> Findings:
         """Return what follows."""
         for said in failures_said(
                 [each for each in pending.events if each.name == TRIGGER_FAILED]):
             logger.error("%s", said)
-        if not pending.events and self._rests(pending, now_s):
+        rests = not pending.events and _nothing_is_due(pending, now_s)
+        if rests and 0 <= now_s - self._look_s < GLANCE_S:  # else the clock was set back
             return Findings()
         self._look_s = now_s
-        return judge(pending, self._agenda.with_triggers(), now_s, known=self._known,
-                     fit=checked_parameters, there=self._there,
-                     more=len(pending.events) >= BATCH)
+        rows = self._agenda.with_triggers()
+        if rests and rows == self._settled:
+            return Findings()
+        found = judge(pending, rows, now_s, known=self._known, fit=checked_parameters,
+                      there=self._there, more=len(pending.events) >= BATCH)
+        self._settled = None if replace(found, handled=()).anything else rows
+        return found
 
     def _there(self, name: str) -> str | None:
         """Return why a name means no deployment; None: it means one."""
@@ -61,12 +69,10 @@ class TriggerJudge:
             return str(error)
         return None
 
-    def _rests(self, pending: Pending, now_s: float) -> bool:
-        """Tell whether nothing can follow: no time has come, nobody put triggers since."""
-        if not 0 <= now_s - self._look_s < GLANCE_S:  # or the clock was set back
-            return False
-        due_s = next_s(pending.memory)
-        return due_s is None or now_s < due_s
+
+def _nothing_is_due(pending: Pending, now_s: float) -> bool:
+    due_s = next_s(pending.memory)
+    return due_s is None or now_s < due_s
 
 
 class KnownFromLog:

@@ -20,11 +20,13 @@ from dataflow.ids import new_run_id
 from dataflow.records import FlowRunRecord, Gulp
 from dataflow.service.deploying import register
 from dataflow.service.judges import judges_of
+from dataflow.service.triggering import GLANCE_S
 from dataflow.service.watcher import Watcher
 from dataflow.store import Store
 from dataflow.stores import open_store
 from dataflow.triggers import Absence, OnEvent, OnState, Trigger
 from dataflow.triggers.consequences import DEEPEST
+from dataflow.triggers.judging import judge
 from dataflow.triggers.remembering import TRIGGER_FAILED
 
 Open = Callable[[], Store]
@@ -174,6 +176,38 @@ def test_a_silence_makes_a_run_when_its_time_has_come(store: Store) -> None:
     now[0] += 7200
     watcher.turn()
     assert len(queued(store, "etl/d")) == 1
+
+
+def test_triggers_that_rest_are_not_judged_again_until_one_is_put_or_paused(
+        store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    judged: list[int] = []
+
+    def noted(pending: Any, rows: Any, now_s: float, **given: Any) -> Any:
+        judged.append(len(rows))
+        return judge(pending, rows, now_s, **given)
+
+    monkeypatch.setattr("dataflow.service.triggering.judge", noted)
+    now = [time.time() + 1]
+    watcher = Watcher(store, judges_of(store), clock=lambda: now[0])
+
+    def turns() -> list[int]:
+        judged.clear()
+        for _ in range(4):
+            now[0] += GLANCE_S * 1.1
+            watcher.turn()
+        return list(judged)
+
+    put(store, "a/d", OnEvent("x"))
+    assert turns() == [1, 1]  # once to begin, once more to find that nothing follows
+    assert turns() == []
+    put(store, "b/d", Absence("heartbeat", within=3600))
+    assert turns() == [2, 2]
+    store.agenda().pause("b/d", True, now[0])
+    assert turns() == [2, 2]
+    now[0] += 7200
+    assert turns() == []
+    store.events().emit([NewEvent(id=new_run_id(), name="x", occurred_s=now[0])])
+    assert turns()[0] == 2
 
 
 def test_a_deployment_without_triggers_is_not_looked_at(store: Store) -> None:

@@ -99,7 +99,8 @@ def _selected() -> Any:
     ).join(versions, and_(_V.deployment == _D.key, _V.number == _D.version))
 
 
-def _row(row: Any) -> DeploymentRow:
+def row_of(row: Any) -> DeploymentRow:
+    """Return the value of a row."""
     return DeploymentRow(
         id=row.id, name=row.name, flow_name=row.flow_name, version=row.version, label=row.label,
         digest=row.digest, spec=json.loads(row.spec), provenance=json.loads(row.provenance),
@@ -111,7 +112,7 @@ def _row(row: Any) -> DeploymentRow:
 def by_key(connection: Connection, keys: Sequence[int]) -> dict[int, DeploymentRow]:
     """Return deployments by key, also such as were deleted."""
     rows = connection.execute(_selected().where(_D.key.in_(keys)))
-    return {row.key: _row(row) for row in rows}
+    return {row.key: row_of(row) for row in rows}
 
 
 def every(connection: Connection, limit: int | None = None,
@@ -120,19 +121,20 @@ def every(connection: Connection, limit: int | None = None,
     query = _selected().where(_THERE).order_by(_D.name).limit(limit)
     if after is not None:
         query = query.where(_D.name > after)
-    return [_row(row) for row in connection.execute(query)]
+    return [row_of(row) for row in connection.execute(query)]
 
 
-def with_triggers(connection: Connection) -> list[DeploymentRow]:
-    """Return those whose spec names triggers or ``after``, by name; perhaps some more."""
-    return [_row(row) for row in connection.execute(
-        _selected().where(text(f"deployments.there = 1 AND ({REACTING})")).order_by(_D.name))]
+def with_triggers(connection: Connection) -> list[Any]:
+    """Return those whose spec names triggers or ``after``, by name, for :func:`row_of`; perhaps
+    some more."""
+    return list(connection.execute(
+        _selected().where(text(f"deployments.there = 1 AND ({REACTING})")).order_by(_D.name)))
 
 
 def with_deadlines(connection: Connection) -> list[DeploymentRow]:
     """Return those whose spec names a deadline, by name; triggers may have one, too."""
     has = _D.spec.contains('"not_completed_by": "', autoescape=True)
-    return [_row(row) for row in connection.execute(
+    return [row_of(row) for row in connection.execute(
         _selected().where(_THERE, has).order_by(_D.name))]
 
 
