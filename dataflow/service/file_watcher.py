@@ -10,7 +10,6 @@ still one event: the store knows what was seen.
 
 from __future__ import annotations
 
-import itertools
 import logging
 import threading
 import time
@@ -19,11 +18,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from dataflow.agenda import DeploymentRow
-from dataflow.claims import owner_of_this_process
 from dataflow.event_log import NewEvent
 from dataflow.exceptions import StoreError
 from dataflow.said_lately import SaidLately
 from dataflow.service.folder_waker import FolderWaker
+from dataflow.service.leading import Lead
 from dataflow.store import Store
 from dataflow.triggers.carried import Carried, carried
 from dataflow.triggers.looking import Sight, look
@@ -32,9 +31,6 @@ from dataflow.triggers.remembering import watch_of
 from dataflow.triggers.sightings import Watching
 
 LOOP = "files"
-LEAD_S = 10.0
-"""A watcher that has not been heard of for so long leads no more, in seconds."""
-
 GLANCE_S = 2.0
 """Triggers that others put are seen within so long, in seconds."""
 
@@ -42,7 +38,6 @@ AT_ONCE = 4
 """Places that are looked at at the same time: one that does not answer holds up few others."""
 
 _BATCH = 500
-_numbers = itertools.count(1)
 
 Look = Callable[[str, Mapping[str, Any], Sequence[str]], dict[str, Sight]]
 
@@ -76,10 +71,10 @@ class FileWatcher:
                  clock: Callable[[], float] = time.time) -> None:
         self._agenda, self._log = store.agenda(), store.events()
         self._look, self._clock = look, clock
-        self._owner = f"{owner_of_this_process()}:{next(_numbers)}"
+        self._lead = Lead(self._log, LOOP)
         self._places: dict[str, _Place] = {}
         self._rows: list[DeploymentRow] = []  # whose places these are
-        self._glance_at_s = self._lead_until_s = self._lead_at_s = 0.0
+        self._glance_at_s = 0.0
         self._stop = threading.Event()
         self._said = SaidLately()
         self._poked = threading.Event()
@@ -110,11 +105,8 @@ class FileWatcher:
             self._poked.wait(self._pause_s())
             self._poked.clear()
         self._waker.close()
-        try:
-            if self._lead_until_s:
-                self._log.lead(LOOP, self._owner, self._clock(), 0.0)
-        except StoreError as error:
-            logger.debug("the lead is over by itself: %s", error)
+        if self._lead.is_held(self._clock()):
+            self._lead.give_up(self._clock())
 
     def start(self) -> None:
         """Run in a thread."""
@@ -133,13 +125,17 @@ class FileWatcher:
         if not 0 <= self._glance_at_s - now_s <= GLANCE_S:
             self._glance_at_s = now_s + GLANCE_S
             self._learn()
-        if not self._places or not self._lead(now_s):
+        if not self._places or not self._lead.ask(now_s):
             return []
+        if self._lead.is_new:
+            for place in self._places.values():
+                place.watching = None  # another one may have seen more meanwhile
         for place in self._places.values():
             if place.due_s > now_s + place.trigger.every:  # the clock was set back
                 place.due_s = now_s
-        return [name for name, place in self._places.items()
-                if not place.busy and place.due_s <= now_s]
+        due = [(place.due_s, name) for name, place in self._places.items()
+               if not place.busy and place.due_s <= now_s]
+        return [name for _, name in sorted(due)]  # those that have waited longest come first
 
     def _learn(self) -> None:
         """Learn which places there are now."""
@@ -159,19 +155,6 @@ class FileWatcher:
                     known = _Place(each, each.trigger)
                 found[name] = known
         return found
-
-    def _lead(self, now_s: float) -> bool:
-        if 0 < self._lead_at_s - now_s <= LEAD_S:
-            return now_s < self._lead_until_s
-        led = now_s < self._lead_until_s
-        until_s = now_s + LEAD_S
-        self._lead_at_s = now_s + LEAD_S / 4
-        leads = self._log.lead(LOOP, self._owner, now_s, until_s)
-        self._lead_until_s = until_s if leads else 0.0
-        if leads and not led:
-            for place in self._places.values():
-                place.watching = None  # another one may have seen more meanwhile
-        return leads
 
     def _begin(self, place: _Place) -> None:
         """Look at a place in a thread of its own, where there is room for one."""
@@ -240,6 +223,6 @@ class FileWatcher:
         """Return how long to wait for the next place, or the next glance."""
         now_s = self._clock()
         waiting = [place.due_s for place in self._places.values() if not place.busy]
-        if len(self._places) - len(waiting) >= AT_ONCE or now_s >= self._lead_until_s:
+        if len(self._places) - len(waiting) >= AT_ONCE or not self._lead.is_held(now_s):
             waiting = []  # a look that ends, or the next glance, comes first
         return min(max(min([self._glance_at_s, *waiting]) - now_s, 0.02), GLANCE_S)

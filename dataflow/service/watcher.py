@@ -11,23 +11,19 @@ has its consequences once: the store takes them from one of them.
 
 from __future__ import annotations
 
-import itertools
 import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from dataflow.claims import owner_of_this_process
 from dataflow.event_log import WATCHING, Findings, Pending
 from dataflow.exceptions import StoreError
 from dataflow.said_lately import SaidLately
+from dataflow.service.leading import Lead
 from dataflow.store import Store
 
 LOOP = WATCHING
-LEAD_S = 10.0
-"""A watcher that has not been heard of for so long leads no more, in seconds."""
-
 GLANCE_S = 0.2
 """Events are seen within so long, in seconds."""
 
@@ -39,7 +35,6 @@ _DAY_S = 86_400.0
 _CARE_S = 3600.0  # between two looks for what is old enough to be forgotten
 _SOON_S = 5.0  # ... and where more of it is there than is removed at once
 _AT_ONCE = 5000
-_numbers = itertools.count(1)
 
 logger = logging.getLogger("dataflow.watcher")
 
@@ -85,8 +80,8 @@ class Watcher:
         self._clock = clock
         self._since_s = clock() if since_s is None else since_s
         self._kept_s = kept_days * _DAY_S
-        self._owner = owner or f"{owner_of_this_process()}:{next(_numbers)}"
-        self._lead_until_s = self._look_at_s = self._care_at_s = 0.0
+        self._lead = Lead(self._log, LOOP, owner)
+        self._care_at_s = 0.0
         self._stop = threading.Event()
         self._said = SaidLately()
         self._thread: threading.Thread | None = None
@@ -94,13 +89,15 @@ class Watcher:
     @property
     def leads(self) -> bool:
         """Tell whether it is the one that draws consequences."""
-        return self._clock() < self._lead_until_s
+        return self._lead.is_held(self._clock())
 
     def turn(self) -> int:
         """Draw the consequences of what has come; return how many events were handled."""
         now_s = self._clock()
-        if not self._lead(now_s):
+        if not self._lead.ask(now_s):
             return 0
+        if self._lead.is_new:
+            logger.info("Watches events")
         handled = 0
         while True:
             pending = self._log.pending(BATCH)
@@ -113,7 +110,8 @@ class Watcher:
             if findings.runs:
                 self._made()
             handled += len(pending.events)
-            if len(pending.events) < BATCH or self._stop.is_set():
+            if len(pending.events) < BATCH or self._stop.is_set() or (
+                    not self._lead.ask(self._clock())):  # a long list takes longer than a lead
                 break
         if not 0 <= self._care_at_s - now_s <= _CARE_S:
             gone = self._log.forget(now_s - self._kept_s, _AT_ONCE)
@@ -137,11 +135,7 @@ class Watcher:
 
     def give_up(self) -> None:
         """Let another one lead at once; a turn asks for the lead again."""
-        self._lead_until_s = self._look_at_s = 0.0
-        try:
-            self._log.lead(LOOP, self._owner, self._clock(), 0.0)
-        except StoreError as error:
-            logger.debug("the lead is over by itself: %s", error)
+        self._lead.give_up(self._clock())
 
     def start(self) -> None:
         """Run in a thread."""
@@ -153,18 +147,6 @@ class Watcher:
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
-
-    def _lead(self, now_s: float) -> bool:
-        """Become or stay the one that leads; it is asked at most some times in ``LEAD_S``."""
-        if 0 < self._look_at_s - now_s <= LEAD_S:
-            return now_s < self._lead_until_s
-        until_s = now_s + LEAD_S
-        self._look_at_s = now_s + LEAD_S / 4
-        leads = self._log.lead(LOOP, self._owner, now_s, until_s)
-        if leads and now_s >= self._lead_until_s:
-            logger.info("Watches events")
-        self._lead_until_s = until_s if leads else 0.0
-        return leads
 
     def _begin(self, pending: Pending, now_s: float) -> None:
         """Let what happened before anybody watched have no consequences."""

@@ -11,7 +11,8 @@ import pytest
 from dataflow.agenda import NewDeployment, NewRun
 from dataflow.event_log import Findings, NewEvent, Pending
 from dataflow.ids import new_run_id
-from dataflow.service.watcher import BATCH, LEAD_S, Watcher
+from dataflow.service.leading import LEAD_S
+from dataflow.service.watcher import BATCH, Watcher
 from dataflow.store import Store
 from dataflow.stores import open_store
 
@@ -105,6 +106,20 @@ def test_more_than_a_batch_is_handled_in_one_turn(store: Store, clock: Clock) ->
     emit(store, "a", clock.now_s, BATCH + 3)
     assert watcher.turn() == BATCH + 3
     assert store.events().pending().memory["count"] == str(BATCH + 3)
+
+
+def test_the_lead_is_kept_while_a_long_list_is_gone_through(store: Store, clock: Clock) -> None:
+    class Slow(Listing):
+        def judge(self, pending: Pending, now_s: float) -> Findings:
+            clock.now_s += LEAD_S * 0.6
+            assert not store.events().lead("watch", "another", clock.now_s, clock.now_s + LEAD_S)
+            return super().judge(pending, now_s)
+
+    slow = Slow()
+    watcher = Watcher(store, [slow], clock=clock)
+    watcher.turn()
+    emit(store, "a", clock.now_s, BATCH * 3)
+    assert watcher.turn() == BATCH * 3
 
 
 def test_a_judge_that_fails_keeps_nobody_from_the_others(
