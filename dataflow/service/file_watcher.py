@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,7 @@ from dataflow.service.folder_waker import FolderWaker
 from dataflow.service.leading import Lead
 from dataflow.store import Store
 from dataflow.triggers.carried import Carried, carried
-from dataflow.triggers.looking import Sight, look
+from dataflow.triggers.looking import Sight, concerns, look
 from dataflow.triggers.on_file import OnFile
 from dataflow.triggers.remembering import watch_of
 from dataflow.triggers.sightings import Watching
@@ -212,12 +212,13 @@ class FileWatcher:
                 type(error).__name__, f"{error}"[:500])
         place.told = True
 
-    def _woken(self) -> None:
-        """Look at folders at once: something has changed in one."""
+    def _woken(self, paths: Collection[str]) -> None:
+        """Look at once where something has changed that counts there."""
         for place in list(self._places.values()):
-            if "://" not in place.trigger.url:
+            url = place.trigger.url
+            if "://" not in url and concerns(url, place.trigger.ignore, paths):
                 place.due_s = 0.0
-        self._poked.set()
+                self._poked.set()
 
     def _pause_s(self) -> float:
         """Return how long to wait for the next place, or the next glance."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from dataflow.triggers.file_globs import SPECIAL, base_of
 
@@ -22,10 +22,10 @@ class FolderWaker:
     Parameters
     ----------
     wake
-        Called in a thread of its own.
+        Called with the paths that changed, in a thread of its own.
     """
 
-    def __init__(self, wake: Callable[[], object]) -> None:
+    def __init__(self, wake: Callable[[Collection[str]], object]) -> None:
         self._wake = wake
         self._folders: frozenset[tuple[str, bool]] = frozenset()
         self._stop = threading.Event()
@@ -56,11 +56,11 @@ class FolderWaker:
             return
         logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it counts all that changes
         try:
-            for _ in watchfiles.watch(
+            for changes in watchfiles.watch(
                     *folders, recursive=deep, stop_event=stop, watch_filter=None,
                     debounce=200, step=50, rust_timeout=500,
                     raise_interrupt=False, ignore_permission_denied=True):
-                self._wake()
+                self._wake({path for _, path in changes})
         except Exception as error:  # too many watches, a folder that went
             logger.debug("changes in %s are seen by looking alone: %s", folders, error)
             if not stop.is_set():

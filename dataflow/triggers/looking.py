@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -78,6 +78,23 @@ def look(url: str, options: Mapping[str, Any], ignore: Sequence[str]) -> dict[st
         else:
             return _in_bucket(rest, filled, ignore)
     return _by_fsspec(url, filled, ignore)
+
+
+def concerns(url: str, ignore: Sequence[str], paths: Collection[str]) -> bool:
+    """Tell whether one of some paths on this machine may be a file of a place, or a folder in it.
+
+    Parameters
+    ----------
+    url, ignore
+        As for :func:`look`.
+    """
+    base = os.path.abspath(os.path.expanduser(base_of(url)))
+    for folder in {base, os.path.realpath(base)}:
+        beneath = folder.rstrip("/") + "/"
+        if any(path == folder or (path.startswith(beneath) and _counts(
+                path[len(beneath):], ignore)) for path in paths):
+            return True
+    return False
 
 
 def _with_variables(value: Any, name: str) -> Any:
