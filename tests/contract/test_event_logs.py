@@ -205,6 +205,28 @@ def test_consequences_are_written_once(store: Store, log: EventLog) -> None:
     assert [each.name for each in after.events] == ["next", "dataflow.flow-run.Scheduled"][::-1]
 
 
+def test_many_runs_that_follow_are_queued_in_their_order_each_once(
+        store: Store, log: EventLog) -> None:
+    for name in ("etl/a", "etl/b"):
+        store.agenda().put(NewDeployment(name=name, flow_name="etl", spec={}, digest="d"), NOW)
+
+    def run(deployment: str, key: str | None) -> NewRun:
+        return NewRun(flow_run_id=new_run_id(), name=f"{deployment} {key}", deployment=deployment,
+                      parameters={}, due_s=NOW, idempotency_key=key)
+
+    def settle(*runs: NewRun) -> list[str]:
+        assert log.settle(log.pending().version, Findings(runs=runs), NOW)
+        ids = {each.id: each.name for each in store.flow_runs(limit=None)}
+        with store._reading() as connection:  # type: ignore[attr-defined]  # of the adapter
+            return [ids[each] for each in connection.exec_driver_sql(
+                "SELECT flow_run_id FROM queued_runs ORDER BY key").scalars()]
+
+    first = ["etl/b 1", "etl/a 1", "etl/b None", "etl/b None", "etl/b 2"]
+    assert settle(run("etl/b", "1"), run("etl/a", "1"), run("gone", "1"), run("etl/b", None),
+                  run("etl/b", None), run("b", "1"), run("etl/b", "2")) == first
+    assert settle(run("etl/a", "1"), run("etl/b", "1"), run("etl/a", "2")) == [*first, "etl/a 2"]
+
+
 def test_of_many_who_judge_the_same_one_writes(another: Open) -> None:
     log = another().events()
     log.emit([event(f"e{at}") for at in range(40)])

@@ -160,8 +160,16 @@ def key_of(connection: Connection, name: str) -> int:
     raise DeploymentNotFound(f"There is no deployment {name!r}.{hint}", name=name)
 
 
-def kept(connection: Connection, key: int) -> bool:
-    """Keep a deployment from being deleted before the transaction ends; False: it is."""
+def kept_key_of(connection: Connection, name: str) -> int:
+    """Find a deployment, and keep it from being deleted before the transaction ends.
+
+    Raises DeploymentNotFound.
+    """
+    key = key_of(connection, name)
+    return key if _kept(connection, key) else key_of(connection, name)  # deleted since
+
+
+def _kept(connection: Connection, key: int) -> bool:
     return connection.execute(select(_D.key).where(
         _D.key == key, _THERE).with_for_update(read=True)).first() is not None
 

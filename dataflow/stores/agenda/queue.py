@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, case, func, insert, or_, select, tuple_, update
 
 from dataflow.agenda import DeploymentRow, NewRun, Phase, QueuedRun, QueueLength, RunClaim
+from dataflow.flow_moves import ENDS
 from dataflow.stores.agenda.schema import (
     ENDED,
     PHASES,
@@ -28,7 +29,8 @@ from dataflow.stores.agenda.schema import (
 from dataflow.stores.schema import flow_runs
 
 _D, _F, _Q, _S, _V = deployments.c, flow_runs.c, queued_runs.c, schedules.c, versions.c
-_ENDS = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+_ENDS = tuple(sorted(ENDS))
+_AT_ONCE = 500  # values in one statement
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,19 @@ def same_key(connection: Connection, deployment: int, key: str | None) -> str | 
         return None
     found: str | None = connection.execute(select(_Q.flow_run_id).where(
         _Q.deployment == deployment, _Q.idempotency_key == key)).scalar_one_or_none()
+    return found
+
+
+def known_keys(connection: Connection,
+               wanted: Sequence[tuple[int, str]]) -> set[tuple[int, str]]:
+    """Return those of some (deployment, idempotency key) of which a run was queued before."""
+    found: set[tuple[int, str]] = set()
+    for at in range(0, len(wanted), _AT_ONCE):
+        some = wanted[at:at + _AT_ONCE]
+        found.update((row.deployment, row.idempotency_key) for row in connection.execute(
+            select(_Q.deployment, _Q.idempotency_key).where(
+                _Q.deployment.in_({key for key, _ in some}),
+                _Q.idempotency_key.in_({key for _, key in some}))))
     return found
 
 

@@ -157,9 +157,7 @@ class SqlAgenda(Agenda):
         return answer
 
     def _queue(self, connection: Connection, run: NewRun, now_s: float) -> str:
-        key = deployments.key_of(connection, run.deployment)
-        if not deployments.kept(connection, key):  # deleted since
-            key = deployments.key_of(connection, run.deployment)
+        key = deployments.kept_key_of(connection, run.deployment)
         there = queue.same_key(connection, key, run.idempotency_key)
         if there is not None:
             return there
@@ -172,15 +170,34 @@ class SqlAgenda(Agenda):
 
         A deployment that is gone by now is left alone.
         """
-        for run in runs:
-            with suppress(DeploymentNotFound):
-                self._queue(connection, run, now_s)
+        self._add(connection, self._additions(connection, runs), now_s)
         for flow_run_id in cancel:
             queue.ask_to_cancel(connection, flow_run_id, now_s)
         for name, paused in pause:
             with suppress(DeploymentNotFound):
                 deployments.pause(
                     connection, deployments.key_of(connection, name), paused, now_s)
+
+    @staticmethod
+    def _additions(connection: Connection, runs: Sequence[NewRun]) -> list[Addition]:
+        """Return what is to be queued of many runs: the deployment is there, the run is not yet."""
+        keys: dict[str, int] = {}
+        for name in dict.fromkeys(run.deployment for run in runs):
+            with suppress(DeploymentNotFound):
+                keys[name] = deployments.kept_key_of(connection, name)
+        rows = deployments.by_key(connection, sorted(set(keys.values())))
+        there = queue.known_keys(connection, [
+            (keys[run.deployment], run.idempotency_key) for run in runs
+            if run.deployment in keys and run.idempotency_key is not None])
+        found: list[Addition] = []
+        for run in runs:
+            key = keys.get(run.deployment)
+            if key is None or (key, run.idempotency_key) in there:
+                continue
+            if run.idempotency_key is not None:
+                there.add((key, run.idempotency_key))
+            found.append(Addition(run, key, rows[key]))
+        return found
 
     def _add(self, connection: Connection, additions: Sequence[Addition],
              now_s: float) -> list[str]:
