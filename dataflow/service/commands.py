@@ -25,10 +25,7 @@ from dataflow.agenda import QueuedRun
 from dataflow.exceptions import WorkPoolError
 from dataflow.service.command_template import CommandTemplate, filled, filled_value
 from dataflow.service.order_files import RunFiles
-from dataflow.service.orders import Order
-
-ORDER = "DATAFLOW_ORDER"
-"""The variable in which the order is, see :meth:`dataflow.service.orders.Order.text`."""
+from dataflow.service.orders import VARIABLE, Order
 
 NOT_STARTED = 127
 _LOOK_S = 0.2
@@ -224,7 +221,7 @@ class Commands:
         words = filled(template.command, facts, order.environment)
         cancel = None if template.cancel is None else filled(template.cancel, facts)
         environment = {
-            **os.environ, ORDER: facts["order"], "DATAFLOW_STORE": facts["store"],
+            **os.environ, VARIABLE: facts["order"], "DATAFLOW_STORE": facts["store"],
             "DATAFLOW_HOME": facts["home"]}
         with files.stderr() as stderr:
             process = subprocess.Popen(

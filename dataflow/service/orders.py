@@ -12,6 +12,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+VARIABLE = "DATAFLOW_ORDER"
+"""The variable of the environment that holds the order in a container or a job."""
+
 WORD_LIMIT = 96_000
 """Characters of an order in a variable or an argument: Linux holds 128 KiB in one."""
 

@@ -21,10 +21,17 @@ from types import FrameType
 from typing import Any
 
 from dataflow.exceptions import DataflowError, RunNotFound, StoreError
-from dataflow.service.orders import NO_STORE, NOT_BEGUN, NOT_OURS, Order, counts_at_start, facts_of
+from dataflow.service.orders import (
+    NO_STORE,
+    NOT_BEGUN,
+    NOT_OURS,
+    VARIABLE,
+    Order,
+    counts_at_start,
+    facts_of,
+)
 from dataflow.store import Store
 
-VARIABLE = "DATAFLOW_ORDER"
 USAGE = 2
 
 
