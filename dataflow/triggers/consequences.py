@@ -137,12 +137,19 @@ class Consequences:
 
 def failures_said(events: Sequence[NewEvent | EventRow]) -> list[str]:
     """Return what is to be logged of what could not be done."""
-    return [
-        f"Trigger {each.payload['slug']} of {each.payload['deployment']} "
-        f"{_UNDONE[each.payload.get('action', 'run')]} event {each.payload['event']['name']}"
-        + (f" and {each.payload['count'] - 1} more" if each.payload["count"] > 1 else "")
-        + f": {each.payload['reason']}"
-        for each in events if each.name == TRIGGER_FAILED]
+    return [said for each in events if each.name == TRIGGER_FAILED
+            and (said := _said(each.payload)) is not None]
+
+
+def _said(facts: Mapping[str, Any]) -> str | None:
+    """Return one failure in words; None: anybody may emit an event of that name."""
+    try:
+        said = (f"Trigger {facts['slug']} of {facts['deployment']} "
+                f"{_UNDONE[facts.get('action', 'run')]} event {facts['event']['name']}")
+        more = f" and {facts['count'] - 1} more" if facts["count"] > 1 else ""
+        return f"{said}{more}: {facts['reason']}"
+    except (LookupError, TypeError):
+        return None
 
 
 def _kept(facts: Mapping[str, Any]) -> dict[str, Any]:

@@ -178,6 +178,18 @@ def test_a_silence_makes_a_run_when_its_time_has_come(store: Store) -> None:
     assert len(queued(store, "etl/d")) == 1
 
 
+def test_somebody_elses_event_under_the_name_of_a_failure_keeps_no_trigger_from_its_runs(
+        store: Store, watcher: Watcher) -> None:
+    put(store, "a/d", OnEvent("x"))
+    watcher.turn()
+    store.events().emit([
+        NewEvent(id=new_run_id(), name=TRIGGER_FAILED, occurred_s=time.time(), payload=payload)
+        for payload in ({}, {"slug": "s", "deployment": "d", "event": 1, "count": "2"})])
+    store.events().emit([NewEvent(id=new_run_id(), name="x", occurred_s=time.time())])
+    watcher.turn()
+    assert len(queued(store, "a/d")) == 1
+
+
 def test_triggers_that_rest_are_not_judged_again_until_one_is_put_or_paused(
         store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     judged: list[int] = []
