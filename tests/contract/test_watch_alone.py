@@ -291,7 +291,7 @@ def test_who_led_and_was_killed_just_now_keeps_nobody_from_it(
 import sys, time
 from dataflow.claims import owner_of_this_process
 from dataflow.stores import open_store
-open_store().events().lead("watch", f"{owner_of_this_process()}:1", time.time(), time.time() + 600)
+open_store().events().lead("watch", f"{owner_of_this_process()}:1", time.time(), time.time() + 30)
 print("leads", flush=True)
 sys.stdin.read()
 """], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
