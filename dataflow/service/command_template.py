@@ -1,7 +1,8 @@
 """The command that a pool begins a run with: words with placeholders, filled for each run.
 
 Lives here: reading a template, what it may not say, filling it. Does not live here:
-running the command (``commands.py``), where a template is kept (the pool's row).
+running the command (``commands.py``), where a template is kept (the pool's row), which words
+are scripts (``script_words.py``).
 
 A template is split into words before anything is put in, and a value stays within its
 word: no name or parameter can become another word, let alone reach a shell.
@@ -14,10 +15,10 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePath
 from typing import Any
 
 from dataflow.exceptions import WorkPoolError
+from dataflow.service.script_words import read_as_scripts
 
 FACTS = (
     "flow_run_id", "name", "attempt", "priority", "flow", "deployment", "version",
@@ -30,9 +31,6 @@ _PLAIN = frozenset({"flow_run_id", "name", "attempt", "priority", "order"})
 """Those that are letters, digits, ``-``, ``_`` and ``=`` alone."""
 
 _PLACE = re.compile(r"(?<![{$])\{([A-Za-z_][A-Za-z0-9_]*)\}(?!\})")
-_SHELLS = frozenset({"sh", "bash", "dash", "ash", "ksh", "zsh", "fish"})
-_OTHERS = re.compile(r"\{python\}|(python|pypy|perl|ruby|node)[0-9.]*")  # read scripts, too
-_SHELL_AFTER_ALL = frozenset({"ssh", "su", "eval", "xargs", "watch"})
 _KEYS = ("command", "cancel", "manifest", "variables")
 
 
@@ -201,7 +199,7 @@ def _check_words(what: str, words: Sequence[str], known: set[str]) -> None:
             _check_known(what, name, known)
     if words and set(_places(words[0])) - {"python"}:
         raise WorkPoolError(f"{what}: the program, {words[0]!r}, may hold no placeholder.")
-    for word, shell in _read_by_shells(words):
+    for word, shell in read_as_scripts(words):
         for name in _places(word):
             if name not in _PLAIN:
                 raise WorkPoolError(
@@ -241,24 +239,3 @@ def _texts(value: Any) -> Iterator[str]:
     elif isinstance(value, list):
         for each in value:
             yield from _texts(each)
-
-
-def _read_by_shells(words: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield words that a shell would read as a script, with its name."""
-    for at, word in enumerate(words):
-        program = PurePath(word).name
-        if program in _SHELL_AFTER_ALL:
-            yield from ((each, program) for each in words[at + 1:])
-            return
-        shell, other = program in _SHELLS, _OTHERS.fullmatch(program) is not None
-        rest = iter(words[at + 1:] if shell or other else ())
-        for option in rest:
-            if not option.startswith("-"):
-                break
-            if not option.startswith("--") and ("c" in option or (other and "e" in option)):
-                yield from ((each, program) for each in [next(rest, "")])
-                break
-    yield from ((word.partition("=")[2], "sbatch --wrap") for word in words
-                if word.startswith("--wrap="))
-    yield from ((words[at + 1], "sbatch --wrap") for at, word in enumerate(words[:-1])
-                if word == "--wrap")

@@ -86,6 +86,20 @@ def test_texts_of_a_manifest_are_filled_and_its_shape_stays(plain: dict[str, str
     ("ssh host docker run {flow}", "reads a script"),
     ("sbatch --wait --wrap='run {deployment}'", "reads a script"),
     ("sbatch --wait --wrap 'run {deployment}'", "reads a script"),
+    ("bash -o pipefail -c 'run {flow}'", "reads a script"),
+    ("bash -euo pipefail -c 'run {flow}'", "reads a script"),
+    ("sh -c -e -- 'run {flow}'", "reads a script"),
+    ("sh +e -c 'run {flow}'", "reads a script"),
+    ("docker run --entrypoint sh image -c 'run {flow}'", "reads a script"),
+    ("docker run --entrypoint=/bin/bash image -c 'run {flow}'", "reads a script"),
+    ("docker run --entrypoint python image -c 'run {flow}'", "reads a script"),
+    ("python -W ignore -c 'run({flow})'", "reads a script"),
+    ("python '-crun({flow})'", "reads a script"),
+    ("node --require x '--eval=run({flow})'", "reads a script"),
+    ("env -S 'sh -c {flow}'", "reads a script"),
+    ("tcsh -c 'run {flow}'", "reads a script"),
+    ("pwsh -Command 'run {flow}'", "reads a script"),
+    ("flock /lock -c 'run {flow}'", "reads a script"),
     ("kubectl create -f {manifest}", "go together"),
     (["docker", "a\0b"], "cannot stand in a command"),
 ])
@@ -97,7 +111,9 @@ def test_what_cannot_be_meant_is_refused_and_says_why(words: Any, said: str) -> 
 @pytest.mark.parametrize("words", [
     "sh -c 'run \"$1\"' sh {flow}", "ssh host perform {order}", "sh -c 'run {name}'",
     "sbatch --wait --job-name={name} --wrap='dataflow flow-run perform {order}'",
-    "bash script.sh {flow}", "{python} -m dataflow.service.performing {order}",
+    "bash script.sh {flow}", "bash -o pipefail script.sh {flow}", "env A=b run {flow}",
+    "bash script.sh -c {flow}", "docker run -c 512 --entrypoint run image {flow}",
+    "python -W ignore run.py -e {flow}", "{python} -m dataflow.service.performing {order}",
 ])
 def test_what_no_shell_can_misread_is_taken(words: str) -> None:
     assert CommandTemplate.made(words).command == tuple(shlex.split(words))
