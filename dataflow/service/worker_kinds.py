@@ -64,7 +64,7 @@ def worker_of(
             raise WorkPoolError(f"A worker of type inline runs one at a time, not {limit}.")
         limit, starter = 1, (main := MainThread())
     elif kind == "dask":
-        order = on_cluster(reached(address, pool))
+        order = on_cluster(reached(address, pool, made=row is not None))
     elif kind == "command":
         starter = _commands(store, pool, name)
     made = Worker(store, pool, order_of=order, limit=limit, queues=queues, name=name,
@@ -101,15 +101,18 @@ def on_cluster(address: str) -> Callable[[QueuedRun], Order]:
     return order
 
 
-def reached(address: str | None, pool: str) -> str:
-    """Return a Dask scheduler's address, at which one answers. Raises WorkPoolError."""
+def reached(address: str | None, pool: str, *, made: bool) -> str:
+    """Return a Dask scheduler's address, at which one answers. Raises WorkPoolError.
+
+    ``made``: something is said of the pool.
+    """
     from dataflow.runner_choice import runner_class
 
     if not address:
         raise WorkPoolError(
             "A worker of type dask needs the address of a Dask scheduler: --dask-address "
-            "tcp://host:8786, DATAFLOW_DASK_ADDRESS, or once for all: dataflow pool set "
-            f"{pool} --type dask --dask-address tcp://host:8786")
+            "tcp://host:8786, DATAFLOW_DASK_ADDRESS, or once for all: dataflow pool "
+            f"{'set' if made else 'create'} {pool} --type dask --dask-address tcp://host:8786")
     kind: Any = runner_class("dask")
     try:
         runner = kind(address=address)

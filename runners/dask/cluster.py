@@ -21,6 +21,8 @@ from typing import Any
 import distributed
 import psutil
 from distributed import Client
+from distributed.comm.addressing import parse_host_port
+from distributed.comm.registry import get_backend
 
 from runners.dask import compat
 from runners.dask.link import Link
@@ -31,6 +33,7 @@ _LOOPBACK = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
 _CLOSE_S = 2.0
 _TRY_S = 2.0
 _AGAIN_S = 0.25
+_WITH_PORT = ("", "tcp", "tls", "ucx", "ws", "wss")
 _CONNECT_S = 10.0
 """How long an address is tried; ``client_kwargs={"timeout": ...}`` says otherwise."""
 
@@ -46,6 +49,7 @@ def join(address: Any, client_kwargs: dict[str, Any]) -> Link:
     """Use a cluster by its address, or a cluster object that the user started."""
     options = _client_options(client_kwargs)
     if isinstance(address, str):
+        _check_address(address)
         options.setdefault("timeout", _CONNECT_S)
     try:
         client = Client(address, **options)
@@ -54,6 +58,19 @@ def join(address: Any, client_kwargs: dict[str, Any]) -> Link:
             f"No Dask scheduler answers at {address}: {error}. Is it running, and is it reached "
             "from here?") from error
     return Link(client, None if isinstance(address, str) else address, owned=False)
+
+
+def _check_address(address: str) -> None:
+    """Refuse an address at which nobody can be: a client half made takes 20 s to go."""
+    scheme, _, place = address.rpartition("://")
+    try:
+        if scheme:
+            get_backend(scheme)
+        if scheme in _WITH_PORT and not 0 < parse_host_port(place)[1] < 65536:
+            raise ValueError("ports go from 1 to 65535")
+    except ValueError as error:
+        raise ValueError(f"{address!r} is no address of a Dask scheduler: {error}. Write "
+                         "tcp://host:8786.") from error
 
 
 def rejoin(address: str, security: Any, client_kwargs: dict[str, Any], patience_s: float,
