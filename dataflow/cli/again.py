@@ -35,7 +35,7 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
                      help="Wait for the end of a run that is put into the queue."),
         click.option("--take-over", is_flag=True,
                      help="Here, also where another process holds the run and may be alive."),
-        click.argument("ref", metavar="RUN", default="last"),
+        click.argument("ref", metavar="[RUN]", default="last"),
     ):
         command = option(command)
     return command

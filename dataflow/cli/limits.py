@@ -40,17 +40,22 @@ def _named(text: str) -> tuple[LimitKind, str]:
 @limit.command("set")
 @click.argument("name")
 @click.argument("runs", type=click.IntRange(0, 1_000_000))
-def set_(name: str, runs: int) -> None:
+@output_option
+def set_(name: str, runs: int, output: Output) -> None:
     """Let at most RUNS runs go on at the same time; what goes on goes on. 0: none begins."""
     kind, of = _named(name)
     with opened_store() as store:
         store.agenda().set_limit(kind, of, runs)
+    if output == "json":
+        print_json({"kind": kind, "name": of, "limit": runs})
+        return
     click.echo(printable(f"At most {runs} run(s) of {kind} {of} at the same time."))
 
 
 @limit.command()
 @click.argument("name")
-def delete(name: str) -> int:
+@output_option
+def delete(name: str, output: Output) -> int:
     """Take a limit away: any number of runs may go on at the same time."""
     kind, of = _named(name)
     with opened_store() as store:
@@ -58,6 +63,9 @@ def delete(name: str) -> int:
     if not was:
         click.echo(printable(f"Error: {kind} {of} has no limit."), err=True)
         return 1
+    if output == "json":
+        print_json({"kind": kind, "name": of, "limit": None})
+        return 0
     click.echo(printable(f"Any number of runs of {kind} {of} at the same time."))
     return 0
 

@@ -26,7 +26,9 @@ def queue() -> None:
 @click.option("--limit", "-l", type=click.IntRange(0, 1_000_000),
               help="Runs at the same time.")
 @click.option("--no-limit", is_flag=True, help="Any number at the same time.")
-def set_(pool: str, name: str, priority: int | None, limit: int | None, no_limit: bool) -> None:
+@output_option
+def set_(pool: str, name: str, priority: int | None, limit: int | None, no_limit: bool,
+         output: Output) -> None:
     """Say how a queue stands among those of its pool; what is not named stays."""
     if no_limit and limit is not None:
         raise click.UsageError("--limit and --no-limit contradict each other.")
@@ -36,9 +38,12 @@ def set_(pool: str, name: str, priority: int | None, limit: int | None, no_limit
         agenda = store.agenda()
         there = next((each for each in agenda.queues(pool) if each.name == name), None)
         before = (0, None) if there is None else (there.priority, there.limit)
-        agenda.put_queue(
-            pool, name, priority=before[0] if priority is None else priority,
-            limit=None if no_limit else before[1] if limit is None else limit)
+        priority = before[0] if priority is None else priority
+        limit = None if no_limit else before[1] if limit is None else limit
+        agenda.put_queue(pool, name, priority=priority, limit=limit)
+    if output == "json":
+        print_json({"pool": pool, "name": name, "priority": priority, "limit": limit})
+        return
     click.echo(printable(f"Queue {name} of pool {pool} is changed."))
 
 

@@ -7,6 +7,7 @@ say (``service/command_template.py``), the queues of a pool (``pool_queues.py``)
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,8 @@ def _described(command: Any) -> Any:
 @pool.command()
 @click.argument("name")
 @_described
-def create(name: str, limit: int | None, **given: Any) -> None:
+@output_option
+def create(name: str, limit: int | None, output: Output, **given: Any) -> None:
     """Make a pool."""
     _check_name(name)
     with opened_store() as store:
@@ -70,25 +72,27 @@ def create(name: str, limit: int | None, **given: Any) -> None:
                 f"There is a pool {name!r}. Change it: dataflow pool set {name} …")
         made = _with(PoolRow(name=name, limit=limit, paused=False), **given)
         _put(store, made)
-    click.echo(printable(f"Pool {name} is made, of type {made.kind}. "
-                         f"Start a worker: dataflow worker start --pool {name}"))
+    _say(made, output, f"Pool {name} is made, of type {made.kind}. "
+                       f"Start a worker: dataflow worker start --pool {shlex.quote(name)}")
 
 
 @pool.command("set")
 @click.argument("name")
 @_described
 @click.option("--no-limit", is_flag=True, help="Any number of runs at the same time.")
-def set_(name: str, limit: int | None, no_limit: bool, **given: Any) -> None:
+@output_option
+def set_(name: str, limit: int | None, no_limit: bool, output: Output, **given: Any) -> None:
     """Change what is said of a pool; what is not named stays. The next runs are begun by it."""
     if no_limit and limit is not None:
         raise click.UsageError("--limit and --no-limit contradict each other.")
     with opened_store() as store:
         row = _known(store, name, make=True)
         new_limit = None if no_limit else row.limit if limit is None else limit
-        _put(store, _with(PoolRow(
+        made = _with(PoolRow(
             name=name, limit=new_limit, paused=row.paused, kind=row.kind,
-            template=row.template), **given))
-    click.echo(printable(f"Pool {name} is changed."))
+            template=row.template), **given)
+        _put(store, made)
+    _say(made, output, f"Pool {name} is changed.")
 
 
 def _with(row: PoolRow, *, kind: str | None, command: str | None, cancel: str | None,
@@ -181,34 +185,48 @@ def inspect(name: str, output: Output) -> None:
 
 @pool.command()
 @click.argument("name")
-def pause(name: str) -> None:
+@output_option
+def pause(name: str, output: Output) -> None:
     """Let no run of a pool begin; what goes on goes on."""
-    _pause(name, True)
+    _pause(name, True, output)
 
 
 @pool.command()
 @click.argument("name")
-def resume(name: str) -> None:
+@output_option
+def resume(name: str, output: Output) -> None:
     """Let runs of a pool begin again."""
-    _pause(name, False)
+    _pause(name, False, output)
 
 
-def _pause(name: str, paused: bool) -> None:
+def _pause(name: str, paused: bool, output: Output) -> None:
     with opened_store() as store:
         row = _known(store, name, make=True)
-        _put(store, PoolRow(name=name, limit=row.limit, paused=paused, kind=row.kind,
-                            template=row.template))
-    click.echo(printable(f"Pool {name} is {'paused' if paused else 'active'}."))
+        made = PoolRow(name=name, limit=row.limit, paused=paused, kind=row.kind,
+                       template=row.template)
+        _put(store, made)
+    _say(made, output, f"Pool {name} is {'paused' if paused else 'active'}.")
 
 
 @pool.command()
 @click.argument("name")
-def delete(name: str) -> None:
+@output_option
+def delete(name: str, output: Output) -> None:
     """Take a pool away, with what is said of its queues; runs that wait in it stay."""
     with opened_store() as store:
         _known(store, name)
         store.agenda().delete_pool(name)
+    if output == "json":
+        print_json({"name": name, "deleted": True})
+        return
     click.echo(printable(f"Pool {name} is deleted."))
+
+
+def _say(row: PoolRow, output: Output, text: str) -> None:
+    if output == "json":
+        print_json(pool_fields(row))
+    else:
+        click.echo(printable(text))
 
 
 def pool_fields(row: PoolRow) -> dict[str, Any]:

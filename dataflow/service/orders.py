@@ -111,7 +111,12 @@ def facts_of(word: str) -> dict[str, Any]:
     ValueError
         It is none.
     """
-    facts = json.loads(urlsafe_b64decode(word.strip().encode()))
+    try:
+        facts = json.loads(urlsafe_b64decode(word.strip().encode()))
+    except ValueError as error:
+        raise ValueError(
+            f"{word!r:.60} is none ({error}); it is what {{order}} stands for in a pool's "
+            "command") from None
     if not isinstance(facts, dict) or "flow_run_id" not in facts:
         raise ValueError("it names no flow run")
     return facts

@@ -102,3 +102,22 @@ def test_limits_are_set_listed_and_deleted(capsys: pytest.CaptureFixture[str]) -
 def test_what_names_no_limit_is_refused(
         capsys: pytest.CaptureFixture[str], name: str, code: int, text: str) -> None:
     assert text in said(capsys, "limit", "set", name, "3", code=code)
+
+
+def test_each_change_is_told_in_json(capsys: pytest.CaptureFixture[str]) -> None:
+    made = {"name": "a b", "type": "process", "limit": None, "paused": False, "template": None}
+    assert shown(capsys, "pool", "create", "a b") == made
+    assert shown(capsys, "pool", "set", "a b", "--limit", "3") == {**made, "limit": 3}
+    assert shown(capsys, "pool", "pause", "a b") == {**made, "limit": 3, "paused": True}
+    assert shown(capsys, "pool", "resume", "a b") == {**made, "limit": 3}
+    assert shown(capsys, "pool", "queue", "set", "a b", "q", "--priority", "2") == {
+        "pool": "a b", "name": "q", "priority": 2, "limit": None}
+    assert shown(capsys, "pool", "delete", "a b") == {"name": "a b", "deleted": True}
+    limit = {"kind": "tag", "name": "db"}
+    assert shown(capsys, "limit", "set", "tag:db", "3") == {**limit, "limit": 3}
+    assert shown(capsys, "limit", "delete", "tag:db") == {**limit, "limit": None}
+
+
+def test_the_command_of_a_new_pools_worker_can_be_pasted(
+        capsys: pytest.CaptureFixture[str]) -> None:
+    assert said(capsys, "pool", "create", "a b").endswith("--pool 'a b'\n")

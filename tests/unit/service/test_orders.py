@@ -30,3 +30,9 @@ def test_an_order_that_is_too_long_says_only_which_run_is_meant() -> None:
 def test_what_is_no_order_is_refused(word: str) -> None:
     with pytest.raises(ValueError):
         facts_of(word)
+
+
+@pytest.mark.parametrize("word", ["garbage", "é", "AAAA", "x" * 99])
+def test_what_is_no_order_is_named(word: str) -> None:
+    with pytest.raises(ValueError, match=f"'{word[:50]}.*{{order}} stands for"):
+        facts_of(word)
