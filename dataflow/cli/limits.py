@@ -12,6 +12,7 @@ import click
 
 from dataflow.agenda import LimitKind
 from dataflow.cli.options import Output, output_option
+from dataflow.cli.pool_names import check_name, check_pool_name
 from dataflow.cli.records import opened_store
 from dataflow.cli.rendering import print_json, print_table, printable
 
@@ -37,6 +38,14 @@ def _named(text: str) -> tuple[LimitKind, str]:
     return kind, name
 
 
+def _check(kind: LimitKind, name: str) -> None:
+    """Refuse a name that nothing can have. Raises WorkPoolError."""
+    if kind in ("pool", "queue"):
+        check_pool_name(name.partition("/")[0] if kind == "queue" else name)
+    if kind in ("queue", "tag"):
+        check_name(kind, name.partition("/")[2] if kind == "queue" else name)
+
+
 @limit.command("set")
 @click.argument("name")
 @click.argument("runs", type=click.IntRange(0, 1_000_000))
@@ -44,6 +53,7 @@ def _named(text: str) -> tuple[LimitKind, str]:
 def set_(name: str, runs: int, output: Output) -> None:
     """Let at most RUNS runs go on at the same time; what goes on goes on. 0: none begins."""
     kind, of = _named(name)
+    _check(kind, of)
     with opened_store() as store:
         store.agenda().set_limit(kind, of, runs)
     if output == "json":

@@ -9,6 +9,7 @@ from __future__ import annotations
 import click
 
 from dataflow.cli.options import Output, output_option
+from dataflow.cli.pool_names import check_name, check_pool_name
 from dataflow.cli.records import opened_store
 from dataflow.cli.rendering import print_json, print_table, printable
 
@@ -34,6 +35,8 @@ def set_(pool: str, name: str, priority: int | None, limit: int | None, no_limit
         raise click.UsageError("--limit and --no-limit contradict each other.")
     if priority is None and limit is None and not no_limit:
         raise click.UsageError("Give --priority, --limit or --no-limit.")
+    check_pool_name(pool)
+    check_name("queue", name)
     with opened_store() as store:
         agenda = store.agenda()
         there = next((each for each in agenda.queues(pool) if each.name == name), None)

@@ -15,6 +15,7 @@ import click
 
 from dataflow.agenda import PoolRow
 from dataflow.cli.options import Output, output_option
+from dataflow.cli.pool_names import check_pool_name
 from dataflow.cli.pool_queues import queue
 from dataflow.cli.records import opened_store
 from dataflow.cli.rendering import print_fields, print_json, print_table, printable
@@ -65,7 +66,7 @@ def _described(command: Any) -> Any:
 @output_option
 def create(name: str, limit: int | None, output: Output, **given: Any) -> None:
     """Make a pool."""
-    _check_name(name)
+    check_pool_name(name)
     with opened_store() as store:
         if _found(store, name) is not None:
             raise WorkPoolError(
@@ -259,8 +260,3 @@ def _known(store: Store, name: str, *, make: bool = False) -> PoolRow:
 def _put(store: Store, row: PoolRow) -> None:
     store.agenda().put_pool(row.name, limit=row.limit, paused=row.paused, kind=row.kind,
                             template=row.template)
-
-
-def _check_name(name: str) -> None:
-    if not name or "/" in name or not name.isprintable() or len(name) > 200:
-        raise WorkPoolError(f"{name!r:.200} is no name of a pool: up to 200 characters, no slash.")

@@ -121,3 +121,16 @@ def test_each_change_is_told_in_json(capsys: pytest.CaptureFixture[str]) -> None
 def test_the_command_of_a_new_pools_worker_can_be_pasted(
         capsys: pytest.CaptureFixture[str]) -> None:
     assert said(capsys, "pool", "create", "a b").endswith("--pool 'a b'\n")
+
+
+@pytest.mark.parametrize(("arguments", "text"), [
+    (("pool", "queue", "set", "x", "", "--limit", "1"), "'' is no name of a queue"),
+    (("pool", "queue", "set", "a/b", "q", "--limit", "1"), "'a/b' is no name of a pool"),
+    (("limit", "set", "pool:a/b", "1"), "'a/b' is no name of a pool"),
+    (("limit", "set", "queue:x/ ", "1"), "' ' is no name of a queue"),
+    (("limit", "set", "tag:a\nb", "1"), "is no name of a tag"),
+])
+def test_what_nothing_can_be_called_gets_no_limit(
+        capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], text: str) -> None:
+    assert text in said(capsys, *arguments, code=1)
+    assert shown(capsys, "limit", "ls") == shown(capsys, "pool", "queue", "ls") == []
