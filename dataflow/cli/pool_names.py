@@ -1,4 +1,4 @@
-"""What a pool, a queue or a tag may be called, as commands check it.
+"""What a pool, queue, tag or worker may be called, as commands check it.
 
 Lives here: the rules and what is said where they are broken. Does not live here: the same for
 deployments (``deployments/spec_checks.py``).
@@ -16,7 +16,7 @@ def check_pool_name(name: str) -> None:
 
 
 def check_name(kind: str, name: str) -> None:
-    """Refuse what is no name of a queue or tag. Raises WorkPoolError."""
+    """Refuse what is no name of a queue, tag or worker. Raises WorkPoolError."""
     if not _is_name(name):
         raise WorkPoolError(f"{name!r:.200} is no name of a {kind}: up to 200 characters that can "
                             "be seen.")

@@ -14,6 +14,7 @@ import click
 from dataflow.agenda import DEFAULT_POOL, WorkerRow
 from dataflow.cli.agenda_rows import worker_fields
 from dataflow.cli.options import Output, output_option
+from dataflow.cli.pool_names import check_name
 from dataflow.cli.records import moment_of, opened_store
 from dataflow.cli.rendering import local_time, print_json, print_table
 
@@ -48,6 +49,8 @@ def start(pool: str, kind: str | None, queues: tuple[str, ...], limit: int | Non
     from dataflow.service.serving import work
     from dataflow.service.worker_kinds import worker_of
 
+    if name is not None:
+        check_name("worker", name)
     logging.basicConfig(level=logging.INFO,
                         format="%(asctime)s | %(levelname)-7s | %(name)s - %(message)s")
     with opened_store() as store:

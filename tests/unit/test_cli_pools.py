@@ -129,6 +129,8 @@ def test_the_command_of_a_new_pools_worker_can_be_pasted(
     (("limit", "set", "pool:a/b", "1"), "'a/b' is no name of a pool"),
     (("limit", "set", "queue:x/ ", "1"), "' ' is no name of a queue"),
     (("limit", "set", "tag:a\nb", "1"), "is no name of a tag"),
+    (("worker", "start", "--name", "a\nb"), "is no name of a worker"),
+    (("worker", "start", "--name", ""), "'' is no name of a worker"),
 ])
 def test_what_nothing_can_be_called_gets_no_limit(
         capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], text: str) -> None:
