@@ -15,6 +15,7 @@ store when the call returns. ``dataflow event ls`` shows events.
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from dataflow.context import TaskRunContext, current_flow, current_task
 from dataflow.deployments.json_values import checked_text, json_copy
-from dataflow.event_log import STATE_EVENTS, NewEvent
+from dataflow.event_log import NewEvent
 from dataflow.exceptions import DefinitionTypeError
 from dataflow.ids import new_run_id
 from dataflow.outcomes import EVENTS
@@ -38,6 +39,8 @@ NAME_LIMIT = 1024
 PAYLOAD_LIMIT = 256 * 1024
 """Characters of a payload as JSON."""
 
+_OURS = "dataflow."
+_SHOWN_ID = re.compile(r"s\d+")  # what changes of state are called where events are shown
 _RESOURCE_IDS = ("dataflow.resource.id", "prefect.resource.id", "id")
 
 
@@ -53,7 +56,7 @@ def emit_event(
     ----------
     name, event
         What happened, as ``"orders.loaded"``; ``event=`` is Prefect's word for it. Names that
-        begin with ``dataflow.flow-run.`` are those of changes of state.
+        begin with ``dataflow.`` are those of changes of state and the like.
     resource
         What it happened to: an id, or labels with the id under ``"dataflow.resource.id"`` (or
         ``"prefect.resource.id"``); other labels are kept in the payload as ``resource_labels``.
@@ -105,7 +108,7 @@ def new_event(
 ) -> NewEvent:
     """Return an event as it is put down; see :func:`emit_event`. Raises DefinitionTypeError."""
     return NewEvent(
-        id=new_run_id() if id is None else _text(str(id), "id"),
+        id=new_run_id() if id is None else _id(str(id)),
         name=_name(name, event), occurred_s=_moment_s(occurred), resource=_resource(resource),
         payload=_payload(payload, resource, related, follows), flow_run_id=flow_run_id)
 
@@ -133,11 +136,18 @@ def _name(name: Any, event: Any) -> str:
         raise DefinitionTypeError(
             "emit_event() takes the name of the event once: emit_event(\"orders.loaded\").")
     found = _text(name if event is None else event, "the name")
-    if found.startswith(STATE_EVENTS):
+    if found.startswith(_OURS):
         raise DefinitionTypeError(
-            f"The event name {found!r:.200} belongs to changes of state, which are put down by "
-            "themselves. Choose another beginning.")
+            f"The event name {found!r:.200} begins as changes of state do, and other events that "
+            "are put down by themselves. Choose another beginning.")
     return found
+
+
+def _id(text: str) -> str:
+    if _SHOWN_ID.fullmatch(text):
+        raise DefinitionTypeError(
+            f"The event id {text!r} is that of a change of state. Choose another.")
+    return _text(text, "id")
 
 
 def _resource(resource: Any) -> str | None:

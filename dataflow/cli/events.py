@@ -18,6 +18,7 @@ import click
 from dataflow.cli.options import Output, limit_option, output_option, parameter
 from dataflow.cli.records import moment_of, opened_store
 from dataflow.cli.rendering import iso, local_time, print_json, print_table, printable
+from dataflow.event_following import EventFollower
 from dataflow.event_log import EventLog, EventRow
 
 _POLL_S = 0.25
@@ -107,11 +108,9 @@ def stream(name: str | None, resource: str | None, flow_run: str | None, count: 
 
 def _coming(log: EventLog, until: float | None, **wanted: Any) -> Iterator[EventRow]:
     """Yield events that are put down from now on."""
-    last = next((row.key for row in log.events(limit=1)), 0)
+    follower = EventFollower(log, **wanted)
     while True:
-        for row in log.events(after=last, limit=500, **wanted):
-            yield row
-            last = row.key
+        yield from follower.step()
         if until is not None and time.monotonic() >= until:
             return
         time.sleep(_POLL_S)

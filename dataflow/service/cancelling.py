@@ -33,5 +33,10 @@ def ask_for_the_end(store: Store, row: FlowRunRow, now_s: float) -> str | None:
     host, _, rest = row.owner.partition(":")
     if host != this_host() or owner_alive(row.owner) is None:
         return f"Flow run {row.name} is driven by {row.owner}: cancel it on that host."
-    os.kill(int(rest.partition(":")[0]), signal.SIGINT)
+    try:
+        os.kill(int(rest.partition(":")[0]), signal.SIGINT)
+    except ProcessLookupError:  # it ended a moment ago
+        return f"The process of flow run {row.name} has just ended: look at the run again."
+    except PermissionError:
+        return f"Flow run {row.name} is driven by {row.owner}, a process of another user."
     return None

@@ -115,6 +115,7 @@ def test_a_dry_run_puts_nothing_down(place: str) -> None:
 @pytest.mark.parametrize(("given", "said"), [
     ({}, "the name"), ({"name": "a", "event": "a"}, "once"), ({"name": " "}, "the name"),
     ({"name": 3}, "the name"), ({"name": "dataflow.flow-run.Failed"}, "changes of state"),
+    ({"name": "dataflow.trigger.Failed"}, "begins as"), ({"name": "a", "id": "s12"}, "id 's12'"),
     ({"name": "a", "resource": 3}, "resource"), ({"name": "a", "resource": {"x": "y"}}, "its id"),
     ({"name": "a", "payload": [1]}, "mapping"), ({"name": "a", "payload": {"x": object()}},
                                                  "payload.x"),

@@ -7,21 +7,16 @@ what follows from an event (``service/watcher.py``).
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 
-from dataflow.event_log import EventLog, EventRow
+from dataflow.event_following import EventFollower
+from dataflow.event_log import EventLog
 from dataflow.events import new_event
 from dataflow.server.cursors import cursor_of, parts_of
 from dataflow.server.event_streams import event
 from dataflow.server.paths import run_id
 from dataflow.server.routes import PREFIX, Call, Route
 from dataflow.server.shapes import happened
-
-SETTLED_S = 5.0
-"""An event whose transaction ends so much later than one with a greater key is shown still."""
-
-_AT_ONCE = 500
 
 
 def _run(filters: happened.EventFilters) -> str | None:
@@ -49,49 +44,19 @@ def emit(call: Call) -> happened.Emitted:
 
 
 class EventTail:
-    """Events as they come.
-
-    Keys are given when an event is written, and seen when its transaction ends: of what came
-    lately, each step reads again what it may have passed over.
-    """
+    """Events as they come, as they are sent."""
 
     def __init__(self, log: EventLog, asked: happened.EventStreamQuery,
                  clock: Callable[[], float] = time.monotonic) -> None:
-        self._log = log
-        self._asked = asked
-        self._run = _run(asked)
-        self._clock = clock
-        self._after = self._newest() if asked.after is None else asked.after
-        self._marks: deque[tuple[float, int]] = deque()  # when all was sent up to a key
-        self._sent: set[int] = set()  # behind ``_after``
+        self._follower = EventFollower(
+            log, name=asked.name, resource=asked.resource, flow_run_id=_run(asked),
+            after=asked.after, clock=clock)
         self.ended = False
 
     def step(self) -> Sequence[bytes]:
         """Return events that are new."""
-        now_s, newest = self._clock(), self._newest()
-        while self._marks and self._marks[0][0] <= now_s - SETTLED_S:
-            self._after = max(self._after, self._marks.popleft()[1])
-        self._sent = {key for key in self._sent if key > self._after}
-        fresh, whole = self._beyond()
-        if whole:
-            self._marks.append((now_s, newest))
-        self._sent.update(row.key for row in fresh)
-        return [event("event", happened.event_shape(row), id=str(row.key)) for row in fresh]
-
-    def _newest(self) -> int:
-        return next((row.key for row in self._log.events(limit=1)), 0)
-
-    def _beyond(self) -> tuple[list[EventRow], bool]:
-        """Return some of the events that were not sent, and whether these are all."""
-        after = self._after
-        while True:
-            rows = self._log.events(
-                name=self._asked.name, resource=self._asked.resource, flow_run_id=self._run,
-                after=after, limit=_AT_ONCE)
-            fresh = [row for row in rows if row.key not in self._sent]
-            if fresh or len(rows) < _AT_ONCE:
-                return fresh, len(rows) < _AT_ONCE
-            after = rows[-1].key
+        return [event("event", happened.event_shape(row), id=str(row.key))
+                for row in self._follower.step()]
 
 
 def stream(call: Call) -> EventTail:

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from dataflow import event_following
+from dataflow.event_following import SETTLED_S
 from dataflow.event_log import EventRow
 from dataflow.exceptions import RunNotFound
 from dataflow.outcomes import LogLine
@@ -104,14 +106,14 @@ def test_events_whose_transaction_ends_late_are_shown_once() -> None:
     log.rows |= {2: "two", 4: "four"}
     assert said(tail.step(), "name") == ["two", "four"]
     assert tail.step() == []
-    now[0] += events.SETTLED_S
-    assert tail.step() == [] and tail._after == 5 and tail._sent == set()
+    now[0] += SETTLED_S
+    assert tail.step() == [] and tail._follower._after == 5 and tail._follower._given == set()
     log.rows |= {6: "six"}
     assert said(tail.step(), "key") == [6]
 
 
 def test_more_events_than_one_step_shows_are_all_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "_AT_ONCE", 3)
+    monkeypatch.setattr(event_following, "_AT_ONCE", 3)
     now = [0.0]
     log = Log({key: "x" if key % 5 else "y" for key in range(1, 30)})
     tail = events.EventTail(
@@ -119,5 +121,5 @@ def test_more_events_than_one_step_shows_are_all_shown(monkeypatch: pytest.Monke
     found: list[int] = []
     while step := tail.step():
         found += said(step, "key")
-        now[0] += events.SETTLED_S  # a slow reader loses nothing
+        now[0] += SETTLED_S  # a slow reader loses nothing
     assert found == [key for key in range(3, 30) if key % 5]
