@@ -45,7 +45,8 @@ class Judge(Protocol):
     def judge(self, pending: Pending, now_s: float) -> Findings:
         """Return what follows; ``handled`` is left to the watcher.
 
-        Whatever it raises is logged, and these events have no consequences of this kind.
+        Where it raises, each of the events is judged alone; the one at which it raises again is
+        logged, and has no consequences of this kind.
         """
 
 
@@ -82,6 +83,7 @@ class Watcher:
         self._kept_s = kept_days * _DAY_S
         self._lead = Lead(self._log, LOOP, owner)
         self._care_at_s = 0.0
+        self._alone = 0  # so many of the next events are judged one by one
         self._stop = threading.Event()
         self._said = SaidLately()
         self._thread: threading.Thread | None = None
@@ -100,17 +102,22 @@ class Watcher:
             logger.info("Watches events")
         handled = 0
         while True:
-            pending = self._log.pending(BATCH)
+            at_once = 1 if self._alone else BATCH
+            pending = self._log.pending(at_once)
             if SINCE not in pending.memory:
                 self._begin(pending, now_s)
                 continue
             findings = self._findings(pending, now_s)
+            if findings is None:
+                self._alone = len(pending.events)
+                continue
             if findings.anything and not self._log.settle(pending.version, findings, now_s):
                 continue  # somebody else was faster: it is looked at anew
             if findings.runs:
                 self._made()
             handled += len(pending.events)
-            if len(pending.events) < BATCH or self._stop.is_set() or (
+            self._alone = max(0, self._alone - 1)
+            if len(pending.events) < at_once or self._stop.is_set() or (
                     not self._lead.ask(self._clock())):  # a long list takes longer than a lead
                 break
         if not 0 <= self._care_at_s - now_s <= _CARE_S:
@@ -154,9 +161,19 @@ class Watcher:
         self._log.settle(
             pending.version, Findings(memory={SINCE: repr(self._since_s)}), now_s)
 
-    def _findings(self, pending: Pending, now_s: float) -> Findings:
-        found = [each for judge in self._judges
-                 if (each := _judged(judge, pending, now_s)) is not None]
+    def _findings(self, pending: Pending, now_s: float) -> Findings | None:
+        """Return what all judges say together; None where one fails on several events."""
+        found: list[Findings] = []
+        for judge in self._judges:
+            try:
+                found.append(judge.judge(pending, now_s))
+            except StoreError:
+                raise  # it is asked again when the store is back
+            except Exception:  # whatever it is, it keeps nobody from the others' consequences
+                if len(pending.events) > 1:
+                    return None
+                logger.exception("%s failed on %s", type(judge).__name__, ", ".join(
+                    f"event {each.id} ({each.name})" for each in pending.events) or "the time")
         return Findings(
             handled=[each.key for each in pending.events],
             memory={name: value for each in found for name, value in each.memory.items()},
@@ -165,14 +182,3 @@ class Watcher:
             pause=[one for each in found for one in each.pause],
             parcels=[parcel for each in found for parcel in each.parcels],
             events=[event for each in found for event in each.events])
-
-
-def _judged(judge: Judge, pending: Pending, now_s: float) -> Findings | None:
-    """Return what one judge says; one that fails keeps nobody from the others'."""
-    try:
-        return judge.judge(pending, now_s)
-    except StoreError:
-        raise  # it is asked again when the store is back
-    except Exception:
-        logger.exception("%s failed on %d event(s)", type(judge).__name__, len(pending.events))
-        return None

@@ -130,7 +130,31 @@ def test_a_judge_that_fails_keeps_nobody_from_the_others(
     emit(store, "a", clock.now_s)
     assert watcher.turn() == 1
     assert listing.names == ["a"]
-    assert "Failing failed on 1 event(s)" in caplog.text
+    assert "Failing failed on event" in caplog.text
+
+
+class Choosy(Listing):
+    """Fails wherever one of the events is a bad one."""
+
+    def judge(self, pending: Pending, now_s: float) -> Findings:
+        if any(each.name == "bad" for each in pending.events):
+            raise ValueError("bad")
+        return super().judge(pending, now_s)
+
+
+def test_an_event_at_which_a_judge_fails_takes_no_other_along(
+        store: Store, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    choosy, listing = Choosy(), Listing()
+    watcher = Watcher(store, [choosy, listing], clock=clock)
+    watcher.turn()
+    for name in ("a", "b", "bad", "c", "d"):
+        emit(store, name, clock.now_s)
+    assert watcher.turn() == 5
+    assert choosy.names == ["a", "b", "c", "d"]
+    assert caplog.text.count("Choosy failed on event") == 1
+    emit(store, "later", clock.now_s, 3)
+    assert watcher.turn() == 3 and choosy.names[4:] == ["later"] * 3
+    assert store.events().pending().events == []
 
 
 def test_a_turn_in_which_nothing_happens_writes_nothing(store: Store, clock: Clock) -> None:
