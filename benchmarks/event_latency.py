@@ -84,7 +84,7 @@ def triggered_ms(script: Path, events: int) -> list[float]:
                     took.append((made[0].start_time.timestamp() - at_s) * 1e3)
                     break
                 time.sleep(0.05)
-            time.sleep(0.7)  # for the next process to be ready
+            time.sleep(2.0)  # for the next process to be ready
     finally:
         server.send_signal(signal.SIGTERM)
         server.wait(30)
