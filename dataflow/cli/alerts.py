@@ -54,11 +54,11 @@ def parcel_fields(row: ParcelRow) -> dict[str, Any]:
     """Return a message's keys in JSON, without secrets."""
     parcel, waits = row.parcel, row.status == "waiting"
     return {
-        "id": parcel.id, "time": moment_of(parcel.created_s), "alert": parcel.alert,
-        "channel": parcel.shown_channel, "title": parcel.text.title, "text": parcel.text.body,
+        "id": parcel.id, "created": moment_of(parcel.created_s), "alert": parcel.alert,
+        "channel": parcel.shown_channel, "title": parcel.text.title, "body": parcel.text.body,
         "severity": parcel.text.severity, "data": parcel.text.data, "status": row.status,
         "attempts": parcel.attempts, "error": parcel.error,
-        "next_try": moment_of(parcel.due_s) if waits else None,
+        "due": moment_of(parcel.due_s) if waits else None,
         "ended": None if row.ended_s is None else moment_of(row.ended_s),
     }
 

@@ -188,7 +188,7 @@ def test_workers_pools_and_the_queue_are_listed(store: Store, client: Client) ->
     assert client.pages("/workers")[0] == {
         "name": "w", "pool": "big", "type": "process", "limit": 2, "host": "h", "pid": 7,
         "started": "2023-11-14T22:13:20Z", "seen": "2023-11-14T22:13:20Z", "status": "online"}
-    assert {"name": "big", "limit": 3, "paused": True} in client.pages("/pools")
+    assert {"name": "big", "type": "process", "limit": 3, "paused": True} in client.pages("/pools")
 
 
 def test_events_are_put_down_once_and_listed(store: Store, client: Client) -> None:

@@ -71,9 +71,9 @@ def test_messages_are_listed_by_status_as_json(
     rows = json.loads(shown(capsys, "ls", "--status", status, "--output", "json"))
     assert [row["channel"] for row in rows] == channels
     assert rows[0]["status"] == status.replace("-", " ")
-    assert (rows[0]["next_try"] is None) is (status != "waiting")
+    assert (rows[0]["due"] is None) is (status != "waiting")
     assert (rows[0]["ended"] is None) is (status == "waiting")
-    assert "Flow run tidy-owl of etl failed" in rows[0]["text"]
+    assert "Flow run tidy-owl of etl failed" in rows[0]["body"]
 
 
 def test_test_sends_now_and_says_what_happened(

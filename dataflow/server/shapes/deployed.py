@@ -140,6 +140,7 @@ class PoolShape(Shape):
     """A work pool."""
 
     name: str
+    type: Annotated[str, Field(description="What its workers are unless told otherwise.")]
     limit: int | None
     paused: bool
 
@@ -244,7 +245,7 @@ def limit_shape(row: LimitRow) -> LimitShape:
 
 def pool_shape(row: PoolRow) -> PoolShape:
     """Return a pool."""
-    return PoolShape.model_validate(row)
+    return PoolShape(name=row.name, type=row.kind, limit=row.limit, paused=row.paused)
 
 
 _Row = DeploymentRow | VersionRow | QueuedRun | WorkerRow
