@@ -1,16 +1,19 @@
-"""The task runners that the contract is held against, and a server of S3.
+"""The task runners that contracts are held against, databases, and a server of S3.
 
-Lives here: the fixtures ``runner``, ``background``, ``play`` and ``s3_options``. A
-runner joins the contract by a line in ``RUNNERS``.
+Lives here: the fixtures ``runner``, ``background``, ``play``, ``another`` (stores in databases)
+and ``s3_options``. A runner joins the contract by a line in ``RUNNERS``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from dataflow.store import Store
+from dataflow.stores import open_store
 from runners import DaskTaskRunner, InlineTaskRunner, ThreadPoolTaskRunner
 from tests.runner_support import Play
 
@@ -88,3 +91,19 @@ def play(runner: Any) -> Play:
 def play_along(background: Any) -> Play:
     """Return what runs a function as a flow beside its tasks."""
     return Play(background)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def another(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], Store]]:
+    """Return what opens the same store once more, as another process would."""
+    place = (str(tmp_path / "dataflow.db") if request.param == "sqlite"
+             else request.getfixturevalue("postgres_url"))
+    opened: list[Store] = []
+
+    def open_another() -> Store:
+        opened.append(open_store(place))
+        return opened[-1]
+
+    yield open_another
+    for store in opened:
+        store.close()

@@ -5,8 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,27 +14,10 @@ from dataflow.agenda import Agenda, LimitRow, NewDeployment, NewRun
 from dataflow.exceptions import DeploymentNotFound
 from dataflow.ids import new_run_id
 from dataflow.store import Store
-from dataflow.stores import open_store
 from dataflow.stores.agenda import taking
 
 NOW = 1_000_000.0
 Open = Callable[[], Store]
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def another(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
-    """Return what opens the same store once more, as another process would."""
-    place = (str(tmp_path / "dataflow.db") if request.param == "sqlite"
-             else request.getfixturevalue("postgres_url"))
-    opened: list[Store] = []
-
-    def open_another() -> Store:
-        opened.append(open_store(place))
-        return opened[-1]
-
-    yield open_another
-    for store in opened:
-        store.close()
 
 
 @pytest.fixture

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,22 +30,6 @@ from dataflow.stores import open_store
 
 NOW = 1_000_000.0
 Open = Callable[[], Store]
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def another(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
-    """Return what opens the same store once more, as another process would."""
-    place = (str(tmp_path / "dataflow.db") if request.param == "sqlite"
-             else request.getfixturevalue("postgres_url"))
-    opened: list[Store] = []
-
-    def open_another() -> Store:
-        opened.append(open_store(place))
-        return opened[-1]
-
-    yield open_another
-    for store in opened:
-        store.close()
 
 
 @pytest.fixture

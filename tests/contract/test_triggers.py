@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
@@ -31,22 +31,6 @@ from dataflow.triggers.remembering import TRIGGER_FAILED
 
 Open = Callable[[], Store]
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}, "who": {"type": "string"}}}
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def another(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
-    """Return what opens the same store once more, as another process would."""
-    place = (str(tmp_path / "dataflow.db") if request.param == "sqlite"
-             else request.getfixturevalue("postgres_url"))
-    opened: list[Store] = []
-
-    def open_another() -> Store:
-        opened.append(open_store(place))
-        return opened[-1]
-
-    yield open_another
-    for store in opened:
-        store.close()
 
 
 @pytest.fixture
