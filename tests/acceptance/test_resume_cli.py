@@ -180,7 +180,7 @@ def test_a_plan_from_the_command_line_runs_nothing(session: Session) -> None:
 @pytest.mark.parametrize(("arguments", "text"), [
     (("flow-run", "resume"), "no flow runs"),
     (("flow-run", "resume", "abcd"), "abcd"),
-    (("flow", "plan", "gone.py:main"), "not there"),
+    (("flow", "plan", "gone.py:main"), "no file gone.py"),
     (("flow", "plan", "gone.py"), "file.py:function"),
 ])
 def test_what_is_not_there_is_one_line_and_exit_code_1(
