@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 
 from dataflow.agenda import Agenda, QueuedRun, WorkerRow
 from dataflow.claims import owner_alive, owner_of_this_process
-from dataflow.exceptions import StoreError
+from dataflow.exceptions import StoreError, WorkPoolError
 from dataflow.said_lately import SaidLately
 from dataflow.service.lost_runs import elsewhere, process_gone
 from dataflow.service.orders import NOT_OURS, Order
@@ -34,6 +34,9 @@ POLL_S = 0.1
 _LOOK_S = 1.0
 AT_ONCE = 10
 """Runs begun between two looks: each is a process."""
+
+TWIN_S = 15.0
+"""A worker that was heard of within so many seconds is taken to live."""
 
 CANCEL_PATIENCE_S = 30.0
 """A cancelled flow has so long to end before its process is killed."""
@@ -114,7 +117,14 @@ class Worker:
         self._draining = True
 
     def run(self) -> None:
-        """Take and run until :meth:`drain` was called and nothing goes on any more."""
+        """Take and run until :meth:`drain` was called and nothing goes on any more.
+
+        Raises
+        ------
+        WorkPoolError
+            Another worker of this name lives: each would hold the runs of the other.
+        """
+        self._refuse_twin(time.time())
         self._agenda.put_worker(self.row)
         logger.info("Worker %s takes runs of pool %r", self.row.name, self.row.pool)
         try:
@@ -129,6 +139,22 @@ class Worker:
         finally:
             self._starter.close()
             self._say("gone")
+
+    def _refuse_twin(self, now_s: float) -> None:
+        for row in self._agenda.workers():
+            if row.name != self.row.name or row.status == "gone" or (
+                    not 0 <= now_s - row.seen_s < TWIN_S):
+                continue
+            import psutil
+
+            here = row.host == self.row.host
+            if here and (row.pid == self.row.pid or not psutil.pid_exists(row.pid)):
+                continue
+            gone = "" if here else f" Where it is gone, start again in {TWIN_S:.0f} s."
+            raise WorkPoolError(
+                f"A worker named {row.name!r} runs already: process {row.pid} on {row.host}, heard "
+                f"of {now_s - row.seen_s:.0f} s ago. Nothing was begun. Give this one another "
+                f"name, or none.{gone}")
 
     def _turn(self, now_s: float) -> None:
         for flow_run_id, going in list(self._going.items()):

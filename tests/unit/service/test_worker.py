@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dataflow.agenda import NewDeployment, QueuedRun
+from dataflow.exceptions import WorkPoolError
 from dataflow.service.asking import ask
 from dataflow.service.deploying import order_of
 from dataflow.service.orders import Order
@@ -116,3 +119,30 @@ def test_a_run_that_cannot_be_reached_to_cancel_it_is_given_up_after_a_while(
         looked(worker, clock, 10)
         store.renew(flow_run_id, 1, NOW - 490 + step)
     assert (store.find_flow_run(flow_run_id).state_name, list(worker._going)) == ("Scheduled", [])
+
+
+@pytest.mark.parametrize(("changes", "refused"), [
+    ({}, False),  # this very process
+    ({"pid": 1}, True),
+    ({"pid": 2**22 + 5}, False),  # it is gone
+    ({"host": "elsewhere", "pid": 1}, True),
+    ({"host": "elsewhere", "seen_s": -60.0}, False),
+    ({"pid": 1, "status": "gone"}, False),
+    ({"pid": 1, "name": "other"}, False),
+])
+def test_a_name_that_a_living_worker_has_is_refused(
+        tmp_path: Path, changes: dict[str, Any], refused: bool) -> None:
+    store = open_store(str(tmp_path / "dataflow.db"))
+    try:
+        worker = Worker(store, "default", order_of=order_of, name="nightly")
+        seen_s = worker.row.seen_s + changes.pop("seen_s", 0.0)
+        store.agenda().put_worker(replace(worker.row, seen_s=seen_s, **changes))
+        worker.drain()
+        if refused:
+            with pytest.raises(WorkPoolError, match="nightly"):
+                worker.run()
+            assert store.agenda().workers()[0].status == "online"
+        else:
+            worker.run()
+    finally:
+        store.close()
