@@ -23,6 +23,9 @@ from dataflow.alerts.outbox import Outbox, Parcel
 STATE_EVENTS = "dataflow.flow-run."
 """How the names of changes of state begin: ``dataflow.flow-run.Completed``."""
 
+FILE_WATCH = "file:"
+"""How the watch of a deployment's files begins; the deployment's id follows."""
+
 RUN_RESOURCE = "dataflow.flow-run."
 """How the resource of a flow run begins; its id follows."""
 

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from dataflow.event_log import EventRow
+from dataflow.event_log import FILE_WATCH, EventRow
 from dataflow.triggers.absence import Absence
 from dataflow.triggers.carried import Carried
 from dataflow.triggers.counting import Counting
@@ -107,7 +107,7 @@ TRIGGER_FAILED = "dataflow.trigger.Failed"
 def watch_of(carried: Carried) -> str:
     """Return the name of what an ``OnFile`` has seen."""
     assert isinstance(carried.trigger, OnFile)
-    return f"file:{carried.deployment.id}:{carried.slug}:{carried.trigger.place}"
+    return f"{FILE_WATCH}{carried.deployment.id}:{carried.slug}:{carried.trigger.place}"
 
 
 def _rule(carried: Carried, state: dict[str, Any], since_s: float) -> Rule:

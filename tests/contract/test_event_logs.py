@@ -369,3 +369,13 @@ def test_a_gulp_that_is_written_again_makes_no_event_again(store: Store, log: Ev
     for _ in range(3):
         store.write(base["id"], gulp)
     assert [each.state_name for each in log.events()] == ["Completed", "Running", "Pending"]
+
+
+def test_what_a_deployments_files_were_goes_with_it(store: Store, log: EventLog) -> None:
+    agenda, ids = store.agenda(), []
+    for name in ("etl/a", "etl/b"):
+        row, _ = agenda.put(NewDeployment(name=name, flow_name="etl", digest="d", spec={}), NOW)
+        ids.append(row.id)
+        log.emit([event(sighting=(f"file:{row.id}:inbox:p", "x.csv", "1"))])
+    agenda.delete("etl/a", NOW)
+    assert [log.seen(f"file:{each}:inbox:p") for each in ids] == [{}, {"x.csv": "1"}]

@@ -44,6 +44,7 @@ from dataflow.stores.agenda import (
     workers,
 )
 from dataflow.stores.agenda.queue import Addition
+from dataflow.stores.events import log
 
 _Answer = TypeVar("_Answer")
 Change = Callable[[Callable[[Connection], Any]], Any]
@@ -113,6 +114,7 @@ class SqlAgenda(Agenda):
     def delete(self, name: str, now_s: float) -> int:
         def delete(connection: Connection) -> int:
             key = deployments.key_of(connection, name)
+            log.forget_watches(connection, deployments.by_key(connection, [key])[key].id)
             deployments.delete(connection, key, now_s)  # first: then nobody queues another one
             waiting = queue.waiting_of(connection, key)
             for flow_run_id in waiting:

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, delete, func, select, update
 
-from dataflow.event_log import EventRow, NewEvent
+from dataflow.event_log import FILE_WATCH, EventRow, NewEvent
 from dataflow.stores.agenda.schema import deployments, queued_runs
 from dataflow.stores.events.schema import WAITING, events, parcels, sightings
 from dataflow.stores.packing import clean
@@ -67,6 +67,12 @@ def seen(connection: Connection, watch: str) -> dict[str, str]:
     """Return what a watch has seen: thing → mark."""
     return {row.thing: row.mark for row in connection.execute(
         select(_S.thing, _S.mark).where(_S.watch == watch))}
+
+
+def forget_watches(connection: Connection, deployment_id: str) -> None:
+    """Let go of what the watches of a deployment have seen: it is gone."""
+    connection.execute(delete(sightings).where(
+        _S.watch.startswith(f"{FILE_WATCH}{deployment_id}:", autoescape=True)))
 
 
 def found(
