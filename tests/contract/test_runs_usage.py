@@ -298,7 +298,7 @@ def test_the_commands_show_what_was_used(capsys: pytest.CaptureFixture[str]) -> 
     run = run_of(body)
     text = shown(capsys, "flow-run", "inspect", "last")
     lines = {line.split("  ")[0]: line for line in text.splitlines()}
-    assert lines["CPU"].endswith(" s") and lines["peak memory"].endswith(" MiB")
+    assert lines["CPU"].endswith(" s") and lines["peak memory"].endswith(("MiB", "GiB"))
     assert socket.gethostname() in lines["process"]
     head = next(line for line in text.splitlines() if line.startswith("TASK"))
     assert head.split("  ")[0] == "TASK" and "CPU" in head and "PEAK MEMORY" in head
@@ -307,7 +307,7 @@ def test_the_commands_show_what_was_used(capsys: pytest.CaptureFixture[str]) -> 
     assert facts["host"] == socket.gethostname()
     assert_computed(facts["calls"][0]["cpu_seconds"], 3 * SPIN_S, 3 * SPIN_S + 0.5)
     of_task = shown(capsys, "task-run", "inspect", "--task", "compute", "--map-index", "1")
-    assert "\nCPU " in of_task and " MiB (of its process)" in of_task and "\nhost " in of_task
+    assert "\nCPU " in of_task and "iB (of its process)" in of_task and "\nhost " in of_task
     of_task = shown(capsys, "task-run", "inspect", "--task", "quick", "--map-index", "7")
     assert "(a share of its batch)" in of_task
     row = json.loads(shown(capsys, "task-run", "inspect", "--task", "compute", "--map-index", "1",
