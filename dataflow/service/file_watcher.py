@@ -37,6 +37,9 @@ GLANCE_S = 2.0
 AT_ONCE = 4
 """Places that are looked at at the same time: one that does not answer holds up few others."""
 
+PATIENCE_S = 60.0
+"""A look that takes longer is left to itself, in seconds: others have its room."""
+
 _BATCH = 500
 
 Look = Callable[[str, Mapping[str, Any], Sequence[str]], dict[str, Sight]]
@@ -51,6 +54,8 @@ class _Place:
     watching: Watching | None = None  # None: what it has seen is not known yet
     due_s: float = 0.0
     busy: bool = False
+    began_s: float = 0.0  # the look that goes on
+    left: bool = False  # it is left to itself
     told: bool = False  # that it cannot be looked at
 
 
@@ -79,6 +84,7 @@ class FileWatcher:
         self._said = SaidLately()
         self._poked = threading.Event()
         self._room = threading.Semaphore(AT_ONCE)
+        self._leaving = threading.Lock()
         self._waker = FolderWaker(self._woken)
         self._thread: threading.Thread | None = None
 
@@ -93,6 +99,7 @@ class FileWatcher:
         """Look until :meth:`stop`; a store that fails for a while is waited for."""
         while not self._stop.is_set():
             try:
+                self._leave(self._clock())
                 for name in self._due(self._clock()):
                     self._begin(self._places[name])
             except StoreError as error:
@@ -160,7 +167,7 @@ class FileWatcher:
         """Look at a place in a thread of its own, where there is room for one."""
         if not self._room.acquire(blocking=False):
             return
-        place.busy = True
+        place.busy, place.left, place.began_s = True, False, self._clock()
 
         def perform() -> None:
             try:
@@ -170,11 +177,29 @@ class FileWatcher:
             except Exception:
                 logger.exception("What was found at %s makes no events now", place.trigger.url)
             finally:
-                place.busy = False
-                self._room.release()
+                with self._leaving:
+                    place.busy = False
+                    if not place.left:
+                        self._room.release()
                 self._poked.set()
 
         threading.Thread(target=perform, daemon=True, name="dataflow-look").start()
+
+    def _leave(self, now_s: float) -> None:
+        """Leave looks that take too long to themselves: no other place waits for theirs."""
+        for place in self._places.values():
+            if now_s - place.began_s <= PATIENCE_S:
+                continue
+            with self._leaving:
+                leaves = place.busy and not place.left
+                if leaves:
+                    place.left = True
+                    self._room.release()
+            if leaves:
+                logger.warning(
+                    "Files at %s (deployment %s) have been looked for since %.0f s: other places "
+                    "are looked at meanwhile", place.trigger.url, place.carried.deployment.name,
+                    now_s - place.began_s)
 
     def _look_at(self, place: _Place) -> None:
         trigger, name = place.trigger, watch_of(place.carried)
@@ -224,6 +249,7 @@ class FileWatcher:
         """Return how long to wait for the next place, or the next glance."""
         now_s = self._clock()
         waiting = [place.due_s for place in self._places.values() if not place.busy]
-        if len(self._places) - len(waiting) >= AT_ONCE or not self._lead.is_held(now_s):
+        busy = sum(place.busy and not place.left for place in self._places.values())
+        if busy >= AT_ONCE or not self._lead.is_held(now_s):
             waiting = []  # a look that ends, or the next glance, comes first
         return min(max(min([self._glance_at_s, *waiting]) - now_s, 0.02), GLANCE_S)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from dataflow.deployments import DeploymentSpec
+from dataflow.service import file_watcher
 from dataflow.service.deploying import register
 from dataflow.service.file_watcher import FileWatcher
 from dataflow.store import Store
@@ -254,6 +255,38 @@ def test_a_place_that_does_not_answer_holds_up_no_other(store: Store, folder: Pa
         watcher.stop()
         stuck.set()
     assert events(store) == [("Appeared", "a")]
+
+
+def test_many_places_that_never_answer_are_left_to_themselves_and_told_of(
+        store: Store, folder: Path, caplog: pytest.LogCaptureFixture,
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(file_watcher, "PATIENCE_S", 0.2)
+    stuck = threading.Event()
+
+    def slow(url: str, options: Any, ignore: Any) -> dict[str, Any]:
+        from dataflow.triggers.looking import look
+
+        if "stuck" in url:
+            stuck.wait(60)
+            return {}
+        return look(url, options, ignore)
+
+    places = [OnFile(f"memory://stuck{at}/", slug=f"s{at}", every=0.1) for at in range(6)]
+    spec = DeploymentSpec(name="d", flow_name="etl", entrypoint="f.py:f", triggers=[
+        *places, OnFile(str(folder), settle=0, every=0.1, slug="z")])  # type: ignore[arg-type]
+    register(store.agenda(), spec, time.time())
+    watcher = FileWatcher(store, look=slow)
+    watcher.start()
+    (folder / "a").write_text("x")
+    try:
+        deadline = time.monotonic() + 30
+        while not events(store) and time.monotonic() < deadline:
+            time.sleep(0.02)
+    finally:
+        watcher.stop()
+        stuck.set()
+    assert events(store) == [("Appeared", "a")]
+    assert "have been looked for since" in caplog.text
 
 
 def test_with_watchfiles_a_file_is_seen_long_before_the_next_look(
