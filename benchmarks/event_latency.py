@@ -18,7 +18,7 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.harness import PROJECT, Report, arguments, home
+from benchmarks.harness import PROJECT, Report, arguments, home, started_ms
 
 LATENCY_MS = 500.0
 TRIGGERS = 200
@@ -89,23 +89,6 @@ def triggered_ms(script: Path, events: int) -> list[float]:
         server.send_signal(signal.SIGTERM)
         server.wait(30)
         store.close()
-    return took
-
-
-def started_ms(script: Path, times: int) -> list[float]:
-    """Run the script as whoever knows of the event would; return how long until the flow began."""
-    from dataflow.stores import open_store
-
-    took = []
-    for _ in range(times):
-        at_s = time.time()
-        subprocess.run([sys.executable, str(script), "now"], cwd=script.parent, check=True,
-                       env={**os.environ, "PYTHONPATH": str(PROJECT)}, capture_output=True)
-        store = open_store(None)
-        row = store.flow_runs(limit=1)[0]
-        store.close()
-        assert row.start_time is not None
-        took.append((row.start_time.timestamp() - at_s) * 1e3)
     return took
 
 

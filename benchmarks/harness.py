@@ -295,3 +295,20 @@ def arguments(doc: str, **defaults: int) -> argparse.ArgumentParser:
     parser.add_argument("--peer-python", default=sys.executable,
                         help="the interpreter that has the peer, if not this one")
     return parser
+
+
+def started_ms(script: Path, times: int) -> list[float]:
+    """Start a script as a fresh interpreter; return how long after that its flow began, in ms."""
+    from dataflow.stores import open_store
+
+    took = []
+    for _ in range(times):
+        at_s = time.time()
+        subprocess.run([sys.executable, str(script), "now"], cwd=script.parent, check=True,
+                       env={**os.environ, "PYTHONPATH": str(PROJECT)}, capture_output=True)
+        store = open_store(None)
+        row = store.flow_runs(limit=1)[0]
+        store.close()
+        assert row.start_time is not None
+        took.append((row.start_time.timestamp() - at_s) * 1e3)
+    return took

@@ -18,7 +18,7 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.harness import PROJECT, Report, arguments, home
+from benchmarks.harness import PROJECT, Report, arguments, home, started_ms
 
 LATENCY_MS = 100.0
 TURN_S = 1.0
@@ -83,23 +83,6 @@ def served_ms(script: Path, slots: int) -> list[float]:
             late.append((row.start_time.timestamp() - run.slot_s) * 1e3)
     store.close()
     return late[:-2]  # the newest first; the first two met a worker that was starting
-
-
-def started_ms(script: Path, times: int) -> list[float]:
-    """Run the script as cron would; return how long after its start the flow began."""
-    from dataflow.stores import open_store
-
-    late = []
-    for _ in range(times):
-        due = time.time()
-        subprocess.run([sys.executable, str(script), "now"], cwd=script.parent, check=True,
-                       env={**os.environ, "PYTHONPATH": str(PROJECT)}, capture_output=True)
-        store = open_store(None)
-        row = store.flow_runs(limit=1)[0]
-        store.close()
-        assert row.start_time is not None
-        late.append((row.start_time.timestamp() - due) * 1e3)
-    return late
 
 
 def turns_s(many: int) -> dict[str, float]:

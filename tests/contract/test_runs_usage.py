@@ -17,6 +17,7 @@ import pytest
 
 from dataflow import flow, task
 from dataflow.cli import main
+from dataflow.cli.usage_rows import memory_text
 from dataflow.memory_kills import MemoryKills
 from dataflow.store import FlowRunRow, TaskRunRow
 from dataflow.worker.isolate import Child, end_idle_children
@@ -298,7 +299,8 @@ def test_the_commands_show_what_was_used(capsys: pytest.CaptureFixture[str]) -> 
     run = run_of(body)
     text = shown(capsys, "flow-run", "inspect", "last")
     lines = {line.split("  ")[0]: line for line in text.splitlines()}
-    assert lines["CPU"].endswith(" s") and lines["peak memory"].endswith(("MiB", "GiB"))
+    assert lines["CPU"].endswith(" s")
+    assert lines["peak memory"].endswith(f"  {memory_text(run.peak_bytes)}")
     assert socket.gethostname() in lines["process"]
     head = next(line for line in text.splitlines() if line.startswith("TASK"))
     assert head.split("  ")[0] == "TASK" and "CPU" in head and "PEAK MEMORY" in head
@@ -306,8 +308,6 @@ def test_the_commands_show_what_was_used(capsys: pytest.CaptureFixture[str]) -> 
     assert (facts["cpu_seconds"], facts["peak_memory_bytes"]) == (run.cpu_s, run.peak_bytes)
     assert facts["host"] == socket.gethostname()
     assert_computed(facts["calls"][0]["cpu_seconds"], 3 * SPIN_S, 3 * SPIN_S + 0.5)
-    of_task = shown(capsys, "task-run", "inspect", "--task", "compute", "--map-index", "1")
-    assert "\nCPU " in of_task and "iB (of its process)" in of_task and "\nhost " in of_task
     of_task = shown(capsys, "task-run", "inspect", "--task", "quick", "--map-index", "7")
     assert "(a share of its batch)" in of_task
     row = json.loads(shown(capsys, "task-run", "inspect", "--task", "compute", "--map-index", "1",
@@ -315,3 +315,6 @@ def test_the_commands_show_what_was_used(capsys: pytest.CaptureFixture[str]) -> 
     assert row["cpu_is_estimate"] is False and row["host"] == socket.gethostname()
     assert_computed(row["cpu_seconds"], SPIN_S, 2 * SPIN_S)
     assert row["peak_memory_bytes"] > 10 * 2**20
+    of_task = shown(capsys, "task-run", "inspect", "--task", "compute", "--map-index", "1")
+    assert "\nCPU " in of_task and "\nhost " in of_task
+    assert f"{memory_text(row['peak_memory_bytes'])} (of its process)" in of_task

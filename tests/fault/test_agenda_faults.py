@@ -208,7 +208,7 @@ def test_chaos_over_a_week_every_slot_has_one_run_and_each_ends(
         wanted = {name: expected(schedule) for name, schedule in schedules.items()}
         followers = len(wanted[FIRST])
         total = sum(map(len, wanted.values())) + followers
-        wait_until(lambda: _ended(place) == total, f"all {total} runs have ended", 300)
+        wait_until(lambda: _ended(place) == total, f"all {total} runs have ended", 120)
     agenda = open_store(place).agenda()
     for name, slots in wanted.items():
         runs = agenda.queue_of(name, limit=100_000)

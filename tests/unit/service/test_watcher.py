@@ -130,7 +130,8 @@ def test_a_judge_that_fails_keeps_nobody_from_the_others(
     emit(store, "a", clock.now_s)
     assert watcher.turn() == 1
     assert listing.names == ["a"]
-    assert "Failing failed on event" in caplog.text
+    (event,) = store.events().events()
+    assert f"Failing failed on event {event.id} (a)" in caplog.text
 
 
 class Choosy(Listing):
